@@ -1,0 +1,63 @@
+/**
+ * The v1 types that Longshore reads and writes: kubernetes-models' wire types, narrowed to what an API server
+ * always fills in. Types only; erased at build time.
+ */
+
+import type { IIoK8sApimachineryPkgApisMetaV1ObjectMeta } from "@kubernetes-models/apimachinery/apis/meta/v1/ObjectMeta";
+import type { ILease } from "kubernetes-models/coordination.k8s.io/v1/Lease";
+import type { IEndpointSlice } from "kubernetes-models/discovery.k8s.io/v1/EndpointSlice";
+import type { IConfigMap } from "kubernetes-models/v1/ConfigMap";
+import type { IContainer } from "kubernetes-models/v1/Container";
+import type { IContainerState } from "kubernetes-models/v1/ContainerState";
+import type { IContainerStatus } from "kubernetes-models/v1/ContainerStatus";
+import type { IEnvVar } from "kubernetes-models/v1/EnvVar";
+import type { IEvent } from "kubernetes-models/v1/Event";
+import type { INode } from "kubernetes-models/v1/Node";
+import type { INodeCondition } from "kubernetes-models/v1/NodeCondition";
+import type { INodeStatus } from "kubernetes-models/v1/NodeStatus";
+import type { IPod } from "kubernetes-models/v1/Pod";
+import type { IPodCondition } from "kubernetes-models/v1/PodCondition";
+import type { IPodSpec } from "kubernetes-models/v1/PodSpec";
+import type { IPodStatus } from "kubernetes-models/v1/PodStatus";
+import type { IProbe } from "kubernetes-models/v1/Probe";
+import type { ISecret } from "kubernetes-models/v1/Secret";
+import type { IService } from "kubernetes-models/v1/Service";
+import type { IVolume } from "kubernetes-models/v1/Volume";
+
+export type ObjectMeta = IIoK8sApimachineryPkgApisMetaV1ObjectMeta;
+
+/** Metadata as an API server hands it out: these are always there. */
+export type StoredMeta = ObjectMeta & {
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+};
+export type NamespacedMeta = StoredMeta & { readonly namespace: string };
+
+/** What every stored object has. */
+export interface StoredObject {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: StoredMeta;
+}
+
+export type PodSpec = IPodSpec;
+export type PodStatus = IPodStatus;
+export type PodCondition = IPodCondition;
+export type Container = IContainer;
+export type ContainerStatus = IContainerStatus;
+export type ContainerState = IContainerState;
+export type EnvVar = IEnvVar;
+export type Probe = IProbe;
+export type Volume = IVolume;
+export type NodeStatus = INodeStatus;
+export type NodeCondition = INodeCondition;
+
+export type Pod = IPod & { readonly metadata: NamespacedMeta; readonly spec: PodSpec };
+export type Node = INode & { readonly metadata: StoredMeta };
+export type Service = IService & { readonly metadata: NamespacedMeta };
+export type EndpointSlice = IEndpointSlice & { readonly metadata: NamespacedMeta };
+export type ConfigMap = IConfigMap & { readonly metadata: NamespacedMeta };
+export type Secret = ISecret & { readonly metadata: NamespacedMeta };
+export type Lease = ILease & { readonly metadata: NamespacedMeta };
+export type Event = IEvent;

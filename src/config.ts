@@ -1,0 +1,54 @@
+/**
+ * What the agent was told: flags and config file, validated into one readonly value (parse-config.ts in cli does the
+ * reading). Field names follow KubeletConfiguration and the kubelet's flags where those exist.
+ */
+
+export interface AgentConfig {
+  /** `--hostname-override`, else the host's name, lower-cased. */
+  readonly nodeName: string;
+  /** `--node-ip`; empty = the address of the interface with the default route. */
+  readonly nodeIps: readonly string[];
+  readonly nodeLabels: Readonly<Record<string, string>>;
+  readonly registerNode: boolean;
+  readonly registerWithTaints: readonly {
+    readonly key: string;
+    readonly value?: string;
+    readonly effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
+  }[];
+  readonly kubeconfig: string;
+  /** Credentials of the proxy; absent = those of the node. */
+  readonly proxyKubeconfig?: string;
+  readonly proxyMode: "iptables" | "off";
+  /** Engine socket, `unix:///var/run/docker.sock`. */
+  readonly containerRuntimeEndpoint: string;
+  /** `--root-dir`, default /var/lib/longshore. */
+  readonly rootDir: string;
+  /** `podCIDR` to use until the Node object has one. */
+  readonly podCidr?: string;
+  /** All pods of the cluster; what leaves it is masqueraded. */
+  readonly clusterCidr?: string;
+  readonly clusterDns: readonly string[];
+  readonly clusterDomain: string;
+  /** Path of the node's resolv.conf; empty = none. */
+  readonly resolvConf: string;
+  readonly maxPods: number;
+  /** Address and port of the kubelet server (10250). */
+  readonly address: string;
+  readonly port: number;
+  readonly clientCaFile?: string;
+  readonly tlsCertFile?: string;
+  readonly tlsPrivateKeyFile?: string;
+  readonly healthzBindAddress: string;
+  /** 10248; 0 = off. */
+  readonly healthzPort: number;
+  readonly nodeStatusUpdateFrequencyMs: number;
+  readonly nodeLeaseDurationSeconds: number;
+  /** Resync of a pod without events, 60 s. */
+  readonly syncFrequencyMs: number;
+  readonly serializeImagePulls: boolean;
+  readonly maxParallelImagePulls: number;
+  readonly masqueradeAll: boolean;
+  readonly iptablesSyncPeriodMs: number;
+  readonly iptablesMinSyncPeriodMs: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+}

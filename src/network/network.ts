@@ -1,0 +1,33 @@
+/**
+ * The pod network as pods and agent see it: addresses, and a sandbox's namespace joined to the node's bridge.
+ * Implemented by pod-network.ts (own bridge, D5); later also by CNI.
+ */
+
+import type { Sandbox } from "../runtime/runtime.ts";
+
+export interface PodNetwork {
+  /** Makes the bridge, sysctls and masquerade rules; called at start, and again by `repair`. */
+  start(signal: AbortSignal): Promise<void>;
+  /**
+   * Addresses for a new sandbox, IPv4 first. `inUse` are those of the sandboxes that exist, read by the caller in
+   * the same turn; addresses handed out and not yet seen in `inUse` are held for a minute. Throws NetworkExhausted.
+   */
+  allocate(podUid: string, inUse: readonly Sandbox[]): readonly string[];
+  /** Gives addresses back early when the sandbox they were for could not be made. */
+  release(podUid: string): void;
+  /** Plumbs a ready sandbox: veth, address, routes, hairpin. Idempotent. */
+  attach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
+  /** Takes away what `attach` made on the host; absent is success. Removing the namespace does most of it. */
+  detach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
+  /** Removes host-side links that belong to none of these sandboxes. */
+  collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** DNS of the cluster and of the node; input of computeResolvConf. */
+export interface DnsSettings {
+  readonly clusterDomain: string;
+  readonly clusterDns: readonly string[];
+  /** Text of the node's own resolv.conf. */
+  readonly nodeResolvConf: string;
+}

@@ -1,0 +1,32 @@
+/**
+ * Probes as pods sees them. One worker per (container instance, probe kind) lives in manager.ts; it tells the pod's
+ * worker through `onChange` and the pod reads results here.
+ */
+
+import type { Container as ContainerSpec, Pod } from "../api/types.ts";
+
+export type ProbeKind = "startup" | "liveness" | "readiness";
+
+export interface ProbeTarget {
+  readonly spec: ContainerSpec;
+  readonly containerId: string;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
+}
+
+/** What is known of one container instance; a container without that probe counts as having passed it. */
+export interface ProbeResults {
+  readonly isStarted: boolean;
+  readonly isReady: boolean;
+  /** Set once the liveness or startup probe failed for good: why the container must be killed. */
+  readonly failure?: { readonly kind: "liveness" | "startup"; readonly message: string };
+}
+
+export interface PodProbes {
+  /** Starts workers for new container instances of the pod and stops those of instances not listed. */
+  sync(pod: Pod, podIp: string, targets: readonly ProbeTarget[]): void;
+  /** Stops everything of the pod, or only startup and liveness while it terminates. */
+  stopPod(podUid: string, keep?: "readiness"): void;
+  results(podUid: string, spec: ContainerSpec, containerId: string): ProbeResults;
+  stop(): Promise<void>;
+}

@@ -1,0 +1,246 @@
+/**
+ * The container runtime as the rest of Longshore sees it: sandboxes, containers, images, exec, logs, events.
+ * No Docker word here; runtime/docker is the one implementation, test/fakes/runtime.ts the other, and
+ * test/contract/runtime runs one suite against both. Every call takes a signal, has a deadline of its own, and
+ * fails with LongshoreError codes `Engine*`, `Image*`, `Container*` or `Aborted`.
+ */
+
+import type { Readable, Writable } from "node:stream";
+
+/** The pod a sandbox or container belongs to, as its labels tell. */
+export interface PodIdentity {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+export interface SandboxConfig {
+  readonly pod: PodIdentity;
+  /** Counts the sandboxes of one pod UID from 0. */
+  readonly attempt: number;
+  readonly hostname: string;
+  readonly hostNetwork: boolean;
+  readonly hostPid: boolean;
+  readonly hostIpc: boolean;
+  /** The pod's addresses, IPv4 first; kept in labels, they are the state of the IPAM. Empty with hostNetwork. */
+  readonly ips: readonly string[];
+  /** kernel.* only; net.* are written by network. */
+  readonly sysctls: Readonly<Record<string, string>>;
+  /** Facts the agent needs again after its restart (grace period…); never a secret. */
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface Sandbox {
+  readonly id: string;
+  readonly pod: PodIdentity;
+  readonly attempt: number;
+  /** `ready` = its program runs and, unless hostNetwork, has its own network namespace. */
+  readonly state: "created" | "ready" | "exited";
+  readonly hostNetwork: boolean;
+  readonly ips: readonly string[];
+  /** PID of its program in the agent's PID namespace; 0 unless ready. */
+  readonly pid: number;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export type ContainerKind = "init" | "app";
+
+export interface Mount {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+  readonly propagation: "private" | "rslave" | "rshared";
+}
+
+/** Everything needed to create a container; computed by container-config.ts (pure). */
+export interface ContainerConfig {
+  readonly pod: PodIdentity;
+  readonly name: string;
+  readonly kind: ContainerKind;
+  /** How often this container was created before in this pod; = restartCount of the status. */
+  readonly attempt: number;
+  /** Hash of the parts of the spec whose change restarts the container. */
+  readonly specHash: string;
+  readonly sandboxId: string;
+  /** The image as the spec names it. */
+  readonly image: string;
+  /** The image's ID as returned by Images.ensure/inspect. */
+  readonly imageId: string;
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir?: string;
+  readonly mounts: readonly Mount[];
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly stdinOnce: boolean;
+  readonly user?: string;
+  readonly privileged: boolean;
+  readonly readOnlyRootfs: boolean;
+  readonly addCapabilities: readonly string[];
+  readonly dropCapabilities: readonly string[];
+  readonly sharePid: boolean;
+  /** Absent = no limit. cpuShares is never absent: 2 without a request. */
+  readonly resources: {
+    readonly cpuShares: number;
+    readonly cpuQuotaMicros?: number;
+    readonly cpuPeriodMicros?: number;
+    readonly memoryBytes?: number;
+  };
+  /** Only passed on where the host can (D11). */
+  readonly oomScoreAdj?: number;
+  /** Facts the agent needs again after its restart; never a secret. */
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface Container {
+  readonly id: string;
+  readonly pod: PodIdentity;
+  readonly name: string;
+  readonly kind: ContainerKind;
+  readonly attempt: number;
+  readonly specHash: string;
+  readonly sandboxId: string;
+  readonly image: string;
+  readonly imageId: string;
+  readonly state: "created" | "running" | "exited";
+  /** PID in the agent's PID namespace; 0 unless running. */
+  readonly pid: number;
+  /** Milliseconds since the epoch; startedAt and finishedAt are 0 when they have not happened. */
+  readonly createdAt: number;
+  readonly startedAt: number;
+  readonly finishedAt: number;
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+  /** The engine's words when it could not start; else empty. */
+  readonly error: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface Image {
+  /** `sha256:…`. */
+  readonly id: string;
+  readonly tags: readonly string[];
+  readonly digests: readonly string[];
+  readonly sizeBytes: number;
+  /** User of the image: empty, a number or a name, with an optional group. */
+  readonly user: string;
+}
+
+export interface ImageCredentials {
+  readonly username?: string;
+  readonly password?: string;
+  readonly serverAddress?: string;
+  readonly identityToken?: string;
+}
+
+export interface RuntimeInfo {
+  /** e.g. `docker`. */
+  readonly name: string;
+  readonly version: string;
+  readonly apiVersion: string;
+  readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly cgroupVersion: 1 | 2;
+  readonly storageDriver: string;
+  readonly rootDir: string;
+}
+
+export interface LogOptions {
+  readonly follow: boolean;
+  /** Lines from the end, before the `since` filter; undefined = all. */
+  readonly tail?: number;
+  /** Milliseconds since the epoch, fractions allowed; lines strictly before are dropped. */
+  readonly sinceMs?: number;
+}
+
+export interface LogRecord {
+  readonly stream: "stdout" | "stderr";
+  /** RFC 3339 with nanoseconds, as the engine wrote it. */
+  readonly time: string;
+  /** The bytes of one record with its newline, if it had one. */
+  readonly data: Buffer;
+}
+
+export interface ExecRequest {
+  readonly command: readonly string[];
+  readonly tty: boolean;
+  readonly stdin: boolean;
+}
+
+/** A running command. The streams must be consumed; `kill` ends the process if it still runs. */
+export interface ExecSession {
+  /** Ends the command's standard input when ended. Writable also when stdin was not asked for (and ignored then). */
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  /** Ends at once with a tty. */
+  readonly stderr: Readable;
+  /** Resolves after both streams ended. */
+  readonly exitCode: Promise<number>;
+  resize(columns: number, rows: number): Promise<void>;
+  kill(): Promise<void>;
+}
+
+export interface ExecResult {
+  readonly exitCode: number;
+  /** stdout and stderr in order of arrival, cut at 10 KiB. */
+  readonly output: string;
+}
+
+export type RuntimeEvent =
+  /** Something about this pod changed: look at it. */
+  | { readonly kind: "pod-changed"; readonly podUid: string }
+  /** The event stream was lost and is back: look at everything. */
+  | { readonly kind: "resync" };
+
+export interface RuntimeState {
+  readonly sandboxes: readonly Sandbox[];
+  /** Includes exited ones that were not removed. Newest attempt first within a (pod, name). */
+  readonly containers: readonly Container[];
+}
+
+export interface Runtime {
+  info(signal: AbortSignal): Promise<RuntimeInfo>;
+  /** Makes the built-in sandbox image present. Called once before the first sandbox. */
+  prepare(signal: AbortSignal): Promise<void>;
+  /** Everything this node's agent made, or what belongs to one pod. */
+  list(signal: AbortSignal, podUid?: string): Promise<RuntimeState>;
+
+  /** Creates and starts a sandbox; resolves when it is `ready`. A half-made one is removed before it throws. */
+  runSandbox(config: SandboxConfig, signal: AbortSignal): Promise<Sandbox>;
+  /** Stops the sandbox's program; already stopped or absent is success. */
+  stopSandbox(id: string, signal: AbortSignal): Promise<void>;
+  /** Removes a sandbox with its anonymous state; absent is success. */
+  removeSandbox(id: string, signal: AbortSignal): Promise<void>;
+
+  /** Returns the new container's ID. */
+  createContainer(config: ContainerConfig, signal: AbortSignal): Promise<string>;
+  /** Throws ContainerStartFailed with the engine's words; already running is success. */
+  startContainer(id: string, signal: AbortSignal): Promise<void>;
+  /** Stop signal, up to `graceSeconds`, SIGKILL. Resolves when it does not run; already so is success. */
+  stopContainer(id: string, graceSeconds: number, signal: AbortSignal): Promise<void>;
+  removeContainer(id: string, signal: AbortSignal): Promise<void>;
+
+  /** undefined when the image is not present. Throws ImageInvalidName. */
+  inspectImage(ref: string, signal: AbortSignal): Promise<Image | undefined>;
+  /** Pulls; throws ImagePullFailed with the registry's words, or ImageInvalidName. */
+  pullImage(
+    ref: string,
+    credentials: ImageCredentials | undefined,
+    signal: AbortSignal,
+  ): Promise<Image>;
+  listImages(signal: AbortSignal): Promise<readonly Image[]>;
+
+  exec(containerId: string, request: ExecRequest, signal: AbortSignal): Promise<ExecSession>;
+  /** Runs to the end or until `timeoutMs`, when the process is killed and CommandTimeout thrown. */
+  execSync(
+    containerId: string,
+    command: readonly string[],
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<ExecResult>;
+  logs(containerId: string, options: LogOptions, signal: AbortSignal): AsyncIterable<LogRecord>;
+  /** Delivers events until the signal fires; reconnects by itself and says `resync` each time it is (re)connected. */
+  watchEvents(onEvent: (event: RuntimeEvent) => void, signal: AbortSignal): Promise<void>;
+}

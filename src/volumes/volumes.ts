@@ -1,0 +1,62 @@
+/**
+ * Volumes of pods as pods and agent see them. Implemented by volume-manager.ts over kinds/*. A volume's content
+ * lives under <state dir>/pods/<uid>/volumes/<kind>/<name>; what is secret is on tmpfs.
+ */
+
+import type { ConfigMap, Pod, Secret } from "../api/types.ts";
+
+/** Where volumes get the objects they show; provided by pods/object-cache (one read and one watch per object). */
+export interface ObjectSource {
+  /** undefined when it does not exist. Throws Api* errors when it cannot be known. */
+  getConfigMap(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ConfigMap | undefined>;
+  getSecret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined>;
+  /** A token for the pod's service account, bound to the pod (TokenRequest). */
+  requestToken(pod: Pod, request: TokenRequest, signal: AbortSignal): Promise<IssuedToken>;
+}
+
+export interface TokenRequest {
+  readonly audience?: string;
+  readonly expirationSeconds: number;
+}
+
+export interface IssuedToken {
+  readonly token: string;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number;
+}
+
+export interface MountedVolume {
+  readonly name: string;
+  readonly hostPath: string;
+  /** True when the volume itself may not be written (secret, configMap, projected, downwardAPI). */
+  readonly readOnly: boolean;
+}
+
+/** Facts for downward API items that are not in the object itself. */
+export interface PodFacts {
+  readonly podIps: readonly string[];
+  readonly hostIps: readonly string[];
+  readonly nodeName: string;
+  /** Allocatable of the node: cpu in millicores, memory and ephemeral-storage in bytes. */
+  readonly allocatable: Readonly<Record<string, number>>;
+}
+
+export interface PodVolumes {
+  /**
+   * Makes every volume of the pod present and its content current; called in each sync of a running pod, so it is
+   * cheap when nothing changed. Throws VolumeNotReady (wait and retry: a missing ConfigMap) or VolumeInvalid.
+   */
+  ensure(
+    pod: Pod,
+    facts: PodFacts,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, MountedVolume>>;
+  /** Unmounts and removes everything of a pod none of whose containers runs. Idempotent; never follows a link. */
+  teardown(podUid: string, signal: AbortSignal): Promise<void>;
+  /** UIDs that have a directory under the state directory. */
+  listPodUids(): Promise<readonly string[]>;
+}
