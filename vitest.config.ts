@@ -37,6 +37,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          globalSetup: "test/e2e/global-setup.ts",
           pool: "forks",
           fileParallelism: false,
           testTimeout: 180_000,

@@ -1,0 +1,47 @@
+/** `longshore check`: prints each host check with its consequence and remedy; exit code 1 when one failed. */
+
+import { styleText } from "node:util";
+import { computeHostChecks, type HostCheck, readHostFacts } from "../node/host-checks.ts";
+import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
+import type { Host } from "./host.ts";
+
+const SIGN = { ok: "ok      ", degraded: "degraded", failed: "FAILED  " } as const;
+const COLOR = { ok: "green", degraded: "yellow", failed: "red" } as const;
+
+/** One line for what works, three for what does not. */
+export function formatChecks(checks: readonly HostCheck[]): string {
+  return checks
+    .map((check) => {
+      const head = `${styleText(COLOR[check.state], SIGN[check.state])} ${check.name}: ${check.detail}\n`;
+      if (check.state === "ok") return head;
+      return `${head}           consequence: ${check.consequence}\n           remedy: ${check.remedy}\n`;
+    })
+    .join("");
+}
+
+export async function runCheck(
+  host: Host,
+  options: Readonly<Record<string, unknown>>,
+): Promise<number> {
+  const runtime = createDockerRuntime({
+    endpoint: String(options.containerRuntimeEndpoint),
+    clock: host.clock,
+    random: host.random,
+    log: host.createLogger("error"),
+    hasSysResource: false,
+  });
+  const facts = await readHostFacts(
+    {
+      exec: host.exec,
+      isRoot: host.isRoot,
+      root: "/",
+      engineVersion: async () => (await runtime.info(host.stop)).version,
+    },
+    host.stop,
+  );
+  const checks = computeHostChecks(facts);
+  host.stdout(
+    options.output === "json" ? `${JSON.stringify(checks, null, 2)}\n` : formatChecks(checks),
+  );
+  return checks.some((check) => check.state === "failed") ? 1 : 0;
+}

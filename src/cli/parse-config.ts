@@ -1,0 +1,248 @@
+/**
+ * Flags and configuration file → AgentConfig. Flags win over the file, the file over the defaults. Pure: the caller
+ * reads the file. Every mistake is ConfigInvalid and names the field, what it has and what it wants.
+ */
+
+import { isIP } from "node:net";
+import { load } from "js-yaml";
+import type { AgentConfig } from "../config.ts";
+import { LongshoreError, messageOf } from "../core/errors.ts";
+
+type Parse<T> = (value: unknown, field: string) => T;
+
+interface Field<T> {
+  readonly parse: Parse<T>;
+  readonly fallback: T;
+}
+
+const CONFIG_API = "longshore.dev/v1alpha1";
+const CONFIG_KIND = "AgentConfiguration";
+
+function bad(field: string, value: unknown, wants: string): LongshoreError {
+  return new LongshoreError(
+    "ConfigInvalid",
+    `configuration field ${field}: ${JSON.stringify(value)} is not ${wants}`,
+  );
+}
+
+const text: Parse<string> = (value, field) => {
+  if (typeof value !== "string") throw bad(field, value, "a string");
+  return value;
+};
+
+const path: Parse<string> = (value, field) => {
+  const file = text(value, field);
+  if (file !== "" && !file.startsWith("/")) throw bad(field, value, "an absolute path");
+  return file;
+};
+
+const flag: Parse<boolean> = (value, field) => {
+  if (value === true || value === "true") return true;
+  if (value === false || value === "false") return false;
+  throw bad(field, value, "true or false");
+};
+
+function whole(min: number, max: number): Parse<number> {
+  return (value, field) => {
+    const number = typeof value === "string" && value !== "" ? Number(value) : value;
+    if (typeof number !== "number" || !Number.isInteger(number) || number < min || number > max)
+      throw bad(field, value, `a whole number from ${min} to ${max}`);
+    return number;
+  };
+}
+
+function oneOf<T extends string>(...words: readonly T[]): Parse<T> {
+  return (value, field) => {
+    const word = words.find((candidate) => candidate === value);
+    if (word === undefined) throw bad(field, value, `one of ${words.join(", ")}`);
+    return word;
+  };
+}
+
+/** A list, or a comma separated string. */
+function list(item: Parse<string>): Parse<readonly string[]> {
+  return (value, field) => {
+    const items =
+      typeof value === "string" ? value.split(",").filter((part) => part !== "") : value;
+    if (!Array.isArray(items)) throw bad(field, value, "a list");
+    return items.map((entry, index) => item(entry, `${field}[${index}]`));
+  };
+}
+
+const ip: Parse<string> = (value, field) => {
+  if (typeof value !== "string" || isIP(value) === 0) throw bad(field, value, "an IP address");
+  return value;
+};
+
+const cidr: Parse<string> = (value, field) => {
+  const [address, prefix, ...rest] = text(value, field).split("/");
+  const family = isIP(address ?? "");
+  const isValid =
+    family !== 0 &&
+    rest.length === 0 &&
+    /^\d+$/.test(prefix ?? "") &&
+    Number(prefix) <= (family === 4 ? 32 : 128);
+  if (!isValid) throw bad(field, value, "a CIDR such as 10.244.0.0/16");
+  return value as string;
+};
+
+/** Go durations of one unit: 10s, 500ms, 5m, 1h. */
+const duration: Parse<number> = (value, field) => {
+  const match = /^(\d+)(ms|s|m|h)$/.exec(typeof value === "string" ? value : "");
+  if (match === null) throw bad(field, value, "a duration such as 10s, 500ms or 1m");
+  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] as "ms" | "s" | "m" | "h"];
+  return Number(match[1]) * unit;
+};
+
+const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
+  const entries =
+    typeof value === "string"
+      ? value
+          .split(",")
+          .filter((part) => part !== "")
+          .map((part) => {
+            const [key, ...rest] = part.split("=");
+            return [key ?? "", rest.join("=")] as const;
+          })
+      : Object.entries(value !== null && typeof value === "object" ? value : {});
+  for (const [key, inner] of entries) {
+    if (!/^([a-z0-9.-]+\/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(key))
+      throw bad(field, value, `a set of labels: the key ${JSON.stringify(key)} is not valid`);
+    if (typeof inner !== "string") throw bad(`${field}.${key}`, inner, "a string");
+  }
+  return Object.fromEntries(entries);
+};
+
+type Taints = AgentConfig["registerWithTaints"];
+
+/** `key=value:Effect`, as the kubelet's flag spells taints. */
+const taints: Parse<Taints> = (value, field) =>
+  list(text)(value, field).map((entry) => {
+    const match = /^([^=:]+)(?:=([^:]*))?:(NoSchedule|PreferNoSchedule|NoExecute)$/.exec(entry);
+    if (match === null) throw bad(field, entry, "a taint such as key=value:NoSchedule");
+    return {
+      key: match[1] as string,
+      ...(match[2] === undefined ? {} : { value: match[2] }),
+      effect: match[3] as Taints[number]["effect"],
+    };
+  });
+
+function field<T>(parse: Parse<T>, fallback: T): Field<T> {
+  return { parse, fallback };
+}
+
+const optional = <T>(parse: Parse<T>): Field<T | undefined> =>
+  field<T | undefined>(parse, undefined);
+
+/** Every field of the file, by its name there; the flag of the same meaning is this name in kebab-case. */
+const FIELDS = {
+  kubeconfig: field(path, ""),
+  proxyKubeconfig: optional(path),
+  hostnameOverride: field(text, ""),
+  nodeIp: field(list(ip), []),
+  nodeLabels: field(labels, {}),
+  registerNode: field(flag, true),
+  registerWithTaints: field<Taints>(taints, []),
+  containerRuntimeEndpoint: field(text, "unix:///var/run/docker.sock"),
+  rootDir: field(path, "/var/lib/longshore"),
+  podCidr: optional(cidr),
+  clusterCidr: optional(cidr),
+  clusterDns: field(list(ip), []),
+  clusterDomain: field(text, "cluster.local"),
+  resolvConf: field(path, "/etc/resolv.conf"),
+  maxPods: field(whole(1, 1000), 110),
+  address: field(ip, "0.0.0.0"),
+  port: field(whole(1, 65_535), 10_250),
+  clientCaFile: optional(path),
+  tlsCertFile: optional(path),
+  tlsPrivateKeyFile: optional(path),
+  healthzBindAddress: field(ip, "127.0.0.1"),
+  healthzPort: field(whole(0, 65_535), 10_248),
+  nodeStatusUpdateFrequency: field(duration, 10_000),
+  nodeLeaseDurationSeconds: field(whole(10, 3600), 40),
+  syncFrequency: field(duration, 60_000),
+  serializeImagePulls: field(flag, false),
+  maxParallelImagePulls: field(whole(1, 50), 4),
+  proxyMode: field(oneOf("iptables", "off"), "iptables" as const),
+  masqueradeAll: field(flag, false),
+  iptablesSyncPeriod: field(duration, 30_000),
+  iptablesMinSyncPeriod: field(duration, 1_000),
+  logLevel: field(oneOf("debug", "info", "warn", "error"), "info" as const),
+} as const;
+
+type FieldName = keyof typeof FIELDS;
+type Values = { readonly [K in FieldName]: (typeof FIELDS)[K]["fallback"] };
+
+/** The file's fields. Throws ConfigInvalid for what is not a document of ours. */
+export function parseConfigFile(yaml: string, file: string): Readonly<Record<string, unknown>> {
+  let document: unknown;
+  try {
+    document = load(yaml);
+  } catch (cause) {
+    throw new LongshoreError("ConfigInvalid", `${file} is not YAML: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+  if (document === null || typeof document !== "object" || Array.isArray(document))
+    throw new LongshoreError("ConfigInvalid", `${file} must hold one ${CONFIG_KIND} document`);
+  const { apiVersion, kind, ...rest } = document as Record<string, unknown>;
+  if (apiVersion !== CONFIG_API || kind !== CONFIG_KIND)
+    throw new LongshoreError(
+      "ConfigInvalid",
+      `${file} must start with "apiVersion: ${CONFIG_API}" and "kind: ${CONFIG_KIND}"`,
+    );
+  for (const name of Object.keys(rest)) {
+    if (name in FIELDS) continue;
+    throw new LongshoreError(
+      "ConfigInvalid",
+      `${file}: unknown field ${name}; known are ${Object.keys(FIELDS).join(", ")}`,
+    );
+  }
+  return rest;
+}
+
+export interface ConfigInput {
+  /** As commander gives them, camelCase. */
+  readonly flags: Readonly<Record<string, unknown>>;
+  /** Result of parseConfigFile, or {}. */
+  readonly file: Readonly<Record<string, unknown>>;
+  readonly hostname: string;
+}
+
+export function computeAgentConfig(input: ConfigInput): AgentConfig {
+  const names = Object.keys(FIELDS) as FieldName[];
+  const values = Object.fromEntries(
+    names.map((name) => [name, pick(name, input.flags[name] ?? input.file[name])]),
+  ) as unknown as Values;
+  if (values.kubeconfig === "")
+    throw new LongshoreError(
+      "ConfigInvalid",
+      "no API server: give --kubeconfig FILE, or run `longshore up` for an embedded one",
+    );
+  if ((values.tlsCertFile === undefined) !== (values.tlsPrivateKeyFile === undefined))
+    throw new LongshoreError("ConfigInvalid", "tlsCertFile and tlsPrivateKeyFile belong together");
+  const { hostnameOverride, nodeIp, ...rest } = values;
+  const nodeName = (hostnameOverride === "" ? input.hostname : hostnameOverride)
+    .trim()
+    .toLowerCase();
+  if (!/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(nodeName))
+    throw bad("hostnameOverride", nodeName, "a DNS name, as node names must be");
+  return dropUndefined({
+    ...rest,
+    nodeName,
+    nodeIps: nodeIp,
+    nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
+    syncFrequencyMs: values.syncFrequency,
+    iptablesSyncPeriodMs: values.iptablesSyncPeriod,
+    iptablesMinSyncPeriodMs: values.iptablesMinSyncPeriod,
+  }) as AgentConfig;
+}
+
+function pick(name: FieldName, given: unknown): unknown {
+  const { parse, fallback } = FIELDS[name] as Field<unknown>;
+  return given === undefined ? fallback : parse(given, name);
+}
+
+function dropUndefined(value: object): object {
+  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined));
+}

@@ -1,0 +1,111 @@
+/**
+ * The program's edge: argv, environment, signals, standard streams and exit codes, and nothing else. The only file
+ * that touches `process`; what a subcommand does is in cli/, one file each, loaded when it is asked for.
+ */
+
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { Command } from "commander";
+import type { Host } from "./cli/host.ts";
+import { systemClock } from "./core/clock.ts";
+import { LongshoreError, messageOf } from "./core/errors.ts";
+import { createExec } from "./core/exec.ts";
+import { createLogger } from "./core/logger.ts";
+
+declare const LONGSHORE_VERSION: string | undefined;
+
+/** The bundle has its version built in; from source it is package.json's. */
+function readVersion(): string {
+  if (typeof LONGSHORE_VERSION === "string") return LONGSHORE_VERSION;
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function createHost(): Host {
+  const controller = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      // A second signal means: now.
+      if (controller.signal.aborted) process.exit(130);
+      controller.abort();
+    });
+  }
+  return {
+    version: readVersion(),
+    clock: systemClock,
+    random: Math.random,
+    env: process.env,
+    isRoot: process.getuid?.() === 0,
+    hostname: hostname(),
+    exec: createExec(systemClock),
+    stop: controller.signal,
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    createLogger: (level) =>
+      createLogger({
+        level,
+        pretty: process.stderr.isTTY === true,
+        write: (line) => void process.stderr.write(line),
+      }),
+  };
+}
+
+/** Runs a subcommand and turns its end into an exit code: 0, or 1 with one line that says what to do. */
+function finish(run: (host: Host, options: Record<string, unknown>) => Promise<number>) {
+  return async (options: Record<string, unknown>): Promise<void> => {
+    try {
+      process.exitCode = await run(createHost(), options);
+    } catch (error) {
+      const isBug = !(error instanceof LongshoreError) || error.class === "bug";
+      process.stderr.write(`longshore: ${messageOf(error)}\n`);
+      if (isBug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+      process.exitCode = 1;
+    }
+    // Sockets of a half-stopped library must not keep a finished command alive.
+    process.exit();
+  };
+}
+
+async function main(): Promise<void> {
+  const program = new Command("longshore")
+    .description("Kubernetes node agent for Docker hosts")
+    .showHelpAfterError();
+  const agent = program.command("agent").description("run the node agent (what systemd starts)");
+  const { addAgentFlags } = await import("./cli/agent-flags.ts");
+  addAgentFlags(agent).action(
+    finish(async (host, o) => (await import("./cli/agent.ts")).runAgent(host, o)),
+  );
+  const up = program.command("up").description("run an embedded control plane and the agent");
+  const { addUpFlags } = await import("./cli/up-flags.ts");
+  addUpFlags(up).action(finish(async (host, o) => (await import("./cli/up.ts")).runUp(host, o)));
+  program
+    .command("check")
+    .description("say what this host can and cannot do, with consequence and remedy")
+    .option("--container-runtime-endpoint <url>", "Docker Engine", "unix:///var/run/docker.sock")
+    .option("-o, --output <format>", "text or json", "text")
+    .action(finish(async (host, o) => (await import("./cli/check.ts")).runCheck(host, o)));
+  program
+    .command("cleanup")
+    .description("remove everything Longshore made on this host: containers, mounts, rules, bridge")
+    .option("--container-runtime-endpoint <url>", "Docker Engine", "unix:///var/run/docker.sock")
+    .option("--root-dir <dir>", "state directory", "/var/lib/longshore")
+    .option("--keep-state", "leave the state directory", false)
+    .action(finish(async (host, o) => (await import("./cli/cleanup.ts")).runCleanup(host, o)));
+  program
+    .command("version")
+    .description("print the version")
+    .action(
+      finish(async (host) => {
+        host.stdout(`${host.version}\n`);
+        return 0;
+      }),
+    );
+  // A rejection nobody awaited is a bug, but not a reason to leave the node without an agent.
+  process.on("unhandledRejection", (reason) => {
+    const words = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
+    process.stderr.write(`longshore: unhandled rejection (bug): ${words}\n`);
+  });
+  await program.parseAsync();
+}
+
+void main();

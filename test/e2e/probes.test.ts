@@ -1,0 +1,116 @@
+/** Scenarios 10 to 12: liveness, readiness and startup probes, and what their failing does. */
+
+import { describe, expect, test } from "vitest";
+import { IDLE, podManifest, shell, useCluster } from "../support/cluster.ts";
+import { eventually } from "../support/node-container.ts";
+
+const cluster = useCluster();
+
+/** Serves /www on 8080; a file that is removed makes its path fail. */
+const WEB =
+  "mkdir -p /www; echo ok >/www/healthy; echo ok >/www/ready; exec httpd -f -p 8080 -h /www";
+
+function inPod(name: string, command: string): Promise<string> {
+  return cluster.kubectl("exec", name, "--", "sh", "-c", command);
+}
+
+describe.concurrent("probes", () => {
+  test("scenario 10: a failing HTTP liveness probe restarts the container, with its events", async () => {
+    const livenessProbe = {
+      httpGet: { path: "/healthy", port: 8080 },
+      initialDelaySeconds: 1,
+      periodSeconds: 1,
+      failureThreshold: 3,
+    };
+    await cluster.apply(
+      podManifest("live", { containers: [shell("main", WEB, { livenessProbe })] }),
+    );
+    const before = await cluster.ready("live");
+    await inPod("live", "rm /www/healthy");
+    const after = await cluster.until("live", "restarted", (pod) => {
+      const main = pod.status.containerStatuses?.[0];
+      return main?.restartCount === 1 && main.state.running !== undefined;
+    });
+    expect(after.metadata.uid).toBe(before.metadata.uid);
+    const reasons = await eventually("the events are there", async () => {
+      const found = await cluster.eventReasons("live");
+      return found.includes("Unhealthy") && found.includes("Killing") && found;
+    });
+    expect(reasons.indexOf("Unhealthy")).toBeGreaterThanOrEqual(0);
+  });
+
+  test("scenario 11: a pod that is not ready leaves its Service's endpoints, and comes back", async () => {
+    const readinessProbe = {
+      httpGet: { path: "/ready", port: "web" },
+      periodSeconds: 1,
+      failureThreshold: 2,
+    };
+    const ports = [{ name: "web", containerPort: 8080 }];
+    await cluster.apply(
+      podManifest(
+        "unready",
+        { containers: [shell("main", WEB, { readinessProbe, ports })] },
+        { app: "unready" },
+      ),
+      {
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: "unready" },
+        spec: { selector: { app: "unready" }, ports: [{ port: 80, targetPort: "web" }] },
+      },
+    );
+    const pod = await cluster.ready("unready");
+    const { spec } = await cluster.node.json<{ spec: { clusterIP: string } }>(
+      ...["-n", cluster.namespace, "get", "service", "unready"],
+    );
+    const get = () =>
+      cluster.node.exec(["curl", "-s", "-m", "2", `http://${spec.clusterIP}/healthy`]);
+    await eventually("the Service answers", async () => (await get()).stdout === "ok\n");
+    await inPod("unready", "rm /www/ready");
+    await cluster.until("unready", "not Ready", (seen) =>
+      seen.status.conditions.some((c) => c.type === "Ready" && c.status === "False"),
+    );
+    await eventually("the Service refuses", async () => (await get()).code === 7);
+    expect(await cluster.kubectl("get", "endpoints", "unready")).not.toContain(pod.status.podIP);
+    await inPod("unready", "echo ok >/www/ready");
+    const back = await cluster.ready("unready");
+    await eventually("the Service answers again", async () => (await get()).stdout === "ok\n");
+    expect(back.status.containerStatuses?.[0]?.restartCount).toBe(0);
+  });
+
+  test("scenario 12: TCP and exec probes, and a startup probe that holds back the liveness probe", async () => {
+    const script = `sleep 4; ${WEB}`;
+    await cluster.apply(
+      podManifest("slow", {
+        containers: [
+          shell("main", script, {
+            startupProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1, failureThreshold: 30 },
+            livenessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1, failureThreshold: 1 },
+            readinessProbe: { exec: { command: ["test", "-f", "/www/ready"] }, periodSeconds: 1 },
+          }),
+        ],
+      }),
+    );
+    const pod = await cluster.ready("slow");
+    expect(pod.status.containerStatuses?.[0]?.restartCount).toBe(0);
+  });
+
+  test("an exec probe that hangs fails, and leaves no process behind", async () => {
+    const readinessProbe = {
+      exec: { command: ["sleep", "1234"] },
+      periodSeconds: 2,
+      timeoutSeconds: 1,
+    };
+    await cluster.apply(
+      podManifest("hangs", { containers: [shell("main", IDLE, { readinessProbe })] }),
+    );
+    await eventually("the event Unhealthy is there", async () =>
+      (await cluster.eventReasons("hangs")).includes("Unhealthy"),
+    );
+    await eventually("at most the probe in flight is there", async () => {
+      const text = await inPod("hangs", "ps | grep 'sleep 1234' | grep -v grep | wc -l");
+      return Number(text) <= 1;
+    });
+    expect((await cluster.pod("hangs")).status.containerStatuses?.[0]?.ready).toBe(false);
+  });
+});

@@ -1,0 +1,189 @@
+/** Scenarios 16, 17, 19 and 20: emptyDir, hostPath, ConfigMap and Secret as files and as environment. */
+
+import { describe, expect, test } from "vitest";
+import { IDLE, podManifest, shell, useCluster } from "../support/cluster.ts";
+import { eventually } from "../support/node-container.ts";
+
+const cluster = useCluster();
+
+const configMap = (name: string, data: object) => ({
+  apiVersion: "v1",
+  kind: "ConfigMap",
+  metadata: { name },
+  data,
+});
+const secret = (name: string, stringData: object) => ({
+  apiVersion: "v1",
+  kind: "Secret",
+  metadata: { name },
+  stringData,
+});
+
+describe.concurrent("volumes", () => {
+  test("scenario 16: two containers share an emptyDir that survives a container's restart", async () => {
+    const volumeMounts = [{ name: "d", mountPath: "/d" }];
+    await cluster.apply(
+      podManifest("shared", {
+        containers: [
+          shell("writer", `[ -f /d/page ] || date >/d/page; ${IDLE}`, { volumeMounts }),
+          shell("reader", IDLE, { volumeMounts: [{ name: "d", mountPath: "/www" }] }),
+        ],
+        volumes: [{ name: "d", emptyDir: {} }],
+      }),
+    );
+    await cluster.ready("shared");
+    const read = () => cluster.kubectl("exec", "shared", "-c", "reader", "--", "cat", "/www/page");
+    const before = await eventually("the page is written", read);
+    await cluster.kubectl("exec", "shared", "-c", "writer", "--", "kill", "1");
+    await cluster.until(
+      "shared",
+      "running with one restart",
+      (pod) => pod.status.containerStatuses?.some((c) => c.restartCount === 1 && c.ready) === true,
+    );
+    expect(await read()).toBe(before);
+  });
+
+  test("an emptyDir in memory is a tmpfs of its size", async () => {
+    await cluster.apply(
+      podManifest("memory", {
+        containers: [shell("main", IDLE, { volumeMounts: [{ name: "m", mountPath: "/m" }] })],
+        volumes: [{ name: "m", emptyDir: { medium: "Memory", sizeLimit: "2Mi" } }],
+      }),
+    );
+    await cluster.ready("memory");
+    const text = await cluster.kubectl(
+      "exec",
+      "memory",
+      "--",
+      "sh",
+      "-c",
+      "mount | grep ' /m '; ls -ld /m; df -k /m | tail -1",
+    );
+    expect(text).toMatch(/tmpfs on \/m type tmpfs/);
+    expect(text).toContain("drwxrwxrwx");
+    expect(text).toMatch(/tmpfs\s+2048 /);
+  });
+
+  test("scenario 17: a hostPath shows the node's files, takes writes, and checks its type", async () => {
+    await cluster.node.sh("mkdir -p /srv/data && echo from-node >/srv/data/a");
+    await cluster.apply(
+      podManifest("host", {
+        containers: [
+          shell("main", `echo from-pod >/data/b; ${IDLE}`, {
+            volumeMounts: [{ name: "h", mountPath: "/data" }],
+          }),
+        ],
+        volumes: [{ name: "h", hostPath: { path: "/srv/data", type: "Directory" } }],
+      }),
+      podManifest("wrong-type", {
+        containers: [shell("main", IDLE, { volumeMounts: [{ name: "h", mountPath: "/data" }] })],
+        volumes: [{ name: "h", hostPath: { path: "/srv/data/a", type: "Directory" } }],
+      }),
+    );
+    await cluster.ready("host");
+    expect(await cluster.kubectl("exec", "host", "--", "cat", "/data/a")).toBe("from-node\n");
+    expect(await eventually("written", () => cluster.node.sh("cat /srv/data/b"))).toBe(
+      "from-pod\n",
+    );
+    await cluster.kubectl("delete", "pod", "host");
+    expect(await cluster.node.sh("cat /srv/data/a /srv/data/b")).toBe("from-node\nfrom-pod\n");
+    const events = await eventually("the mismatch is told", async () => {
+      const text = await cluster.kubectl("describe", "pod", "wrong-type");
+      return text.includes("FailedMount") && text;
+    });
+    expect(events).toContain("hostPath type check failed");
+    expect((await cluster.pod("wrong-type")).status.phase).toBe("Pending");
+  });
+
+  test("scenario 19: a ConfigMap as files, environment and arguments; an edit reaches the files", async () => {
+    await cluster.apply(
+      configMap("conf", { color: "blue", "file.txt": "first\n" }),
+      podManifest("config", {
+        containers: [
+          shell("main", `echo "$COLOR $ALL_color $1"; ${IDLE}`, {
+            command: ["sh", "-c", `echo "$COLOR $ALL_color $0"; ${IDLE}`, "$(COLOR)-arg"],
+            env: [
+              { name: "COLOR", valueFrom: { configMapKeyRef: { name: "conf", key: "color" } } },
+            ],
+            envFrom: [{ prefix: "ALL_", configMapRef: { name: "conf" } }],
+            volumeMounts: [{ name: "c", mountPath: "/conf" }],
+          }),
+        ],
+        volumes: [{ name: "c", configMap: { name: "conf" } }],
+      }),
+    );
+    const before = await cluster.ready("config");
+    expect(
+      await eventually(
+        "it logs",
+        async () => (await cluster.kubectl("logs", "config")) || undefined,
+      ),
+    ).toBe("blue blue blue-arg\n");
+    const files = await cluster.kubectl("exec", "config", "--", "ls", "-a", "/conf");
+    expect(files).toContain("..data");
+    await cluster.apply(configMap("conf", { color: "red", "file.txt": "second\n" }));
+    await eventually(
+      "the file follows",
+      async () =>
+        (await cluster.kubectl("exec", "config", "--", "cat", "/conf/file.txt")) === "second\n",
+      100_000,
+    );
+    const after = await cluster.pod("config");
+    expect(after.status.containerStatuses?.[0]?.containerID).toBe(
+      before.status.containerStatuses?.[0]?.containerID,
+    );
+  });
+
+  test("scenario 19: a missing ConfigMap waits as CreateContainerConfigError until it is there", async () => {
+    await cluster.apply(
+      podManifest("missing", {
+        containers: [
+          shell("main", IDLE, {
+            env: [{ name: "X", valueFrom: { configMapKeyRef: { name: "late", key: "x" } } }],
+          }),
+        ],
+      }),
+    );
+    const pod = await cluster.until(
+      "missing",
+      "waiting",
+      (seen) =>
+        seen.status.containerStatuses?.[0]?.state.waiting?.reason === "CreateContainerConfigError",
+    );
+    expect(pod.status.containerStatuses?.[0]?.state.waiting?.message).toBe(
+      'configmap "late" not found',
+    );
+    await cluster.apply(configMap("late", { x: "1" }));
+    await cluster.ready("missing", 90_000);
+  });
+
+  test("scenario 20: a Secret as a tmpfs of files and as environment, and nothing of it on disk", async () => {
+    const marker = "longshore-secret-marker-4711";
+    await cluster.apply(
+      secret("keys", { key: marker }),
+      podManifest("secret", {
+        containers: [
+          shell("main", IDLE, {
+            env: [{ name: "KEY", valueFrom: { secretKeyRef: { name: "keys", key: "key" } } }],
+            volumeMounts: [{ name: "s", mountPath: "/keys", readOnly: true }],
+          }),
+        ],
+        volumes: [{ name: "s", secret: { secretName: "keys", defaultMode: 0o400 } }],
+      }),
+    );
+    const pod = await cluster.ready("secret");
+    const exec = (script: string) => cluster.tryKubectl("exec", "secret", "--", "sh", "-c", script);
+    expect((await exec("cat /keys/key; echo; echo $KEY")).stdout).toBe(`${marker}\n${marker}\n`);
+    expect((await exec("mount | grep ' /keys '")).stdout).toMatch(/tmpfs .*ro/);
+    expect((await exec("ls -lL /keys/key")).stdout).toMatch(/^-r--------/);
+    expect((await exec("touch /keys/x")).code).not.toBe(0);
+    const onDisk = await cluster.node.sh(
+      `umask 077; for d in /var/lib/longshore /var/log; do find $d -xdev -type f -not -path '*/controlplane/*' -exec grep -l ${marker} {} +; done; true`,
+    );
+    expect(onDisk).toBe("");
+    await cluster.kubectl("delete", "pod", "secret");
+    expect(await cluster.node.sh(`grep -c ${pod.metadata.uid} /proc/self/mountinfo || true`)).toBe(
+      "0\n",
+    );
+  });
+});
