@@ -17,11 +17,10 @@ beforeAll(async () => {
     extra: ["-v", `${ROOT}/scripts:/src/scripts:ro`, "-v", `${ROOT}/deploy:/src/deploy:ro`],
   });
   cluster = new Cluster(node, "default");
-  await node.background(
-    "up",
-    `longshore up --control-plane-only --node-name node1 --dir ${CP}`,
+  await node.background("up", `longshore up --control-plane-only --node-name node1 --dir ${CP}`);
+  await node.sh(
+    `mkdir -p /var/lib/longshore/controlplane; for i in $(seq 100); do [ -f ${CP}/node.kubeconfig ] && break; sleep 0.2; done; cp ${CP}/admin.kubeconfig /var/lib/longshore/controlplane/`,
   );
-  await node.sh(`mkdir -p /var/lib/longshore/controlplane; for i in $(seq 100); do [ -f ${CP}/node.kubeconfig ] && break; sleep 0.2; done; cp ${CP}/admin.kubeconfig /var/lib/longshore/controlplane/`);
 });
 
 afterAll(() => node.stop());
@@ -42,9 +41,11 @@ test("systemctl restart, and a kill -9 that systemd mends, restart no container"
   await node.sh("systemctl restart longshore");
   expect((await node.sh("systemctl is-active longshore")).trim()).toBe("active");
   await node.sh("systemctl kill -s KILL --kill-whom=main longshore");
-  await eventually("systemd started it again", async () =>
-    (await node.sh("systemctl show -p NRestarts --value longshore")).trim() !== "0" &&
-    (await node.exec(["systemctl", "is-active", "--quiet", "longshore"])).code === 0,
+  await eventually(
+    "systemd started it again",
+    async () =>
+      (await node.sh("systemctl show -p NRestarts --value longshore")).trim() !== "0" &&
+      (await node.exec(["systemctl", "is-active", "--quiet", "longshore"])).code === 0,
   );
   await new Promise((wake) => setTimeout(wake, 3_000));
   expect(await node.containerIds()).toEqual(before);
