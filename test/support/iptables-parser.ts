@@ -22,7 +22,8 @@ export function parseRestore(text: string): ReadonlyMap<string, ParsedTable> {
   for (const [index, line] of text.split("\n").entries()) {
     if (line === "" || line.startsWith("#")) continue;
     if (line.startsWith("*")) {
-      if (open !== undefined) throw new Error(`line ${index + 1}: table ${open.name} has no COMMIT`);
+      if (open !== undefined)
+        throw new Error(`line ${index + 1}: table ${open.name} has no COMMIT`);
       open = { name: line.slice(1), chains: [], rules: [], deleted: [] };
       continue;
     }

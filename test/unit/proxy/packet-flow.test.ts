@@ -96,6 +96,9 @@ describe.each(cases)("$name", (scenario) => {
       protocol: flow.protocol.toLowerCase() as Packet["protocol"],
     });
     const { output, masq } = flow.expect;
-    expect(trace).toEqual({ output: typeof output === "string" ? output : [...output].sort(), masq });
+    expect(trace).toEqual({
+      output: typeof output === "string" ? output : [...output].sort(),
+      masq,
+    });
   });
 });
