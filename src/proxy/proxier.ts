@@ -62,7 +62,11 @@ export class Proxier {
   #lastFullAt = 0;
   #lastEndAt = Number.NEGATIVE_INFINITY;
   #udpSignature: string | undefined;
-  #state: ProxierState = {};
+  /** Since when changes wait for a sync, and since when those waited that the running sync writes. */
+  #waitingSince: number | undefined;
+  #writingSince: number | undefined;
+  #lastSyncAt: number | undefined;
+  #lastError: string | undefined;
 
   constructor(options: ProxierOptions) {
     this.#options = options;
@@ -81,7 +85,12 @@ export class Proxier {
   }
 
   get state(): ProxierState {
-    return this.#state;
+    const pendingSince = this.#writingSince ?? this.#waitingSince;
+    return {
+      ...(this.#lastSyncAt === undefined ? {} : { lastSyncAt: this.#lastSyncAt }),
+      ...(pendingSince === undefined ? {} : { pendingSince }),
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+    };
   }
 
   /** Begins to follow the stores. Call once. */
@@ -94,7 +103,7 @@ export class Proxier {
 
   /** Asks for a sync, at once or as soon as `minSyncPeriodMs` allows. */
   request(): void {
-    this.#state = { pendingSince: this.#options.clock.now(), ...this.#state };
+    this.#waitingSince ??= this.#options.clock.now();
     this.#queue.add(SYNC);
   }
 
@@ -110,22 +119,23 @@ export class Proxier {
     const early = this.#lastEndAt + minSyncPeriodMs - clock.monotonic();
     if (early > 0) return early;
     const startedAt = clock.monotonic();
-    const { pendingSince: _, ...rest } = this.#state;
-    const before = this.#state;
-    this.#state = rest;
+    this.#writingSince = this.#waitingSince;
+    this.#waitingSince = undefined;
     try {
       await this.#program(signal);
     } catch (error) {
-      // A full sync is needed after a failure: nobody knows what the kernel holds now.
+      // Nobody knows what the kernel holds now, so the next sync is full.
       this.#known = undefined;
-      this.#state = { ...before, lastError: messageOf(error) };
+      this.#waitingSince = this.#writingSince ?? this.#waitingSince;
+      this.#lastError = messageOf(error);
       throw error;
     } finally {
+      this.#writingSince = undefined;
       this.#lastEndAt = clock.monotonic();
     }
     this.#backoff.reset(SYNC);
-    const { lastError: __, ...clean } = this.#state;
-    this.#state = { ...clean, lastSyncAt: clock.now() };
+    this.#lastError = undefined;
+    this.#lastSyncAt = clock.now();
     log.debug({ ms: Math.round(clock.monotonic() - startedAt) }, "service rules are in step");
     return Math.max(0, this.#lastFullAt + FULL_SYNC_MS - clock.monotonic());
   }
@@ -138,9 +148,10 @@ export class Proxier {
     const ports = computeServicePorts(services.list(), iptables.family);
     const endpoints = computeEndpoints(endpointSlices.list(), iptables.family, nodeName);
     const wanted = renderRules(computeRuleSet(ports, endpoints, settings));
-    const existing = isFull ? await this.#prepare(signal) : [];
+    const existing = isFull ? chainsOf(await iptables.save("nat", signal)) : [];
     const restore = computeRestore(isFull ? undefined : this.#known, wanted, existing);
     if (restore.text !== "") await iptables.restore(restore.text, signal);
+    if (isFull) await this.#hookUp(signal);
     this.#known = wanted;
     if (isFull) this.#lastFullAt = clock.monotonic();
     const { text, ...counts } = restore;
@@ -148,16 +159,12 @@ export class Proxier {
     await this.#cleanConntrack(computeUdpBackends(ports, endpoints), signal);
   }
 
-  /** Chains, jumps and canaries, and the names of the chains that exist. */
-  async #prepare(signal: AbortSignal): Promise<readonly string[]> {
+  /** The jumps, once the chains they lead to are there and complete, and the canaries. */
+  async #hookUp(signal: AbortSignal): Promise<void> {
     const { iptables } = this.#options;
-    for (const table of CANARY_TABLES) await iptables.ensureChain(table, CANARY, signal);
     await iptables.ensureChain("filter", FIREWALL, signal);
-    for (const jump of [...JUMPS, ...FIREWALL_JUMPS]) {
-      if (jump.to !== FIREWALL) await iptables.ensureChain(jump.table, jump.to, signal);
-      await iptables.ensureJump(jump, signal);
-    }
-    return chainsOf(await iptables.save("nat", signal));
+    for (const jump of [...JUMPS, ...FIREWALL_JUMPS]) await iptables.ensureJump(jump, signal);
+    for (const table of CANARY_TABLES) await iptables.ensureChain(table, CANARY, signal);
   }
 
   async #settings(signal: AbortSignal): Promise<RuleSettings> {
