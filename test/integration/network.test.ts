@@ -6,7 +6,7 @@ import { createIptables } from "../../src/core/iptables.ts";
 import { linkName } from "../../src/network/bridge-commands.ts";
 import { removeNetwork } from "../../src/network/cleanup.ts";
 import { BridgePodNetwork } from "../../src/network/pod-network.ts";
-import { hostRules, NodeNamespace, recordingLog, type TestPod } from "../support/netns.ts";
+import { ask, hostRules, NodeNamespace, recordingLog, type TestPod } from "../support/netns.ts";
 
 const signal = new AbortController().signal;
 const { log, messages } = recordingLog();
@@ -54,6 +54,17 @@ test("two sandboxes reach each other over the bridge although FORWARD drops", ()
 test("the node reaches a pod and a pod the node", () => {
   ping(node, "10.110.1.2");
   ping(a, "10.110.1.1");
+});
+
+test("what leaves the cluster carries the node's address, what stays inside the pod's", async () => {
+  const outside = await node.makePod("outside", "192.0.2.2");
+  node.run("ip", "link", "set", "sink-end", "netns", String(outside.pid));
+  outside.run("ip", "address", "add", "192.0.2.2/24", "dev", "sink-end");
+  outside.run("ip", "link", "set", "sink-end", "up");
+  await outside.serve(8080, "outside");
+  await b.serve(8080, "b");
+  expect(ask(a, "192.0.2.2", 8080)).toBe("outside 192.0.2.1");
+  expect(ask(a, "10.110.1.3", 8080)).toBe("b 10.110.1.2");
 });
 
 test("attaching again changes nothing, and a half-made link is made anew", async () => {

@@ -149,6 +149,24 @@ test("a client with session affinity stays with its endpoint", async () => {
   expect(new Set(Array.from({ length: 12 }, () => ask(client, WEB, 80))).size).toBe(1);
 });
 
+test("a UDP flow to an endpoint that is gone is forgotten, others are not", async () => {
+  const insert = (destination: string, answeredBy: string) => {
+    const flow = ["-p", "udp", "-s", "10.120.1.2", "-d", destination, "--sport", "4000", "--dport"];
+    const reply = ["--reply-src", answeredBy, "--reply-dst", "10.120.1.2", "--reply-port-src"];
+    const ends = ["53", ...reply, "53", "--reply-port-dst", "4000", "-t", "100"];
+    node.run("conntrack", "-I", ...flow, ...ends);
+  };
+  insert("10.121.0.53", "10.120.1.98");
+  insert("10.121.0.54", "10.120.1.99");
+  const port = { protocol: "UDP", port: 53 } as const;
+  services.apply(makeService({ name: "dns", clusterIp: "10.121.0.53", ...port }));
+  endpointSlices.apply(makeSlice({ service: "dns", ips: ipsOf(web), ...port }));
+  await synced();
+  const flows = node.run("conntrack", "-L", "-p", "udp");
+  expect(flows).not.toContain("dst=10.121.0.53");
+  expect(flows).toContain("dst=10.121.0.54");
+});
+
 test("rules that somebody flushed come back", async () => {
   node.run("iptables", "-t", "mangle", "-X", "KUBE-PROXY-CANARY");
   node.run("iptables", "-t", "nat", "-F");
