@@ -1,0 +1,247 @@
+/**
+ * The pod network of one node (D5): a bridge on the node's podCIDR, a veth pair per sandbox, masquerading for what
+ * leaves the cluster. Owns the bridge `longshore0`, the links `lsh*` and the two LONGSHORE-* chains, and puts them
+ * right whenever `start` or `repair` runs. Called by the pod workers, and by the agent for start and repair.
+ */
+
+import type { Clock } from "../core/clock.ts";
+import { hasCode, LongshoreError } from "../core/errors.ts";
+import { type CommandResult, type Exec, execOk } from "../core/exec.ts";
+import { type Cidr, parseCidr } from "../core/ip.ts";
+import type { Iptables } from "../core/iptables.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Sandbox } from "../runtime/runtime.ts";
+import * as commands from "./bridge-commands.ts";
+import { nextAddress } from "./ipam.ts";
+import type { PodNetwork } from "./network.ts";
+
+export interface BridgePodNetworkOptions {
+  /** This node's range, IPv4. */
+  readonly podCidr: string;
+  /** All pods of the cluster; what goes elsewhere is masqueraded. The podCIDR when absent. */
+  readonly clusterCidr?: string;
+  readonly exec: Exec;
+  readonly iptables: Iptables;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** MTU of the node's uplink, default 1500. */
+  readonly hostMtu?: number;
+}
+
+/** How long an address is kept for a sandbox that is being made. */
+const HOLD_MS = 60_000;
+const DEFAULT_MTU = 1500;
+
+export class BridgePodNetwork implements PodNetwork {
+  readonly #options: BridgePodNetworkOptions;
+  readonly #podCidr: Cidr;
+  readonly #clusterCidr: Cidr;
+  readonly #mtu: number;
+  readonly #held = new Map<string, { readonly ip: string; readonly until: number }>();
+  readonly #warned = new Set<string>();
+  #lastAddress: string | undefined;
+
+  constructor(options: BridgePodNetworkOptions) {
+    this.#options = options;
+    this.#podCidr = ipv4Range("podCIDR", options.podCidr);
+    this.#clusterCidr = ipv4Range("cluster CIDR", options.clusterCidr ?? options.podCidr);
+    this.#mtu = options.hostMtu ?? DEFAULT_MTU;
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#ensureSysctls(signal);
+    await this.#ensureBridge(signal);
+    await this.#ensureRules(signal);
+  }
+
+  /** Puts right what others changed: after an Engine restart, a firewall reload, a removed bridge. */
+  async repair(signal: AbortSignal): Promise<void> {
+    await this.start(signal);
+    const links = await this.#links(signal);
+    if (links.length > 0) await this.#ip(["-batch", "-"], commands.portsBatch(links), signal);
+  }
+
+  allocate(podUid: string, inUse: readonly Sandbox[]): readonly string[] {
+    const now = this.#options.clock.monotonic();
+    const used = new Set(inUse.flatMap((sandbox) => sandbox.ips));
+    for (const [uid, { ip, until }] of this.#held) {
+      if (until <= now || used.has(ip)) this.#held.delete(uid);
+    }
+    const mine = this.#held.get(podUid);
+    const taken = [...used, ...[...this.#held.values()].map((held) => held.ip)];
+    const ip = mine?.ip ?? nextAddress(this.#podCidr, new Set(taken), this.#lastAddress);
+    if (ip === undefined) {
+      throw new LongshoreError(
+        "NetworkExhausted",
+        `no free address in podCIDR ${this.#options.podCidr}: ${used.size} in use, ${this.#held.size} held`,
+      );
+    }
+    this.#held.set(podUid, { ip, until: now + HOLD_MS });
+    this.#lastAddress = ip;
+    return [ip];
+  }
+
+  release(podUid: string): void {
+    this.#held.delete(podUid);
+  }
+
+  async attach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+    const ip = sandbox.ips[0];
+    if (sandbox.hostNetwork) return;
+    if (ip === undefined || sandbox.pid === 0) {
+      throw new LongshoreError(
+        "NetworkFailed",
+        `sandbox ${sandbox.id} has no address or no process`,
+      );
+    }
+    const link = commands.linkName(sandbox.id);
+    const batch = commands.linkBatch(link, sandbox.pid, ip, this.#mtu);
+    let made = await this.#tryIp(["-batch", "-"], batch, signal);
+    if (/File exists/.test(made.stderr)) {
+      if (await this.#isPlumbed(sandbox.pid, signal)) {
+        await this.#ip(["-batch", "-"], commands.portsBatch([link]), signal);
+        return;
+      }
+      // Left half-made by an agent that was killed.
+      await this.#removeLinks([link], signal);
+      made = await this.#tryIp(["-batch", "-"], batch, signal);
+    }
+    if (made.code !== 0) throw failed(`making the link of sandbox ${sandbox.id}`, made);
+    const inside = await this.#inSandbox(
+      sandbox.pid,
+      ["-batch", "-"],
+      commands.sandboxBatch(this.#podCidr, ip),
+      signal,
+    );
+    if (inside.code !== 0) throw failed(`setting up eth0 of sandbox ${sandbox.id}`, inside);
+  }
+
+  async detach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+    await this.#removeLinks([commands.linkName(sandbox.id)], signal);
+  }
+
+  async collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void> {
+    const wanted = new Set(live.map((sandbox) => commands.linkName(sandbox.id)));
+    const orphans = (await this.#links(signal)).filter((link) => !wanted.has(link));
+    if (orphans.length === 0) return;
+    this.#options.log.info({ orphans }, "removing links of sandboxes that are gone");
+    await this.#removeLinks(orphans, signal);
+  }
+
+  /** Pods keep their network; nothing runs that would have to end. */
+  async stop(): Promise<void> {
+    this.#held.clear();
+  }
+
+  async #ensureSysctls(signal: AbortSignal): Promise<void> {
+    const forward = "net.ipv4.ip_forward";
+    if (!(await this.#ensureSysctl(forward, signal)))
+      this.#warnOnce(forward, "pods cannot reach anything outside this node");
+    const bridged = "net.bridge.bridge-nf-call-iptables";
+    if (await this.#ensureSysctl(bridged, signal)) return;
+    await this.#tryRun("modprobe", ["br_netfilter"], signal);
+    if (!(await this.#ensureSysctl(bridged, signal)))
+      this.#warnOnce(bridged, "pods cannot reach Services backed by pods of this same node");
+  }
+
+  /** True when the setting is 1 in the end; it is written only when it is not. */
+  async #ensureSysctl(name: string, signal: AbortSignal): Promise<boolean> {
+    const read = await this.#tryRun("sysctl", ["-n", name], signal);
+    if (read?.code !== 0) return false;
+    if (read.stdout.trim() === "1") return true;
+    return (await this.#tryRun("sysctl", ["-q", "-w", `${name}=1`], signal))?.code === 0;
+  }
+
+  /** Undefined when the program is not installed. */
+  async #tryRun(
+    file: string,
+    args: readonly string[],
+    signal: AbortSignal,
+  ): Promise<CommandResult | undefined> {
+    try {
+      return await this.#options.exec({ file, args }, signal);
+    } catch (error) {
+      if (!hasCode(error, "CommandMissing")) throw error;
+      return undefined;
+    }
+  }
+
+  #warnOnce(sysctl: string, consequence: string): void {
+    if (this.#warned.has(sysctl)) return;
+    this.#warned.add(sysctl);
+    this.#options.log.warn({ sysctl }, `${sysctl} is not 1 and cannot be set: ${consequence}`);
+  }
+
+  async #ensureBridge(signal: AbortSignal): Promise<void> {
+    const made = await this.#tryIp(["link", "add", commands.BRIDGE, "type", "bridge"], "", signal);
+    if (made.code !== 0 && !/File exists/.test(made.stderr))
+      throw failed(`making the bridge ${commands.BRIDGE}`, made);
+    const show = ["-o", "-4", "address", "show", "dev", commands.BRIDGE];
+    const present = commands.parseAddresses(await this.#ip(show, "", signal));
+    await this.#ip(
+      ["-batch", "-"],
+      commands.bridgeBatch(this.#podCidr, this.#mtu, present),
+      signal,
+    );
+  }
+
+  async #ensureRules(signal: AbortSignal): Promise<void> {
+    const { iptables } = this.#options;
+    await iptables.restore(commands.rulesText(this.#podCidr, this.#clusterCidr), signal);
+    await iptables.ensureJump(commands.POSTROUTING_JUMP, signal);
+    const listing = (await iptables.list("filter", "FORWARD", signal)) ?? "";
+    const { wanted, present } = commands.computeForwardPosition(listing);
+    if (present === wanted) return;
+    if (present > 0) await iptables.removeJump(commands.FORWARD_JUMP, signal);
+    await iptables.ensureJump(commands.FORWARD_JUMP, signal, wanted);
+  }
+
+  async #isPlumbed(pid: number, signal: AbortSignal): Promise<boolean> {
+    const routes = await this.#inSandbox(pid, ["-4", "route", "show", "default"], "", signal);
+    return routes.code === 0 && routes.stdout.includes("dev eth0");
+  }
+
+  async #removeLinks(links: readonly string[], signal: AbortSignal): Promise<void> {
+    // -force goes on after a link that is gone already, which is what removing asks for.
+    const args = ["-force", "-batch", "-"];
+    const result = await this.#tryIp(args, commands.removeBatch(links), signal);
+    const errors = result.stderr
+      .split("\n")
+      .filter((line) => line !== "" && !/Cannot find device|^Command failed/.test(line));
+    if (result.code !== 0 && errors.length > 0) throw failed("removing pod links", result);
+  }
+
+  async #links(signal: AbortSignal): Promise<string[]> {
+    return commands.parseLinks(await this.#ip(["-o", "link", "show", "type", "veth"], "", signal));
+  }
+
+  #inSandbox(pid: number, args: readonly string[], input: string, signal: AbortSignal) {
+    return this.#options.exec(
+      { file: "nsenter", args: ["-t", String(pid), "-n", "ip", ...args], input },
+      signal,
+    );
+  }
+
+  #tryIp(args: readonly string[], input: string, signal: AbortSignal): Promise<CommandResult> {
+    return this.#options.exec({ file: "ip", args, input }, signal);
+  }
+
+  #ip(args: readonly string[], input: string, signal: AbortSignal): Promise<string> {
+    return execOk(this.#options.exec, { file: "ip", args, input }, signal);
+  }
+}
+
+function ipv4Range(what: string, text: string): Cidr {
+  const range = parseCidr(text);
+  if (range?.family !== "IPv4" || range.prefix > 30) {
+    throw new LongshoreError(
+      "ConfigInvalid",
+      `${what} ${JSON.stringify(text)} is not an IPv4 range of /30 or larger`,
+    );
+  }
+  return range;
+}
+
+function failed(doing: string, result: CommandResult): LongshoreError {
+  return new LongshoreError("NetworkFailed", `${doing}: ${result.stderr.trim().slice(0, 500)}`);
+}

@@ -1,0 +1,39 @@
+/**
+ * Takes the proxy's jumps and chains out of the kernel. KUBE-FIREWALL stays: a kubelet may rely on it. Sysctls and
+ * connections are left alone. Used by `longshore cleanup`.
+ */
+
+import type { Iptables, Table } from "../core/iptables.ts";
+import * as chain from "./chains.ts";
+import { chainsOf } from "./render.ts";
+
+const OWNED: Readonly<Record<Table, readonly string[]>> = {
+  nat: [chain.SERVICES, chain.NODEPORTS, chain.POSTROUTING, chain.MARK_MASQ, chain.CANARY],
+  filter: [
+    chain.SERVICES,
+    chain.EXTERNAL_SERVICES,
+    chain.FORWARD,
+    chain.NODEPORTS,
+    chain.PROXY_FIREWALL,
+    chain.CANARY,
+  ],
+  mangle: [chain.CANARY],
+};
+
+/** Idempotent: what is not there is not missed. */
+export async function removeProxyRules(iptables: Iptables, signal: AbortSignal): Promise<void> {
+  for (const jump of chain.JUMPS) await iptables.removeJump(jump, signal);
+  for (const table of ["nat", "filter", "mangle"] as const) {
+    const there = chainsOf(await iptables.save(table, signal)).filter(
+      (name) => OWNED[table].includes(name) || (table === "nat" && chain.isServiceChain(name)),
+    );
+    if (there.length === 0) continue;
+    const lines = [
+      `*${table}`,
+      ...there.map((name) => `:${name} - [0:0]`),
+      ...there.map((name) => `-X ${name}`),
+      "COMMIT",
+    ];
+    await iptables.restore(`${lines.join("\n")}\n`, signal);
+  }
+}

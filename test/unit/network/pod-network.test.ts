@@ -1,0 +1,166 @@
+import { describe, expect, test } from "vitest";
+import type { Command, CommandResult } from "../../../src/core/exec.ts";
+import { parseCidr } from "../../../src/core/ip.ts";
+import { computeForwardPosition, linkName, macOf } from "../../../src/network/bridge-commands.ts";
+import { nextAddress } from "../../../src/network/ipam.ts";
+import { BridgePodNetwork } from "../../../src/network/pod-network.ts";
+import type { Sandbox } from "../../../src/runtime/runtime.ts";
+import { FakeClock } from "../../fakes/clock.ts";
+import { FakeIptables } from "../../fakes/iptables.ts";
+
+const signal = new AbortController().signal;
+
+function sandbox(changes: Partial<Sandbox> = {}): Sandbox {
+  return {
+    id: "abc",
+    pod: { namespace: "ns", name: "p", uid: "u" },
+    attempt: 0,
+    state: "ready",
+    hostNetwork: false,
+    ips: ["10.0.1.2"],
+    pid: 42,
+    createdAt: 0,
+    annotations: {},
+    ...changes,
+  };
+}
+
+/** A network over a script of answers, by the beginning of the command line; everything else succeeds silently. */
+function makeNetwork(answers: Readonly<Record<string, Partial<CommandResult>>> = {}) {
+  const commands: string[] = [];
+  const warnings: string[] = [];
+  const clock = new FakeClock();
+  const log = {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: (_: object, message: string) => void warnings.push(message),
+    error: () => undefined,
+    child: () => log,
+  };
+  const network = new BridgePodNetwork({
+    podCidr: "10.0.1.0/29",
+    clusterCidr: "10.0.0.0/16",
+    exec: async ({ file, args, input = "" }: Command) => {
+      const line = `${[file, ...args].join(" ")} ${input}`.trim();
+      commands.push(line);
+      const answer = Object.entries(answers).find(([start]) => line.startsWith(start))?.[1];
+      return { code: 0, stdout: "", stderr: "", ...answer };
+    },
+    iptables: new FakeIptables(),
+    clock,
+    log,
+  });
+  return { network, commands, warnings, clock };
+}
+
+describe("addresses", () => {
+  const range = (text: string) => parseCidr(text) ?? expect.fail("no range");
+  test.each([
+    ["the first after the gateway", "10.0.1.0/24", [], undefined, "10.0.1.2"],
+    ["the first free one", "10.0.1.0/24", ["10.0.1.2", "10.0.1.3"], undefined, "10.0.1.4"],
+    ["not the one just given back", "10.0.1.0/24", [], "10.0.1.7", "10.0.1.8"],
+    ["from the start after the end", "10.0.1.0/24", ["10.0.1.2"], "10.0.1.254", "10.0.1.3"],
+    ["never the broadcast address", "10.0.1.0/30", ["10.0.1.2"], undefined, undefined],
+    ["of IPv6, too", "fd00::/120", ["fd00::2"], undefined, "fd00::3"],
+  ])("%s", (_, cidr, used, last, expected) => {
+    expect(nextAddress(range(cidr), new Set(used), last)).toBe(expected);
+  });
+
+  test("are held for a minute, given once, and the same again for the same pod", async () => {
+    const { network, clock } = makeNetwork();
+    expect(network.allocate("a", [])).toEqual(["10.0.1.2"]);
+    expect(network.allocate("a", [])).toEqual(["10.0.1.2"]);
+    const rest = ["b", "c", "d", "e"].flatMap((uid) => network.allocate(uid, []));
+    expect(rest).toEqual(["10.0.1.3", "10.0.1.4", "10.0.1.5", "10.0.1.6"]);
+    expect(() => network.allocate("f", [])).toThrow(
+      expect.objectContaining({ code: "NetworkExhausted" }),
+    );
+    network.release("c");
+    expect(network.allocate("f", [])).toEqual(["10.0.1.4"]);
+    await clock.advance(60_001);
+    expect(network.allocate("g", [sandbox({ ips: ["10.0.1.5"] })])).toEqual(["10.0.1.6"]);
+  });
+});
+
+describe("attaching", () => {
+  test("takes two runs", async () => {
+    const { network, commands } = makeNetwork();
+    await network.attach(sandbox(), signal);
+    expect(commands.map((line) => line.split("\n")[0])).toEqual([
+      `ip -batch - link add ${linkName("abc")} mtu 1500 type veth peer name eth0 address 0a:58:0a:00:01:02 mtu 1500 netns 42`,
+      "nsenter -t 42 -n ip -batch - link set lo up",
+    ]);
+  });
+
+  test("a hostNetwork pod takes none", async () => {
+    const { network, commands } = makeNetwork();
+    await network.attach(sandbox({ hostNetwork: true, ips: [] }), signal);
+    expect(commands).toEqual([]);
+  });
+
+  test("fails with the program's own words", async () => {
+    const { network } = makeNetwork({ nsenter: { code: 1, stderr: "no such process" } });
+    await expect(network.attach(sandbox(), signal)).rejects.toMatchObject({
+      code: "NetworkFailed",
+      message: expect.stringContaining("no such process"),
+    });
+  });
+
+  test("detaching what is gone is a success, any other failure is not", async () => {
+    const gone = makeNetwork({
+      ip: { code: 1, stderr: 'Cannot find device "lsh"\nCommand failed -:1' },
+    });
+    await gone.network.detach(sandbox(), signal);
+    const denied = makeNetwork({
+      ip: { code: 1, stderr: "RTNETLINK answers: Operation not permitted" },
+    });
+    await expect(denied.network.detach(sandbox(), signal)).rejects.toMatchObject({
+      code: "NetworkFailed",
+    });
+  });
+});
+
+test("a setting that is missing on this host is warned of once, with its consequence", async () => {
+  const { network, warnings, commands } = makeNetwork({ sysctl: { code: 255 } });
+  await network.start(signal);
+  await network.repair(signal);
+  expect(warnings).toEqual([
+    "net.ipv4.ip_forward is not 1 and cannot be set: pods cannot reach anything outside this node",
+    "net.bridge.bridge-nf-call-iptables is not 1 and cannot be set: pods cannot reach Services backed by pods of this same node",
+  ]);
+  expect(commands).toContain("modprobe br_netfilter");
+});
+
+test.each(["", "10.0.1.0", "fd00::/64", "10.0.1.0/31"])("podCIDR %j is refused", (podCidr) => {
+  const { clock } = makeNetwork();
+  const log = { debug() {}, info() {}, warn() {}, error() {}, child: () => log };
+  const exec = () => expect.fail("constructors do nothing");
+  const options = { podCidr, exec, iptables: new FakeIptables(), clock, log };
+  expect(() => new BridgePodNetwork(options)).toThrow(
+    expect.objectContaining({ code: "ConfigInvalid" }),
+  );
+});
+
+describe("the place of our jump in FORWARD", () => {
+  const listing = (...targets: string[]) =>
+    ["-P FORWARD DROP", ...targets.map((target) => `-A FORWARD -m x -j ${target}`)].join("\n");
+  test.each([
+    ["the front of an empty chain", [], { wanted: 1, present: 0 }],
+    ["before Docker's", ["DOCKER-USER", "DOCKER"], { wanted: 1, present: 0 }],
+    [
+      "behind the proxy's at the front",
+      ["KUBE-A", "KUBE-B", "DOCKER-USER"],
+      { wanted: 3, present: 0 },
+    ],
+    ["right where it is", ["KUBE-A", "LONGSHORE-FORWARD", "DROP"], { wanted: 2, present: 2 }],
+    ["too far back", ["DOCKER-USER", "LONGSHORE-FORWARD"], { wanted: 1, present: 2 }],
+    ["too far in front", ["LONGSHORE-FORWARD", "KUBE-A"], { wanted: 2, present: 1 }],
+  ])("%s", (_, targets, expected) => {
+    expect(computeForwardPosition(listing(...targets))).toEqual(expected);
+  });
+});
+
+test("names of links fit the kernel's limit and MAC addresses follow the address", () => {
+  expect(linkName("x".repeat(64))).toMatch(/^lsh[0-9a-f]{12}$/);
+  expect(macOf("10.244.1.255")).toBe("0a:58:0a:f4:01:ff");
+});

@@ -1,0 +1,192 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { MutableStore } from "../../../src/api/store.ts";
+import type { EndpointSlice, Service } from "../../../src/api/types.ts";
+import { LongshoreError } from "../../../src/core/errors.ts";
+import type { Logger } from "../../../src/core/logger.ts";
+import { removeProxyRules } from "../../../src/proxy/cleanup.ts";
+import type { UdpBackends } from "../../../src/proxy/conntrack.ts";
+import { Proxier } from "../../../src/proxy/proxier.ts";
+import { makeService, makeSlice } from "../../builders/services.ts";
+import { FakeClock } from "../../fakes/clock.ts";
+import { FakeIptables } from "../../fakes/iptables.ts";
+import { anyChange } from "../../support/service-changes.ts";
+
+const silent: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};
+
+function makeWorld() {
+  const clock = new FakeClock();
+  const iptables = new FakeIptables();
+  const services = new MutableStore<Service>();
+  const endpointSlices = new MutableStore<EndpointSlice>();
+  const cleaned: UdpBackends[] = [];
+  const proxier = new Proxier({
+    services,
+    endpointSlices,
+    nodeName: "this-node",
+    clusterCidr: "10.0.0.0/8",
+    iptables,
+    conntrack: { cleanStale: async (backends) => void cleaned.push(backends) },
+    clock,
+    log: silent,
+    masqueradeAll: false,
+    syncPeriodMs: 30_000,
+    minSyncPeriodMs: 1000,
+  });
+  return { clock, iptables, services, endpointSlices, cleaned, proxier };
+}
+
+type World = ReturnType<typeof makeWorld>;
+
+const web = makeService({ name: "web", clusterIp: "172.30.0.1" });
+const slice = (...ips: string[]) => makeSlice({ service: "web", ips, port: 80 });
+
+async function startedWith(services: readonly Service[], slices: readonly EndpointSlice[]) {
+  const world = makeWorld();
+  world.proxier.start();
+  world.services.replace(services);
+  world.endpointSlices.replace(slices);
+  await world.clock.advance(5000);
+  return world;
+}
+
+/** Rules of the kernel, chains sorted: their order means nothing. */
+async function kernelOf({ iptables }: World): Promise<readonly string[]> {
+  const saved = [await iptables.save("filter"), await iptables.save("nat")].join("");
+  const chains = [...saved.matchAll(/^:\S+/gm)].map((match) => match[0]).sort();
+  const rules = new Map<string, string[]>();
+  for (const [line, chain = ""] of saved.matchAll(/^-A (\S+).*/gm))
+    rules.set(chain, [...(rules.get(chain) ?? []), line]);
+  return [...chains, ...[...rules].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, all]) => all)];
+}
+
+describe("the proxier", () => {
+  test("writes nothing before both stores are synced", async () => {
+    const world = makeWorld();
+    world.proxier.start();
+    world.services.replace([web]);
+    await world.clock.advance(10_000);
+    expect(world.iptables.restores).toEqual([]);
+    expect(world.proxier.state.lastSyncAt).toBeUndefined();
+    world.endpointSlices.replace([]);
+    await world.clock.advance(2000);
+    expect(world.iptables.restores.length).toBe(1);
+    await world.proxier.stop();
+  });
+
+  test("collapses changes within the least period into one restore of only what changed", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    world.endpointSlices.apply(slice("10.180.0.2"));
+    await world.clock.advance(1000);
+    const before = world.iptables.restores.length;
+    for (const last of ["3", "4", "5"]) world.endpointSlices.apply(slice(`10.180.0.${last}`));
+    expect(world.proxier.state.pendingSince).toBeDefined();
+    await world.clock.advance(5000);
+    const sent = world.iptables.restores.slice(before);
+    expect(sent.length).toBe(1);
+    expect(sent.join()).toContain("10.180.0.5:80");
+    expect(sent.join()).not.toMatch(/KUBE-POSTROUTING|:KUBE-SERVICES|10\.180\.0\.[34]/);
+    expect(world.proxier.state.pendingSince).toBeUndefined();
+    await world.proxier.stop();
+  });
+
+  test("a change that makes no difference to the rules sends nothing", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    const before = world.iptables.restores.length;
+    world.endpointSlices.apply(slice("10.180.0.1"));
+    await world.clock.advance(5000);
+    expect(world.iptables.restores.length).toBe(before);
+    await world.proxier.stop();
+  });
+
+  test("tries again with everything after a failure, and says since when it waits", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    world.iptables.failures.push(new LongshoreError("CommandFailed", "lock"));
+    const at = world.clock.now();
+    world.endpointSlices.apply(slice("10.180.0.2"));
+    await world.clock.advance(10);
+    expect(world.proxier.state).toMatchObject({ pendingSince: at, lastError: "lock" });
+    await world.clock.advance(2000);
+    expect(world.iptables.restores.at(-1)).toContain(":KUBE-POSTROUTING");
+    expect(world.proxier.state).not.toHaveProperty("lastError");
+    await world.proxier.stop();
+  });
+
+  test("writes everything again when the tables were flushed, and once an hour", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    const before = await kernelOf(world);
+    world.iptables.flush();
+    await world.clock.advance(31_000);
+    expect(await kernelOf(world)).toEqual(before);
+    const restores = world.iptables.restores.length;
+    await world.clock.advance(3_600_000);
+    expect(world.iptables.restores.length).toBe(restores + 1);
+    await world.proxier.stop();
+  });
+
+  test("cleans UDP flows at the start and when UDP endpoints change, not otherwise", async () => {
+    const dns = makeService({ name: "dns", clusterIp: "172.30.0.2", protocol: "UDP", port: 53 });
+    const udp = (ip: string) => makeSlice({ service: "dns", ips: [ip], port: 53, protocol: "UDP" });
+    const world = await startedWith([web, dns], [slice("10.180.0.1"), udp("10.180.0.7")]);
+    expect(world.cleaned.length).toBe(1);
+    world.endpointSlices.apply(slice("10.180.0.2"));
+    await world.clock.advance(2000);
+    expect(world.cleaned.length).toBe(1);
+    world.endpointSlices.apply(udp("10.180.0.8"));
+    await world.clock.advance(2000);
+    expect(world.cleaned[1]?.byAddress.get("172.30.0.2:53")).toEqual(new Set(["10.180.0.8:53"]));
+    await world.proxier.stop();
+  });
+
+  test("leaves the rules when it stops, and leaves no timer", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    const before = await kernelOf(world);
+    await world.proxier.stop();
+    expect(await kernelOf(world)).toEqual(before);
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
+  test("cleanup leaves only KUBE-FIREWALL", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    await world.proxier.stop();
+    const signal = new AbortController().signal;
+    await removeProxyRules(world.iptables, signal);
+    await removeProxyRules(world.iptables, signal);
+    const left = (await kernelOf(world)).filter((line) => line.includes("KUBE-"));
+    expect(left).toEqual([
+      ":KUBE-FIREWALL",
+      "-A INPUT -j KUBE-FIREWALL",
+      "-A OUTPUT -j KUBE-FIREWALL",
+    ]);
+  });
+
+  test("any history sent piece by piece ends as one full sync of its last state", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(anyChange, fc.boolean(), fc.boolean()), { maxLength: 12 }),
+        async (history) => {
+          const world = await startedWith([], []);
+          for (const [change, isPaused, fails] of history) {
+            if (fails) world.iptables.failures.push(new LongshoreError("CommandFailed", "lock"));
+            change(world);
+            if (isPaused) await world.clock.advance(1000);
+          }
+          await world.clock.advance(120_000);
+          world.iptables.failures.length = 0;
+          await world.clock.advance(60_000);
+          const fresh = await startedWith(world.services.list(), world.endpointSlices.list());
+          expect(await kernelOf(world)).toEqual(await kernelOf(fresh));
+          await world.proxier.stop();
+          await fresh.proxier.stop();
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+});
