@@ -3,9 +3,9 @@
  * formats (maps as sorted `key="value"` lines with Go's quoting; resources rounded up to the divisor). Pure.
  */
 
+import { milliValue, value } from "../../api/quantity.ts";
 import type { Container, Pod } from "../../api/types.ts";
 import { LongshoreError } from "../../core/errors.ts";
-import { ceilDivide, parseMilli, parseUnits } from "../quantity.ts";
 import type { PodFacts } from "../volumes.ts";
 import type { NamedFile } from "./keyed-files.ts";
 
@@ -112,13 +112,12 @@ export function resourceText(
   const [side, resource] = splitOnce(ref.resource);
   if (resource === "" || (side !== "limits" && side !== "requests"))
     throw new LongshoreError("VolumeInvalid", `unsupported container resource : ${ref.resource}`);
-  const parse = resource === "cpu" ? parseMilli : parseUnits;
+  const amount = resource === "cpu" ? milliValue : value;
   const set = container.resources?.[side]?.[resource];
-  const value = set === undefined ? 0n : parse(set);
-  const fallback = side === "limits" ? BigInt(Math.trunc(allocatable[resource] ?? 0)) : 0n;
-  const divisor = ref.divisor === undefined ? 0n : parse(ref.divisor);
-  const unit = resource === "cpu" ? 1000n : 1n;
-  return ceilDivide(value === 0n ? fallback : value, divisor === 0n ? unit : divisor).toString();
+  const fallback = side === "limits" ? (allocatable[resource] ?? 0) : 0;
+  const shown = (set === undefined ? 0 : amount(set)) || fallback;
+  const divisor = (ref.divisor === undefined ? 0 : amount(ref.divisor)) || amount("1");
+  return String(Math.ceil(shown / divisor));
 }
 
 function splitOnce(text: string): readonly [string, string] {
