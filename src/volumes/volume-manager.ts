@@ -158,16 +158,24 @@ export class VolumeManager implements PodVolumes {
    * it shares the namespace of PID 1, as does an Engine started by it, nothing is needed.
    */
   async #ensureShared(podsDir: string): Promise<void> {
-    const [own, init] = await Promise.all([
-      readlink("/proc/self/ns/mnt"),
-      readlink("/proc/1/ns/mnt"),
-    ]);
-    if (own === init || containingMount(await readMounts(), podsDir)?.isShared === true) return;
+    if (await isInNamespaceOfInit()) return;
+    if (containingMount(await readMounts(), podsDir)?.isShared === true) return;
     const bind = { source: podsDir, target: podsDir, fstype: "", options: ["bind", "rshared"] };
     await this.#options.syscalls.mount(bind);
     this.#options.log.warn(
       { path: podsDir },
       "the pods directory was not on a shared mount: an Engine in another mount namespace sees tmpfs volumes only if it started from this one",
     );
+  }
+}
+
+/** True also where the host does not let us look: then nothing is known that would need mending. */
+async function isInNamespaceOfInit(): Promise<boolean> {
+  try {
+    return (await readlink("/proc/self/ns/mnt")) === (await readlink("/proc/1/ns/mnt"));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EACCES" || code === "EPERM") return true;
+    throw error;
   }
 }
