@@ -27,6 +27,7 @@ import { createExec } from "../../src/core/exec.ts";
 import type { Logger } from "../../src/core/logger.ts";
 import type { Syscalls } from "../../src/core/syscalls.ts";
 import { createSyscalls } from "../../src/core/syscalls-linux.ts";
+import type { HostPathType } from "../../src/volumes/plan.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
 import type { ObjectSource } from "../../src/volumes/volumes.ts";
 
@@ -71,6 +72,8 @@ const objects: ObjectSource = {
 function podWith(volumes: readonly Volume[], uid = "uid-1"): Pod {
   const volumeMounts = volumes.map(({ name }) => ({ name, mountPath: `/${name}` }));
   return {
+    apiVersion: "v1",
+    kind: "Pod",
     metadata: { ...metadata, name: "web", uid, labels: { b: '2"', a: "1" } },
     spec: { volumes: [...volumes], containers: [{ name: "c", image: "i", volumeMounts }] },
   };
@@ -206,7 +209,7 @@ describe("volumes of a pod", () => {
     });
   });
 
-  it.each([
+  it.each<readonly [HostPathType, string]>([
     ["File", "not a file"],
     ["Socket", "not a socket file"],
     ["CharDevice", "not a character device"],

@@ -7,7 +7,7 @@ import { computeKeyedFiles, type KeyedSource, type NamedFile } from "./keyed-fil
 export function computeConfigMapFiles(
   source: Omit<KeyedSource, "what">,
   name: string,
-  configMap: ConfigMap | undefined,
+  configMap: Pick<ConfigMap, "data" | "binaryData"> | undefined,
 ): readonly NamedFile[] {
   if (configMap === undefined) {
     if (source.optional) return [];

@@ -7,7 +7,7 @@ import { computeKeyedFiles, type KeyedSource, type NamedFile } from "./keyed-fil
 export function computeSecretFiles(
   source: Omit<KeyedSource, "what">,
   name: string,
-  secret: Secret | undefined,
+  secret: Pick<Secret, "data"> | undefined,
 ): readonly NamedFile[] {
   if (secret === undefined) {
     if (source.optional) return [];

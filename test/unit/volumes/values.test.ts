@@ -17,6 +17,8 @@ import { FakeClock } from "../../fakes/clock.ts";
 const invalid = expect.objectContaining({ code: "VolumeInvalid" });
 const metadata = { name: "web", namespace: "default", uid: "u-1", resourceVersion: "1" };
 const pod: Pod = {
+  apiVersion: "v1",
+  kind: "Pod",
   metadata: { ...metadata, labels: { z: "1", a: 'x"\n\u0001é' } },
   spec: { containers: [{ name: "c", image: "i" }] },
 };
@@ -93,7 +95,7 @@ describe("files of objects", () => {
   const source = { items: undefined, optional: false, defaultMode: 0o640 };
 
   it("are all keys, text and binary, with the default mode", () => {
-    const configMap = { metadata, data: { a: "é" }, binaryData: { b: "/w==" } };
+    const configMap = { data: { a: "é" }, binaryData: { b: "/w==" } };
     expect(computeConfigMapFiles(source, "o", configMap)).toEqual([
       ["a", { data: Buffer.from("é"), mode: 0o640 }],
       ["b", { data: Buffer.from([255]), mode: 0o640 }],
@@ -102,7 +104,7 @@ describe("files of objects", () => {
 
   it("are the items with their paths and modes", () => {
     const items = [{ key: "a", path: "x/y", mode: 0o400 }];
-    const secret = { metadata, data: { a: "dg==", b: "dg==" } };
+    const secret = { data: { a: "dg==", b: "dg==" } };
     expect(computeSecretFiles({ ...source, items }, "o", secret)).toEqual([
       ["x/y", { data: Buffer.from("v"), mode: 0o400 }],
     ]);
@@ -113,13 +115,12 @@ describe("files of objects", () => {
     ["configMap", () => computeConfigMapFiles(source, "o", undefined), 'configmap "o" not found'],
     [
       "key of a configMap",
-      () =>
-        computeConfigMapFiles({ ...source, items: [{ key: "k", path: "p" }] }, "o", { metadata }),
+      () => computeConfigMapFiles({ ...source, items: [{ key: "k", path: "p" }] }, "o", {}),
       "configmap references non-existent config key: k",
     ],
     [
       "key of a secret",
-      () => computeSecretFiles({ ...source, items: [{ key: "k", path: "p" }] }, "o", { metadata }),
+      () => computeSecretFiles({ ...source, items: [{ key: "k", path: "p" }] }, "o", {}),
       "references non-existent secret key: k",
     ],
   ])("a missing %s is waited for in upstream's words", (_name, compute, message) => {
@@ -129,7 +130,7 @@ describe("files of objects", () => {
   it("that are optional and missing are none", () => {
     const optional = { ...source, optional: true, items: [{ key: "k", path: "p" }] };
     expect(computeSecretFiles(optional, "o", undefined)).toEqual([]);
-    expect(computeConfigMapFiles(optional, "o", { metadata })).toEqual([]);
+    expect(computeConfigMapFiles(optional, "o", {})).toEqual([]);
   });
 
   it("get a tmpfs that holds two generations", () => {
