@@ -10,7 +10,7 @@ import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { writeAtomically } from "./atomic-writer.ts";
 import type { TeardownStep, VolumeStep } from "./plan.ts";
-import { removeTree } from "./remove-tree.ts";
+import { checkNotAborted, removeTree } from "./remove-tree.ts";
 
 export interface ApplyContext {
   readonly syscalls: Syscalls;
@@ -99,7 +99,7 @@ export async function applyStep<K extends Step["kind"]>(
   step: Extract<Step, { readonly kind: K }>,
   context: ApplyContext,
 ): Promise<void> {
-  context.signal.throwIfAborted();
+  checkNotAborted(context.signal);
   const execute: Executors[K] = EXECUTORS[step.kind as K];
   await execute(step, context);
 }

@@ -47,6 +47,11 @@ async function openDirectory(path: string): Promise<FileHandle | undefined> {
   }
 }
 
+/** Throws Aborted when the caller gave up. */
+export function checkNotAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw new LongshoreError("Aborted", "stopped while working on volumes");
+}
+
 /** Absent is success. Throws VolumeNotReady when something is mounted inside or keeps appearing. */
 export async function removeTree(path: string, signal: AbortSignal): Promise<void> {
   const parent = await openDirectory(dirname(path));
@@ -81,7 +86,7 @@ async function removeDirectory(path: string, depth: number, removal: Removal): P
 async function removeEntries(handle: FileHandle, depth: number, removal: Removal): Promise<void> {
   const here = viaDescriptor(handle);
   for await (const entry of await opendir(here)) {
-    removal.signal.throwIfAborted();
+    checkNotAborted(removal.signal);
     const path = `${here}/${entry.name}`;
     if (await tryUnlink(path)) continue;
     if (depth < MAX_DEPTH) await removeDirectory(path, depth + 1, removal);

@@ -1,8 +1,13 @@
 /** HTTP and TCP probe handlers against loopback servers, on real time. */
 
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { createServer as createTcpServer, type Server as TcpServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Probe } from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
@@ -166,4 +171,20 @@ it("a port name that no port has, and a handler that is not there, cannot be run
     message: "couldn't find port: nobody in container c",
   });
   await expect(probe({ grpc: { port: 1 } })).rejects.toMatchObject({ code: "Unsupported" });
+});
+
+it("an HTTPS probe does not verify the certificate", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "volumes-tls-"));
+  const files = ["-keyout", join(dir, "key"), "-out", join(dir, "cert")];
+  const selfSigned = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+  execFileSync("openssl", [...selfSigned, "-nodes", "-subj", "/CN=nobody", ...files], {
+    stdio: "ignore",
+  });
+  const pair = { key: readFileSync(join(dir, "key")), cert: readFileSync(join(dir, "cert")) };
+  rmSync(dir, { recursive: true });
+  const port = await listen(createTlsServer(pair, (_request, response) => response.end("ok")));
+  expect(await probe({ httpGet: { port, scheme: "HTTPS", path: "/readyz" } })).toEqual({
+    kind: "success",
+    message: "ok",
+  });
 });
