@@ -17,7 +17,7 @@ import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
-import { containingMount } from "./mountinfo.ts";
+import { containingMount, type MountEntry } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
 import { hashPayload } from "./payload.ts";
@@ -37,6 +37,13 @@ export interface VolumeManagerOptions {
 /** Turns of observe, plan, apply in one call; each turn does all that its observation allows. */
 const MAX_TURNS = 4;
 const PODS_MODE = 0o750;
+
+interface EnsureTurn {
+  readonly podDir: string;
+  readonly mounts: readonly MountEntry[];
+  readonly sources: FileSources;
+  readonly context: ApplyContext;
+}
 
 export class VolumeManager implements PodVolumes {
   readonly #options: VolumeManagerOptions;
@@ -67,8 +74,12 @@ export class VolumeManager implements PodVolumes {
     const podDir = podDirectory(this.#dir(), pod.metadata.uid);
     const sources = this.#fileSources(pod, facts, signal);
     const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
+    // One reading serves the first turn of all volumes; nobody else mounts at their places.
+    const mounts = await readMounts();
     const results = await Promise.allSettled(
-      usedVolumes(pod).map((volume) => this.#ensureVolume(volume, podDir, sources, context)),
+      usedVolumes(pod).map((volume) =>
+        this.#ensureVolume(volume, { podDir, mounts, sources, context }),
+      ),
     );
     const mounted = new Map<string, MountedVolume>();
     for (const result of results) {
@@ -103,15 +114,11 @@ export class VolumeManager implements PodVolumes {
     return this.#podsDir;
   }
 
-  async #ensureVolume(
-    volume: Volume,
-    podDir: string,
-    sources: FileSources,
-    context: ApplyContext,
-  ): Promise<MountedVolume> {
+  async #ensureVolume(volume: Volume, turn: EnsureTurn): Promise<MountedVolume> {
+    const { podDir, mounts, sources, context } = turn;
     try {
       const desired = await computeDesiredVolume(volume, podDir, sources);
-      await this.#converge(desired, context);
+      await this.#converge(desired, mounts, context);
       return { name: volume.name, hostPath: desired.path, readOnly: isReadOnlyVolume(desired) };
     } catch (error) {
       if (context.signal.aborted) throw error;
@@ -121,13 +128,14 @@ export class VolumeManager implements PodVolumes {
     }
   }
 
-  async #converge(desired: DesiredVolume, context: ApplyContext): Promise<void> {
+  async #converge(
+    desired: DesiredVolume,
+    firstMounts: readonly MountEntry[],
+    context: ApplyContext,
+  ): Promise<void> {
     for (let turn = 0; turn < MAX_TURNS; turn++) {
-      const observed = await observeVolume(
-        desired,
-        await readMounts(),
-        this.#written.get(desired.path),
-      );
+      const mounts = turn === 0 ? firstMounts : await readMounts();
+      const observed = await observeVolume(desired, mounts, this.#written.get(desired.path));
       const steps = computeVolumeSteps(desired, observed);
       if (steps.length === 0) return;
       this.#written.delete(desired.path);
