@@ -1,0 +1,30 @@
+/** Errors of connections in the words of Go's net package, which people and their tools know from the kubelet. Pure. */
+
+import { isIPv6 } from "node:net";
+import { messageOf } from "../../core/errors.ts";
+
+const CONNECT_WORDS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connect: connection refused",
+  EHOSTUNREACH: "connect: no route to host",
+  ENETUNREACH: "connect: network is unreachable",
+  ETIMEDOUT: "connect: connection timed out",
+  ECONNRESET: "connect: connection reset by peer",
+  EADDRNOTAVAIL: "connect: cannot assign requested address",
+};
+
+export function joinHostPort(host: string, port: number): string {
+  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** What a failed connection to `address` is called. */
+export function dialWords(address: string, error: unknown): string {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall === "connect" && code !== undefined && code in CONNECT_WORDS)
+    return `dial tcp ${address}: ${CONNECT_WORDS[code]}`;
+  if (code === "ENOTFOUND") return `dial tcp: lookup ${address}: no such host`;
+  if (code === "ECONNRESET")
+    return messageOf(error) === "socket hang up"
+      ? "EOF"
+      : `read tcp ${address}: read: connection reset by peer`;
+  return messageOf(error);
+}

@@ -1,0 +1,58 @@
+/**
+ * Chooses the handler of a probe and gives it what it needs: host, port (by number or by name) and time-out.
+ * Returns an outcome; throws LongshoreError when the probe cannot be run at all. Called by manager.ts.
+ */
+
+import type { Container as ContainerSpec, Probe } from "../../api/types.ts";
+import type { Clock } from "../../core/clock.ts";
+import { LongshoreError } from "../../core/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { ProbeOutcome } from "../verdict.ts";
+import { probeExec } from "./exec.ts";
+import { probeHttp } from "./http.ts";
+import { probeTcp } from "./tcp.ts";
+
+export interface ProbeContext {
+  readonly runtime: Pick<Runtime, "execSync">;
+  readonly clock: Clock;
+  readonly podIp: string;
+  readonly spec: ContainerSpec;
+  readonly containerId: string;
+}
+
+export async function runProbe(
+  probe: Probe,
+  context: ProbeContext,
+  signal: AbortSignal,
+): Promise<ProbeOutcome> {
+  const { runtime, clock, podIp, spec, containerId } = context;
+  const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000;
+  if (probe.exec !== undefined) {
+    const command = probe.exec.command ?? [];
+    return probeExec({ runtime, containerId, command, timeoutMs }, signal);
+  }
+  if (probe.httpGet !== undefined) {
+    const { host = "", path = "", scheme = "HTTP", httpHeaders = [] } = probe.httpGet;
+    const target = {
+      scheme: scheme === "HTTPS" ? ("https" as const) : ("http" as const),
+      host: host === "" ? podIp : host,
+      port: resolvePort(probe.httpGet.port, spec),
+      path,
+      headers: httpHeaders,
+    };
+    return probeHttp({ target, clock, timeoutMs }, signal);
+  }
+  if (probe.tcpSocket !== undefined) {
+    const { host = "" } = probe.tcpSocket;
+    const port = resolvePort(probe.tcpSocket.port, spec);
+    return probeTcp({ host: host === "" ? podIp : host, port, clock, timeoutMs }, signal);
+  }
+  throw new LongshoreError("Unsupported", `missing probe handler for container ${spec.name}`);
+}
+
+function resolvePort(port: string | number, spec: ContainerSpec): number {
+  const named = spec.ports?.find(({ name }) => name !== undefined && name === port);
+  const number = named?.containerPort ?? Number(port);
+  if (Number.isInteger(number) && number > 0 && number < 65536) return number;
+  throw new LongshoreError("Unsupported", `couldn't find port: ${port} in container ${spec.name}`);
+}

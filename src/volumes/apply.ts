@@ -1,0 +1,105 @@
+/**
+ * Does the steps of plan.ts: one executor per kind of step, no decisions. Each is safe to repeat and leaves, when
+ * interrupted, something the next observation sees. Failures are thrown for the pod's loop. Called by the manager.
+ */
+
+import { chmod, mkdir, mkdtemp, open, rename, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import { hasCode, LongshoreError } from "../core/errors.ts";
+import type { Syscalls } from "../core/syscalls.ts";
+import { writeAtomically } from "./atomic-writer.ts";
+import type { TeardownStep, VolumeStep } from "./plan.ts";
+import { checkNotAborted, removeTree } from "./remove-tree.ts";
+
+export interface ApplyContext {
+  readonly syscalls: Syscalls;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+type Step = VolumeStep | TeardownStep;
+type Executors = {
+  readonly [K in Step["kind"]]: (
+    step: Extract<Step, { readonly kind: K }>,
+    context: ApplyContext,
+  ) => Promise<void>;
+};
+
+/** The pod's own directories are for the agent; containers see only the volumes, mounted. */
+const PARENT_MODE = 0o750;
+const HOST_DIRECTORY_MODE = 0o755;
+const HOST_FILE_MODE = 0o644;
+
+const EXECUTORS: Executors = {
+  /** Appears with its final mode by rename, so that a directory that exists is a finished one. */
+  async "make-directory"(step) {
+    const podDir = dirname(dirname(dirname(step.path)));
+    await mkdir(dirname(step.path), { recursive: true, mode: PARENT_MODE });
+    const staged = await mkdtemp(join(podDir, "staged-"));
+    await chmod(staged, step.mode);
+    try {
+      await rename(staged, step.path);
+    } catch (error) {
+      if (!isCode(error, "ENOTEMPTY", "EEXIST")) throw error;
+      await rmdir(staged);
+    }
+  },
+  async "mount-tmpfs"(step, { syscalls }) {
+    const options = ["nosuid", "nodev", ...(step.isResize ? ["remount"] : [])];
+    const size = step.sizeBytes === undefined ? "" : `,size=${step.sizeBytes}`;
+    const request = {
+      source: "tmpfs",
+      target: step.path,
+      fstype: "tmpfs",
+      options: step.isSecret ? options : options.filter((option) => option === "remount"),
+      data: `mode=0777${size}`,
+    };
+    if (!step.isSecret || step.isResize) return syscalls.mount(request);
+    try {
+      await syscalls.mount({ ...request, data: `${request.data},noswap` });
+    } catch (error) {
+      // Kernels before 6.4 do not know noswap.
+      if (!hasCode(error, "CommandFailed")) throw error;
+      await syscalls.mount(request);
+    }
+  },
+  async "write-files"(step, { clock }) {
+    await writeAtomically(step.path, step.payload, clock.now());
+  },
+  async "make-host-directory"(step) {
+    const made = await mkdir(step.path, { recursive: true, mode: HOST_DIRECTORY_MODE });
+    if (made !== undefined) await chmod(step.path, HOST_DIRECTORY_MODE);
+  },
+  async "make-host-file"(step) {
+    try {
+      const file = await open(step.path, "wx", HOST_FILE_MODE);
+      await file.chmod(HOST_FILE_MODE);
+      await file.close();
+    } catch (error) {
+      if (!isCode(error, "EEXIST")) throw error;
+    }
+  },
+  async refuse(step) {
+    throw new LongshoreError("VolumeNotReady", step.message);
+  },
+  async unmount(step, { syscalls }) {
+    await syscalls.unmount(step.path);
+  },
+  async "remove-tree"(step, { signal }) {
+    await removeTree(step.path, signal);
+  },
+};
+
+function isCode(error: unknown, ...codes: readonly string[]): boolean {
+  return codes.includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+export async function applyStep<K extends Step["kind"]>(
+  step: Extract<Step, { readonly kind: K }>,
+  context: ApplyContext,
+): Promise<void> {
+  checkNotAborted(context.signal);
+  const execute: Executors[K] = EXECUTORS[step.kind as K];
+  await execute(step, context);
+}

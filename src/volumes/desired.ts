@@ -1,0 +1,76 @@
+/**
+ * From the volumes of a PodSpec to desired volumes: chooses the kind, the place and the files. Waits only for the
+ * FileSources it is given. A kind that is not here is refused by name. Called by volume-manager.ts.
+ */
+
+import type { Pod, Volume } from "../api/types.ts";
+import { LongshoreError } from "../core/errors.ts";
+import { computeEmptyDir } from "./kinds/empty-dir.ts";
+import { computeHostPath } from "./kinds/host-path.ts";
+import { DEFAULT_MODE, type NamedFile } from "./kinds/keyed-files.ts";
+import { collectProjected, type FileSources } from "./kinds/projected.ts";
+import { type Plugin, volumePath } from "./paths.ts";
+import { createPayload } from "./payload.ts";
+import type { DesiredVolume } from "./plan.ts";
+
+/** Those that a container mounts; the others are not set up, as in the kubelet. */
+export function usedVolumes(pod: Pod): readonly Volume[] {
+  const { containers = [], initContainers = [], ephemeralContainers = [] } = pod.spec;
+  const used = new Set(
+    [...containers, ...initContainers, ...ephemeralContainers].flatMap(({ volumeMounts = [] }) =>
+      volumeMounts.map(({ name }) => name),
+    ),
+  );
+  return (pod.spec.volumes ?? []).filter(({ name }) => used.has(name));
+}
+
+export function isReadOnlyVolume(desired: DesiredVolume): boolean {
+  return desired.kind === "files";
+}
+
+export async function computeDesiredVolume(
+  volume: Volume,
+  podDir: string,
+  sources: FileSources,
+): Promise<DesiredVolume> {
+  const { name } = volume;
+  const pathOf = (plugin: Plugin): string => volumePath(podDir, plugin, name);
+  const filesAt = (
+    plugin: Plugin,
+    onTmpfs: boolean,
+    files: readonly NamedFile[],
+  ): DesiredVolume => ({
+    kind: "files",
+    name,
+    path: pathOf(plugin),
+    onTmpfs,
+    payload: createPayload(files),
+  });
+  if (volume.emptyDir !== undefined)
+    return computeEmptyDir(name, pathOf("empty-dir"), volume.emptyDir);
+  if (volume.hostPath !== undefined) return computeHostPath(name, volume.hostPath);
+  if (volume.configMap !== undefined) {
+    const { name: object = "", ...source } = volume.configMap;
+    return filesAt("configmap", false, await sources.configMap(keyed(source), object));
+  }
+  if (volume.secret !== undefined) {
+    const { secretName = "", ...source } = volume.secret;
+    return filesAt("secret", true, await sources.secret(keyed(source), secretName));
+  }
+  if (volume.downwardAPI !== undefined) {
+    const { items = [], defaultMode = DEFAULT_MODE } = volume.downwardAPI;
+    return filesAt("downward-api", false, sources.downwardApi(items, defaultMode));
+  }
+  // All projected volumes are in memory, as the kubelet has them: most hold a token.
+  if (volume.projected !== undefined)
+    return filesAt("projected", true, await collectProjected(volume.projected, sources));
+  const kind = Object.keys(volume).find((key) => key !== "name") ?? "no source";
+  throw new LongshoreError("VolumeInvalid", `${kind} volumes are not supported by this version`);
+}
+
+type KeyedOptions = Parameters<FileSources["configMap"]>[0];
+
+function keyed(source: Partial<KeyedOptions>): KeyedOptions {
+  const { items, optional = false, defaultMode = DEFAULT_MODE } = source;
+  return { items, optional, defaultMode };
+}

@@ -1,0 +1,126 @@
+/**
+ * downwardAPI volumes and projections: facts of the pod and its containers' resources as files, in the kubelet's
+ * formats (maps as sorted `key="value"` lines with Go's quoting; resources rounded up to the divisor). Pure.
+ */
+
+import { milliValue, value } from "../../api/quantity.ts";
+import type { Container, Pod } from "../../api/types.ts";
+import { LongshoreError } from "../../core/errors.ts";
+import type { PodFacts } from "../volumes.ts";
+import type { NamedFile } from "./keyed-files.ts";
+
+export interface DownwardItem {
+  readonly path: string;
+  readonly mode?: number | undefined;
+  readonly fieldRef?: { readonly fieldPath: string } | undefined;
+  readonly resourceFieldRef?: ResourceFieldRef | undefined;
+}
+
+export interface ResourceFieldRef {
+  readonly containerName?: string | undefined;
+  readonly resource: string;
+  readonly divisor?: string | number | undefined;
+}
+
+export function computeDownwardFiles(
+  items: readonly DownwardItem[],
+  defaultMode: number,
+  pod: Pod,
+  facts: Pick<PodFacts, "allocatable">,
+): readonly NamedFile[] {
+  return items.map((item) => {
+    const text = itemText(item, pod, facts);
+    return [item.path, { data: Buffer.from(text), mode: item.mode ?? defaultMode }];
+  });
+}
+
+function itemText(item: DownwardItem, pod: Pod, facts: Pick<PodFacts, "allocatable">): string {
+  if (item.fieldRef !== undefined) return fieldText(pod, item.fieldRef.fieldPath);
+  const ref = item.resourceFieldRef;
+  if (ref === undefined)
+    throw new LongshoreError("VolumeInvalid", `item ${item.path} has no fieldRef`);
+  const containers = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
+  const container = containers.find(({ name }) => name === ref.containerName);
+  if (container === undefined)
+    throw new LongshoreError("VolumeInvalid", `container ${ref.containerName} not found`);
+  return resourceText(container, ref, facts.allocatable);
+}
+
+function fieldText(pod: Pod, fieldPath: string): string {
+  const { labels = {}, annotations = {}, name, namespace, uid } = pod.metadata;
+  const subscript = /^metadata\.(labels|annotations)\['(.+)'\]$/s.exec(fieldPath);
+  if (subscript !== null)
+    return (subscript[1] === "labels" ? labels : annotations)[subscript[2] ?? ""] ?? "";
+  switch (fieldPath) {
+    case "metadata.labels":
+      return formatMap(labels);
+    case "metadata.annotations":
+      return formatMap(annotations);
+    case "metadata.name":
+      return name;
+    case "metadata.namespace":
+      return namespace;
+    case "metadata.uid":
+      return uid;
+    default:
+      throw new LongshoreError(
+        "VolumeInvalid",
+        `fieldPath ${fieldPath} is not available to a volume`,
+      );
+  }
+}
+
+function formatMap(map: Readonly<Record<string, string>>): string {
+  return Object.keys(map)
+    .sort()
+    .map((key) => `${key}=${goQuote(map[key] ?? "")}`)
+    .join("\n");
+}
+
+const GO_ESCAPES: Readonly<Record<string, string>> = {
+  "\u0007": "\\a",
+  "\b": "\\b",
+  "\f": "\\f",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+  "\v": "\\v",
+  "\\": "\\\\",
+  '"': '\\"',
+};
+
+/** What Go's %q prints. */
+function goQuote(text: string): string {
+  let quoted = "";
+  for (const char of text) {
+    const code = char.codePointAt(0) ?? 0;
+    if (GO_ESCAPES[char] !== undefined) quoted += GO_ESCAPES[char];
+    else if (/^[\p{L}\p{M}\p{N}\p{P}\p{S} ]$/u.test(char)) quoted += char;
+    else if (code < 0x80) quoted += `\\x${code.toString(16).padStart(2, "0")}`;
+    else if (code < 0x10000) quoted += `\\u${code.toString(16).padStart(4, "0")}`;
+    else quoted += `\\U${code.toString(16).padStart(8, "0")}`;
+  }
+  return `"${quoted}"`;
+}
+
+/** A limit that is not set shows the node's allocatable, a request that is not set shows 0. */
+export function resourceText(
+  container: Container,
+  ref: ResourceFieldRef,
+  allocatable: Readonly<Record<string, number>>,
+): string {
+  const [side, resource] = splitOnce(ref.resource);
+  if (resource === "" || (side !== "limits" && side !== "requests"))
+    throw new LongshoreError("VolumeInvalid", `unsupported container resource : ${ref.resource}`);
+  const amount = resource === "cpu" ? milliValue : value;
+  const set = container.resources?.[side]?.[resource];
+  const fallback = side === "limits" ? (allocatable[resource] ?? 0) : 0;
+  const shown = (set === undefined ? 0 : amount(set)) || fallback;
+  const divisor = (ref.divisor === undefined ? 0 : amount(ref.divisor)) || amount("1");
+  return String(Math.ceil(shown / divisor));
+}
+
+function splitOnce(text: string): readonly [string, string] {
+  const at = text.indexOf(".");
+  return at === -1 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,67 @@
+/**
+ * projected volumes: files of several sources merged, a later source winning where paths meet. Collects through
+ * FileSources, which the volume manager provides; all failures of a volume are reported together, as upstream does.
+ */
+
+import type { Volume } from "../../api/types.ts";
+import { hasCode, LongshoreError, messageOf } from "../../core/errors.ts";
+import type { DownwardItem } from "./downward-api.ts";
+import { DEFAULT_MODE, type KeyedSource, type NamedFile } from "./keyed-files.ts";
+
+/** Reads what the files are made of. Each throws VolumeNotReady, VolumeInvalid or Api* errors. */
+export interface FileSources {
+  configMap(source: Omit<KeyedSource, "what">, name: string): Promise<readonly NamedFile[]>;
+  secret(source: Omit<KeyedSource, "what">, name: string): Promise<readonly NamedFile[]>;
+  downwardApi(items: readonly DownwardItem[], defaultMode: number): readonly NamedFile[];
+  token(audience: string | undefined, expirationSeconds: number): Promise<string>;
+}
+
+type ProjectedSource = NonNullable<NonNullable<Volume["projected"]>["sources"]>[number];
+
+/** The API server's default. */
+const TOKEN_SECONDS = 3600;
+
+export async function collectProjected(
+  source: NonNullable<Volume["projected"]>,
+  files: FileSources,
+): Promise<readonly NamedFile[]> {
+  const defaultMode = source.defaultMode ?? DEFAULT_MODE;
+  const collected = await Promise.allSettled(
+    (source.sources ?? []).map((one) => collectOne(one, defaultMode, files)),
+  );
+  const failures = collected.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+  if (failures.length === 1) throw failures[0];
+  if (failures.length > 1) {
+    const code = failures.some((failure) => hasCode(failure, "VolumeInvalid"))
+      ? "VolumeInvalid"
+      : "VolumeNotReady";
+    throw new LongshoreError(code, `[${failures.map(messageOf).join(", ")}]`, {
+      cause: failures[0],
+    });
+  }
+  return collected.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
+}
+
+async function collectOne(
+  one: ProjectedSource,
+  defaultMode: number,
+  files: FileSources,
+): Promise<readonly NamedFile[]> {
+  if (one.configMap !== undefined) {
+    const { name = "", items, optional = false } = one.configMap;
+    return files.configMap({ items, optional, defaultMode }, name);
+  }
+  if (one.secret !== undefined) {
+    const { name = "", items, optional = false } = one.secret;
+    return files.secret({ items, optional, defaultMode }, name);
+  }
+  if (one.downwardAPI !== undefined)
+    return files.downwardApi(one.downwardAPI.items ?? [], defaultMode);
+  if (one.serviceAccountToken !== undefined) {
+    const { path, audience, expirationSeconds = TOKEN_SECONDS } = one.serviceAccountToken;
+    const token = await files.token(audience, expirationSeconds);
+    return [[path, { data: Buffer.from(token), mode: defaultMode }]];
+  }
+  const kind = Object.keys(one)[0] ?? "empty source";
+  throw new LongshoreError("VolumeInvalid", `projected source ${kind} is not supported`);
+}

@@ -1,0 +1,143 @@
+/**
+ * What to do next for the volumes of a pod. Pure: the desired volumes (kinds/*) and what is there (observe.ts) in,
+ * steps for apply.ts out; an empty list means it is as it should be. Repeating observe, plan and apply from any
+ * point of an interrupted run ends in the empty plan, which is all the crash recovery there is.
+ */
+
+import { isBelow, type MountEntry, tmpfsSize } from "./mountinfo.ts";
+import { hashPayload, type Payload, tmpfsBytes } from "./payload.ts";
+
+export type HostPathType =
+  | ""
+  | "DirectoryOrCreate"
+  | "Directory"
+  | "FileOrCreate"
+  | "File"
+  | "Socket"
+  | "CharDevice"
+  | "BlockDevice";
+
+interface DesiredBase {
+  readonly name: string;
+  /** What containers get mounted: below the pod's directory, or a path of the host's. */
+  readonly path: string;
+}
+
+export type DesiredVolume = DesiredBase &
+  (
+    | { readonly kind: "directory" }
+    /** `sizeBytes` undefined = no limit of its own. */
+    | { readonly kind: "memory"; readonly sizeBytes?: number }
+    | { readonly kind: "files"; readonly onTmpfs: boolean; readonly payload: Payload }
+    | { readonly kind: "host-path"; readonly type: HostPathType }
+  );
+
+export type EntryKind =
+  | "absent"
+  | "directory"
+  | "file"
+  | "socket"
+  | "char-device"
+  | "block-device"
+  | "other";
+
+export interface ObservedVolume {
+  /** Not following a link, except for a path of the host's. */
+  readonly entry: EntryKind;
+  /** What is mounted exactly there, topmost. */
+  readonly mount?: MountEntry;
+  /** Hash of the payload written last by this process; undefined after a restart. */
+  readonly contentHash?: string;
+}
+
+export type VolumeStep = { readonly path: string } & (
+  | { readonly kind: "make-directory"; readonly mode: number }
+  | {
+      readonly kind: "mount-tmpfs";
+      readonly sizeBytes?: number;
+      /** Ask that it never goes to swap. */
+      readonly isSecret: boolean;
+      readonly isResize: boolean;
+    }
+  | { readonly kind: "write-files"; readonly payload: Payload }
+  | { readonly kind: "make-host-directory" }
+  | { readonly kind: "make-host-file" }
+  /** The volume cannot be as desired; waiting may help. */
+  | { readonly kind: "refuse"; readonly message: string }
+);
+
+const VOLUME_MODE = 0o777;
+
+export function computeVolumeSteps(
+  desired: DesiredVolume,
+  observed: ObservedVolume,
+): readonly VolumeStep[] {
+  if (desired.kind === "host-path")
+    return hostPathSteps(desired.path, desired.type, observed.entry);
+  const { path } = desired;
+  if (observed.entry !== "absent" && observed.entry !== "directory")
+    return [{ kind: "refuse", path, message: `${path} is not a directory` }];
+  const steps: VolumeStep[] = [];
+  if (observed.entry === "absent") steps.push({ kind: "make-directory", path, mode: VOLUME_MODE });
+  if (desired.kind === "directory") return steps;
+
+  const isTmpfs = observed.mount?.fstype === "tmpfs";
+  if (desired.kind === "memory") {
+    const size = desired.sizeBytes === undefined ? {} : { sizeBytes: desired.sizeBytes };
+    if (!isTmpfs)
+      steps.push({ kind: "mount-tmpfs", path, isSecret: false, isResize: false, ...size });
+    return steps;
+  }
+  if (desired.onTmpfs) {
+    const sizeBytes = tmpfsBytes(desired.payload);
+    const isTooSmall =
+      observed.mount !== undefined && (tmpfsSize(observed.mount) ?? sizeBytes) < sizeBytes;
+    if (!isTmpfs || isTooSmall)
+      steps.push({ kind: "mount-tmpfs", path, isSecret: true, isResize: isTmpfs, sizeBytes });
+  }
+  if (steps.length > 0 || observed.contentHash !== hashPayload(desired.payload))
+    steps.push({ kind: "write-files", path, payload: desired.payload });
+  return steps;
+}
+
+const HOST_PATH_WANTS: Readonly<
+  Record<Exclude<HostPathType, "">, { readonly entry: EntryKind; readonly words: string }>
+> = {
+  DirectoryOrCreate: { entry: "directory", words: "a directory" },
+  Directory: { entry: "directory", words: "a directory" },
+  FileOrCreate: { entry: "file", words: "a file" },
+  File: { entry: "file", words: "a file" },
+  Socket: { entry: "socket", words: "a socket file" },
+  CharDevice: { entry: "char-device", words: "a character device" },
+  BlockDevice: { entry: "block-device", words: "a block device" },
+};
+
+function hostPathSteps(path: string, type: HostPathType, entry: EntryKind): readonly VolumeStep[] {
+  if (type === "") return [];
+  if (entry === "absent" && type === "DirectoryOrCreate")
+    return [{ kind: "make-host-directory", path }];
+  if (entry === "absent" && type === "FileOrCreate") return [{ kind: "make-host-file", path }];
+  const wants = HOST_PATH_WANTS[type];
+  if (entry === wants.entry) return [];
+  const message = `hostPath type check failed: ${path} is not ${wants.words}`;
+  return [{ kind: "refuse", path, message }];
+}
+
+export type TeardownStep =
+  | { readonly kind: "unmount"; readonly path: string }
+  | { readonly kind: "remove-tree"; readonly path: string };
+
+/** Unmounts first, deepest and latest first; the tree goes only once nothing is mounted at or below it. */
+export function computeTeardownSteps(
+  podDir: string,
+  mounts: readonly MountEntry[],
+  exists: boolean,
+): readonly TeardownStep[] {
+  const inside = mounts
+    .map((entry) => entry.mountPoint)
+    .filter((path) => path === podDir || isBelow(path, podDir))
+    .reverse()
+    .sort((a, b) => b.split("/").length - a.split("/").length);
+  if (inside.length > 0) return inside.map((path) => ({ kind: "unmount", path }));
+  return exists ? [{ kind: "remove-tree", path: podDir }] : [];
+}

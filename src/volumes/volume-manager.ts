@@ -1,0 +1,189 @@
+/**
+ * PodVolumes over the local disk: collects what each volume should show (kinds/*), observes, plans and applies until
+ * nothing is left to do. Keeps only what can be lost: hashes of content written and tokens. `start` before use.
+ * Called by the workers of pods, one call per pod at a time.
+ */
+
+import { mkdir, readdir, readlink, realpath } from "node:fs/promises";
+import { join } from "node:path";
+import type { Pod, Volume } from "../api/types.ts";
+import type { Clock } from "../core/clock.ts";
+import { LongshoreError, messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Syscalls } from "../core/syscalls.ts";
+import { type ApplyContext, applyStep } from "./apply.ts";
+import { computeDesiredVolume, isReadOnlyVolume, usedVolumes } from "./desired.ts";
+import { computeConfigMapFiles } from "./kinds/config-map.ts";
+import { computeDownwardFiles } from "./kinds/downward-api.ts";
+import type { FileSources } from "./kinds/projected.ts";
+import { computeSecretFiles } from "./kinds/secret.ts";
+import { containingMount, type MountEntry } from "./mountinfo.ts";
+import { observeVolume, readEntry, readMounts } from "./observe.ts";
+import { isPodUid, podDirectory } from "./paths.ts";
+import { hashPayload } from "./payload.ts";
+import { computeTeardownSteps, computeVolumeSteps, type DesiredVolume } from "./plan.ts";
+import { TokenCache } from "./token-cache.ts";
+import type { MountedVolume, ObjectSource, PodFacts, PodVolumes } from "./volumes.ts";
+
+export interface VolumeManagerOptions {
+  /** The agent's state directory; volumes lie in its `pods`. */
+  readonly rootDir: string;
+  readonly objects: ObjectSource;
+  readonly syscalls: Syscalls;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Turns of observe, plan, apply in one call; each turn does all that its observation allows. */
+const MAX_TURNS = 4;
+const PODS_MODE = 0o750;
+
+interface EnsureTurn {
+  readonly podDir: string;
+  readonly mounts: readonly MountEntry[];
+  readonly sources: FileSources;
+  readonly context: ApplyContext;
+}
+
+export class VolumeManager implements PodVolumes {
+  readonly #options: VolumeManagerOptions;
+  readonly #tokens: TokenCache;
+  /** Path of a volume → hash of what was written last. */
+  readonly #written = new Map<string, string>();
+  #podsDir: string | undefined;
+
+  constructor(options: VolumeManagerOptions) {
+    this.#options = options;
+    this.#tokens = new TokenCache(options);
+  }
+
+  /** Makes the directory of pods, and shares its mounts when the agent has a mount namespace of its own. */
+  async start(): Promise<void> {
+    const dir = join(this.#options.rootDir, "pods");
+    await mkdir(dir, { recursive: true, mode: PODS_MODE });
+    // The mount table knows no links.
+    this.#podsDir = await realpath(dir);
+    await this.#ensureShared(this.#podsDir);
+  }
+
+  async ensure(
+    pod: Pod,
+    facts: PodFacts,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, MountedVolume>> {
+    const podDir = podDirectory(this.#dir(), pod.metadata.uid);
+    const sources = this.#fileSources(pod, facts, signal);
+    const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
+    // One reading serves the first turn of all volumes; nobody else mounts at their places.
+    const mounts = await readMounts();
+    const results = await Promise.allSettled(
+      usedVolumes(pod).map((volume) =>
+        this.#ensureVolume(volume, { podDir, mounts, sources, context }),
+      ),
+    );
+    const mounted = new Map<string, MountedVolume>();
+    for (const result of results) {
+      if (result.status === "rejected") throw result.reason;
+      mounted.set(result.value.name, result.value);
+    }
+    return mounted;
+  }
+
+  async teardown(podUid: string, signal: AbortSignal): Promise<void> {
+    const podDir = podDirectory(this.#dir(), podUid);
+    const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
+    this.#tokens.forget(podUid);
+    for (const path of [...this.#written.keys()])
+      if (path.startsWith(`${podDir}/`)) this.#written.delete(path);
+    for (let turn = 0; turn < MAX_TURNS; turn++) {
+      const exists = (await readEntry(podDir, false)) !== "absent";
+      const steps = computeTeardownSteps(podDir, await readMounts(), exists);
+      if (steps.length === 0) return;
+      for (const step of steps) await applyStep(step, context);
+    }
+    throw new LongshoreError("VolumeNotReady", `volumes of pod ${podUid} cannot be removed yet`);
+  }
+
+  async listPodUids(): Promise<readonly string[]> {
+    return (await readdir(this.#dir())).filter(isPodUid);
+  }
+
+  #dir(): string {
+    if (this.#podsDir === undefined)
+      throw new LongshoreError("Bug", "VolumeManager used before start()");
+    return this.#podsDir;
+  }
+
+  async #ensureVolume(volume: Volume, turn: EnsureTurn): Promise<MountedVolume> {
+    const { podDir, mounts, sources, context } = turn;
+    try {
+      const desired = await computeDesiredVolume(volume, podDir, sources);
+      await this.#converge(desired, mounts, context);
+      return { name: volume.name, hostPath: desired.path, readOnly: isReadOnlyVolume(desired) };
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";
+      const message = `MountVolume.SetUp failed for volume "${volume.name}" : ${messageOf(error)}`;
+      throw new LongshoreError(code, message, { cause: error });
+    }
+  }
+
+  async #converge(
+    desired: DesiredVolume,
+    firstMounts: readonly MountEntry[],
+    context: ApplyContext,
+  ): Promise<void> {
+    for (let turn = 0; turn < MAX_TURNS; turn++) {
+      const mounts = turn === 0 ? firstMounts : await readMounts();
+      const observed = await observeVolume(desired, mounts, this.#written.get(desired.path));
+      const steps = computeVolumeSteps(desired, observed);
+      if (steps.length === 0) return;
+      this.#written.delete(desired.path);
+      for (const step of steps) await applyStep(step, context);
+      if (desired.kind === "files") this.#written.set(desired.path, hashPayload(desired.payload));
+    }
+    throw new LongshoreError("VolumeNotReady", `${desired.path} does not stay as it was made`);
+  }
+
+  #fileSources(pod: Pod, facts: PodFacts, signal: AbortSignal): FileSources {
+    const { objects } = this.#options;
+    const { namespace } = pod.metadata;
+    return {
+      configMap: async (source, name) =>
+        computeConfigMapFiles(source, name, await objects.getConfigMap(namespace, name, signal)),
+      secret: async (source, name) =>
+        computeSecretFiles(source, name, await objects.getSecret(namespace, name, signal)),
+      downwardApi: (items, defaultMode) => computeDownwardFiles(items, defaultMode, pod, facts),
+      token: (audience, expirationSeconds) => {
+        const request = { expirationSeconds, ...(audience === undefined ? {} : { audience }) };
+        return this.#tokens.get(pod, request, signal);
+      },
+    };
+  }
+
+  /**
+   * An agent in a mount namespace of its own (a unit with PrivateMounts, a container) must pass its mounts on. Where
+   * it shares the namespace of PID 1, as does an Engine started by it, nothing is needed.
+   */
+  async #ensureShared(podsDir: string): Promise<void> {
+    if (await isInNamespaceOfInit()) return;
+    if (containingMount(await readMounts(), podsDir)?.isShared === true) return;
+    const bind = { source: podsDir, target: podsDir, fstype: "", options: ["bind", "rshared"] };
+    await this.#options.syscalls.mount(bind);
+    this.#options.log.warn(
+      { path: podsDir },
+      "the pods directory was not on a shared mount: an Engine in another mount namespace sees tmpfs volumes only if it started from this one",
+    );
+  }
+}
+
+/** True also where the host does not let us look: then nothing is known that would need mending. */
+async function isInNamespaceOfInit(): Promise<boolean> {
+  try {
+    return (await readlink("/proc/self/ns/mnt")) === (await readlink("/proc/1/ns/mnt"));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EACCES" || code === "EPERM") return true;
+    throw error;
+  }
+}

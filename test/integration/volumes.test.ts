@@ -1,0 +1,329 @@
+/**
+ * Volumes on the real kernel: tmpfs mounts, modes under a hard umask, hostile links, interruption at every step,
+ * and a search of the disk for a secret. Works below a temporary directory only.
+ */
+
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { ConfigMap, Pod, Secret, Volume } from "../../src/api/types.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { createExec } from "../../src/core/exec.ts";
+import type { Logger } from "../../src/core/logger.ts";
+import type { Syscalls } from "../../src/core/syscalls.ts";
+import { createSyscalls } from "../../src/core/syscalls-linux.ts";
+import type { HostPathType } from "../../src/volumes/plan.ts";
+import { VolumeManager } from "../../src/volumes/volume-manager.ts";
+import type { ObjectSource } from "../../src/volumes/volumes.ts";
+
+const TMPFS_MAGIC = 0x1021994;
+const MARKER = "longshore-secret-marker-5c1d";
+const FACTS = { podIps: [], hostIps: [], nodeName: "n", allocatable: { cpu: 2000, memory: 1e9 } };
+const signal = new AbortController().signal;
+const quiet: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => quiet,
+};
+const metadata = { name: "o", namespace: "default", uid: "o-1", resourceVersion: "1" };
+const syscalls = createSyscalls({ exec: createExec(systemClock) });
+
+let root: string;
+let configMaps: Map<string, Record<string, string>>;
+let secrets: Map<string, Record<string, string>>;
+let tokens: number;
+
+const objects: ObjectSource = {
+  async getConfigMap(_namespace, name) {
+    const data = configMaps.get(name);
+    return data === undefined ? undefined : ({ metadata, data } as ConfigMap);
+  },
+  async getSecret(_namespace, name) {
+    const text = secrets.get(name);
+    if (text === undefined) return undefined;
+    const data = Object.fromEntries(
+      Object.entries(text).map(([key, value]) => [key, Buffer.from(value).toString("base64")]),
+    );
+    return { metadata, data } as Secret;
+  },
+  async requestToken() {
+    tokens++;
+    return { token: `token-${tokens}`, expiresAt: Date.now() + 3_600_000 };
+  },
+};
+
+function podWith(volumes: readonly Volume[], uid = "uid-1"): Pod {
+  const volumeMounts = volumes.map(({ name }) => ({ name, mountPath: `/${name}` }));
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { ...metadata, name: "web", uid, labels: { b: '2"', a: "1" } },
+    spec: { volumes: [...volumes], containers: [{ name: "c", image: "i", volumeMounts }] },
+  };
+}
+
+const EVERYTHING: readonly Volume[] = [
+  { name: "disk", emptyDir: {} },
+  { name: "memory", emptyDir: { medium: "Memory", sizeLimit: "2Mi" } },
+  { name: "config", configMap: { name: "app", items: [{ key: "k", path: "deep/er/k" }] } },
+  { name: "secret", secret: { secretName: "tls", defaultMode: 0o400 } },
+  {
+    name: "labels",
+    downwardAPI: { items: [{ path: "labels", fieldRef: { fieldPath: "metadata.labels" } }] },
+  },
+  {
+    name: "all",
+    projected: {
+      sources: [
+        { configMap: { name: "app" } },
+        { secret: { name: "tls" } },
+        { serviceAccountToken: { path: "token" } },
+        { downwardAPI: { items: [{ path: "name", fieldRef: { fieldPath: "metadata.name" } }] } },
+      ],
+    },
+  },
+];
+
+/** Directories made, file systems mounted and contents written for them. */
+const STEPS_OF_EVERYTHING = 6 + 3 + 4;
+
+async function createManager(calls: Syscalls = syscalls): Promise<VolumeManager> {
+  const options = { rootDir: root, objects, syscalls: calls, clock: systemClock, log: quiet };
+  const manager = new VolumeManager(options);
+  await manager.start();
+  return manager;
+}
+
+function mountsBelow(path: string): readonly string[] {
+  return readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .filter((line) => line.includes(path));
+}
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "volumes-test-"));
+  configMaps = new Map([["app", { k: "v1" }]]);
+  secrets = new Map([["tls", { key: MARKER }]]);
+  tokens = 0;
+});
+
+afterEach(() => {
+  for (const line of mountsBelow(root).toReversed())
+    execFileSync("umount", ["-l", line.split(" ")[4] ?? ""]);
+  rmSync(root, { recursive: true, force: true });
+});
+
+describe("volumes of a pod", () => {
+  it("are laid out as the kubelet lays them out, with the asked modes under a hard umask", async () => {
+    const before = process.umask(0o077);
+    try {
+      const manager = await createManager();
+      const mounted = await manager.ensure(podWith(EVERYTHING), FACTS, signal);
+      const path = (name: string): string => mounted.get(name)?.hostPath ?? "";
+      expect(path("disk")).toBe(join(root, "pods/uid-1/volumes/kubernetes.io~empty-dir/disk"));
+      expect(statSync(path("disk")).mode & 0o7777).toBe(0o777);
+      expect(statSync(path("memory")).mode & 0o7777).toBe(0o777);
+      expect(statfsSync(path("memory")).type).toBe(TMPFS_MAGIC);
+      expect(statfsSync(path("memory")).blocks * 4096).toBe(2 * 1024 * 1024);
+      expect(readFileSync(join(path("config"), "deep/er/k"), "utf8")).toBe("v1");
+      expect(statSync(join(path("config"), "deep/er/k")).mode & 0o777).toBe(0o644);
+      expect(statSync(join(path("secret"), "key")).mode & 0o777).toBe(0o400);
+      expect(readlinkSync(join(path("secret"), "key"))).toBe("..data/key");
+      expect(readFileSync(join(path("labels"), "labels"), "utf8")).toBe('a="1"\nb="2\\""');
+      const shown = readdirSync(path("all")).filter((name) => !name.startsWith(".."));
+      expect(shown.sort()).toEqual(["k", "key", "name", "token"]);
+      expect(mounted.get("secret")?.readOnly).toBe(true);
+      expect(mounted.get("disk")?.readOnly).toBe(false);
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it("never put a secret or a token on disk", async () => {
+    const manager = await createManager();
+    const mounted = await manager.ensure(podWith(EVERYTHING), FACTS, signal);
+    for (const name of ["secret", "all"])
+      expect(statfsSync(mounted.get(name)?.hostPath ?? "").type).toBe(TMPFS_MAGIC);
+    const onDisk = (...words: readonly string[]): string => {
+      const patterns = words.flatMap((word) => ["-e", word]);
+      const grep = ["-exec", "grep", "-l", ...patterns, "{}", "+"];
+      return spawnSync("find", [root, "-xdev", "-type", "f", ...grep]).stdout.toString();
+    };
+    expect(onDisk("v1")).toContain("kubernetes.io~configmap/config");
+    expect(onDisk(MARKER, "token-1")).toBe("");
+  });
+
+  it("keep what containers wrote and write nothing when nothing changed, also after a restart", async () => {
+    const pod = podWith(EVERYTHING);
+    const mounted = await (await createManager()).ensure(pod, FACTS, signal);
+    const memory = mounted.get("memory")?.hostPath ?? "";
+    const config = mounted.get("config")?.hostPath ?? "";
+    writeFileSync(join(memory, "state"), "kept");
+    const generation = readlinkSync(join(config, "..data"));
+    const count = mountsBelow(root).length;
+    const restarted = await createManager();
+    await restarted.ensure(pod, FACTS, signal);
+    await restarted.ensure(pod, FACTS, signal);
+    expect(readFileSync(join(memory, "state"), "utf8")).toBe("kept");
+    expect(readlinkSync(join(config, "..data"))).toBe(generation);
+    expect(mountsBelow(root).length).toBe(count);
+  });
+
+  it("follow their objects: a changed key, a key gone, an optional one that appears, a bigger secret", async () => {
+    const optional: Volume = { name: "late", configMap: { name: "later", optional: true } };
+    const pod = podWith([...EVERYTHING, optional]);
+    const manager = await createManager();
+    const mounted = await manager.ensure(pod, FACTS, signal);
+    const secret = mounted.get("secret")?.hostPath ?? "";
+    configMaps.set("app", { k: "v2" });
+    configMaps.set("later", { here: "now" });
+    secrets.set("tls", { other: "x".repeat(1_000_000) });
+    await manager.ensure(pod, FACTS, signal);
+    const config = mounted.get("config")?.hostPath ?? "";
+    expect(readFileSync(join(config, "deep/er/k"), "utf8")).toBe("v2");
+    expect(readFileSync(join(mounted.get("late")?.hostPath ?? "", "here"), "utf8")).toBe("now");
+    expect(readdirSync(secret).filter((name) => !name.startsWith(".."))).toEqual(["other"]);
+    expect(readdirSync(secret)).toHaveLength(3);
+    expect(statSync(join(secret, "other")).size).toBe(1_000_000);
+  });
+
+  it("wait for a missing object in the kubelet's words", async () => {
+    const pod = podWith([{ name: "x", configMap: { name: "y" } }]);
+    await expect((await createManager()).ensure(pod, FACTS, signal)).rejects.toMatchObject({
+      code: "VolumeNotReady",
+      message: 'MountVolume.SetUp failed for volume "x" : configmap "y" not found',
+    });
+  });
+
+  it.each<readonly [HostPathType, string]>([
+    ["File", "not a file"],
+    ["Socket", "not a socket file"],
+    ["CharDevice", "not a character device"],
+    ["BlockDevice", "not a block device"],
+  ])("refuse a hostPath of type %s that is a directory", async (type, words) => {
+    const pod = podWith([{ name: "h", hostPath: { path: root, type } }]);
+    await expect((await createManager()).ensure(pod, FACTS, signal)).rejects.toMatchObject({
+      code: "VolumeNotReady",
+      message: `MountVolume.SetUp failed for volume "h" : hostPath type check failed: ${root} is ${words}`,
+    });
+  });
+
+  it("create a hostPath that asks for it and leave it alone at teardown", async () => {
+    const manager = await createManager();
+    const dir = join(root, "host/a");
+    const pod = podWith([
+      { name: "d", hostPath: { path: dir, type: "DirectoryOrCreate" } },
+      { name: "f", hostPath: { path: join(root, "file"), type: "FileOrCreate" } },
+      { name: "null", hostPath: { path: "/dev/null", type: "CharDevice" } },
+    ]);
+    await manager.ensure(pod, FACTS, signal);
+    writeFileSync(join(dir, "mine"), "");
+    await manager.teardown("uid-1", signal);
+    expect(existsSync(join(dir, "mine"))).toBe(true);
+    expect(statSync(join(root, "file")).mode & 0o777).toBe(0o644);
+  });
+});
+
+describe("teardown", () => {
+  it("does not follow links that a container planted, at any depth", async () => {
+    const manager = await createManager();
+    const outside = join(root, "outside");
+    mkdirSync(outside);
+    writeFileSync(join(outside, "precious"), "");
+    const mounted = await manager.ensure(podWith(EVERYTHING), FACTS, signal);
+    const disk = mounted.get("disk")?.hostPath ?? "";
+    symlinkSync(outside, join(disk, "link"));
+    symlinkSync("/", join(disk, "root"));
+    mkdirSync(join(disk, "a"));
+    symlinkSync(outside, join(disk, "a/link"));
+    mkdirSync(join(disk, ...Array.from({ length: 400 }, () => "deep")), { recursive: true });
+    await manager.teardown("uid-1", signal);
+    expect(existsSync(join(root, "pods/uid-1"))).toBe(false);
+    expect(existsSync(join(outside, "precious"))).toBe(true);
+    expect(mountsBelow(root)).toEqual([]);
+    await manager.teardown("uid-1", signal);
+    expect(await manager.listPodUids()).toEqual([]);
+  });
+
+  it("detaches what is mounted inside, stacked too, and leaves the content of a bind mount", async () => {
+    const manager = await createManager();
+    const outside = join(root, "outside");
+    mkdirSync(outside);
+    writeFileSync(join(outside, "precious"), "");
+    const mounted = await manager.ensure(podWith(EVERYTHING), FACTS, signal);
+    const target = join(mounted.get("disk")?.hostPath ?? "", "with space");
+    mkdirSync(target);
+    const tmpfs = { source: "tmpfs", target, fstype: "tmpfs", options: [] };
+    await syscalls.mount(tmpfs);
+    await syscalls.mount({ source: outside, target, fstype: "", options: ["bind"] });
+    await manager.teardown("uid-1", signal);
+    expect(existsSync(join(outside, "precious"))).toBe(true);
+    expect(existsSync(join(root, "pods/uid-1"))).toBe(false);
+  });
+
+  it("refuses to remove across a mount that does not go away", async () => {
+    const stubborn: Syscalls = { ...syscalls, unmount: async () => undefined };
+    const outside = join(root, "outside");
+    mkdirSync(outside);
+    writeFileSync(join(outside, "precious"), "");
+    const manager = await createManager(stubborn);
+    const mounted = await manager.ensure(podWith([{ name: "disk", emptyDir: {} }]), FACTS, signal);
+    const target = join(mounted.get("disk")?.hostPath ?? "", "m");
+    mkdirSync(target);
+    await syscalls.mount({ source: outside, target, fstype: "", options: ["bind"] });
+    await expect(manager.teardown("uid-1", signal)).rejects.toMatchObject({
+      code: "VolumeNotReady",
+    });
+    expect(existsSync(join(outside, "precious"))).toBe(true);
+  });
+
+  it.each(["../x", "..", ".", "", "a/b", "/etc"])("refuses the UID %j", async (uid) => {
+    const manager = await createManager();
+    await expect(manager.teardown(uid, signal)).rejects.toMatchObject({ code: "VolumeInvalid" });
+  });
+});
+
+/** Aborts after so many looks at the signal: the same as dying between two steps. */
+function signalThatFiresAfter(looks: number): AbortSignal {
+  let left = looks;
+  const { signal: fired } = new AbortController();
+  return Object.defineProperty(fired, "aborted", { get: () => left-- <= 0 });
+}
+
+it("is repaired by the next call wherever ensure and teardown were interrupted", async () => {
+  const pod = podWith(EVERYTHING);
+  for (let steps = 0; steps < STEPS_OF_EVERYTHING + 12; steps++) {
+    const interrupted = await createManager();
+    const begun = interrupted.ensure(pod, FACTS, signalThatFiresAfter(steps));
+    if (steps < STEPS_OF_EVERYTHING) await expect(begun).rejects.toMatchObject({ code: "Aborted" });
+    else expect((await begun).size).toBe(EVERYTHING.length);
+    if (steps % 2 === 0) {
+      const mounted = await (await createManager()).ensure(pod, FACTS, signal);
+      expect(mounted.size).toBe(EVERYTHING.length);
+      expect(lstatSync(join(mounted.get("all")?.hostPath ?? "", "token")).isSymbolicLink()).toBe(
+        true,
+      );
+    }
+    await interrupted.teardown("uid-1", signalThatFiresAfter(steps)).catch(() => undefined);
+    await (await createManager()).teardown("uid-1", signal);
+    expect(existsSync(join(root, "pods/uid-1"))).toBe(false);
+    expect(mountsBelow(root)).toEqual([]);
+  }
+});
