@@ -3,36 +3,10 @@
  * for a path that does not exist. Used by env.ts.
  */
 
+import { parseQuantity } from "../api/quantity.ts";
 import type { Container, Pod } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 import type { PodFacts } from "../volumes/volumes.ts";
-
-const SUFFIXES: Readonly<Record<string, number>> = {
-  "": 1,
-  n: 1e-9,
-  u: 1e-6,
-  m: 1e-3,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  E: 1e18,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  Ei: 2 ** 60,
-};
-
-function parseQuantity(quantity: string | number): number {
-  const match = /^([+-]?[\d.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)$/.exec(String(quantity));
-  const factor = SUFFIXES[match?.[2] ?? ""];
-  if (match === null || factor === undefined)
-    throw new LongshoreError("ContainerConfigInvalid", `"${quantity}" is not a quantity`);
-  return Number(match[1]) * factor;
-}
 
 /** The text of `fieldPath` for this pod. */
 export function resolveField(pod: Pod, facts: PodFacts, fieldPath: string): string {
@@ -80,14 +54,13 @@ export function resolveResource(
     );
   const { limits, requests } = container.resources ?? {};
   const set = kind === "limits" ? limits?.[name] : (requests?.[name] ?? limits?.[name]);
-  const value = set === undefined ? nodeDefault(facts, kind, name) : parseQuantity(set);
-  const unit = divisor === undefined || parseQuantity(divisor) === 0 ? 1 : parseQuantity(divisor);
-  // Floating point must not push 0.25 / 0.001 over the next integer.
-  return String(Math.ceil(Number((value / unit).toPrecision(12))));
+  const amount = parseQuantity(set ?? nodeDefault(facts, kind, name));
+  const asked = parseQuantity(divisor ?? 0);
+  const unit = asked === 0n ? parseQuantity(1) : asked;
+  return String((amount + unit - 1n) / unit);
 }
 
-function nodeDefault(facts: PodFacts, kind: "limits" | "requests", name: string): number {
-  if (kind === "requests") return 0;
-  const allocatable = facts.allocatable[name] ?? 0;
-  return name === "cpu" ? allocatable / 1000 : allocatable;
+function nodeDefault(facts: PodFacts, kind: "limits" | "requests", name: string): string {
+  const allocatable = kind === "requests" ? 0 : (facts.allocatable[name] ?? 0);
+  return name === "cpu" ? `${allocatable}m` : String(allocatable);
 }
