@@ -15,14 +15,15 @@ import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { PodProbes } from "../probes/probes.ts";
-import type { ImageCredentials, Runtime, RuntimeEvent } from "../runtime/runtime.ts";
+import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
 import { computeAdmission } from "./admission.ts";
 import { createApply } from "./apply.ts";
 import { Checkpoint, type CheckpointData } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
-import { ImageManager } from "./images.ts";
+import { findCredentials } from "./image-credentials.ts";
+import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { findOrphans } from "./orphans.ts";
 import { PodFiles } from "./pod-files.ts";
@@ -43,7 +44,11 @@ export interface PodManagerOptions {
   /** Filled by the reflector of this node's pods (spec.nodeName). */
   readonly pods: Store<Pod>;
   readonly services: Store<Service>;
-  readonly objects: ObjectSource & { releasePod(podUid: string): void };
+  /** An ObjectCache. */
+  readonly objects: ObjectSource & {
+    retainPod(pod: Pod): void;
+    releasePod(podUid: string): void;
+  };
   readonly runtime: Runtime;
   readonly network: PodNetwork;
   readonly volumes: PodVolumes;
@@ -55,11 +60,6 @@ export interface PodManagerOptions {
   readonly node: () => NodeFacts;
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
-  readonly credentials: (
-    pod: Pod,
-    image: string,
-    signal: AbortSignal,
-  ) => Promise<ImageCredentials | undefined>;
 }
 
 /** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
@@ -95,7 +95,9 @@ export class PodManager implements PodDirectory {
     const onDone = (podUid: string): void => this.sync(podUid);
     this.#checkpoint = new Checkpoint(rootDir, log);
     const maxParallel = options.maxParallelImagePulls;
-    this.#images = new ImageManager({ ...options, maxParallel, onDone });
+    const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
+      findCredentials(pod, image, options.objects, signal);
+    this.#images = new ImageManager({ ...options, maxParallel, credentials, onDone });
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
@@ -230,7 +232,10 @@ export class PodManager implements PodDirectory {
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
+    if (record.phase === "sync" && record.verdict === undefined)
+      this.#options.objects.retainPod(record.pod);
     const again = await this.#worker.sync(record, signal);
+    if (record.phase !== "sync") this.#options.objects.releasePod(key);
     this.#failures.delete(key);
     if (hasChanged(before, record)) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
     if (!isForgettable(record)) return again;

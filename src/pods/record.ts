@@ -22,6 +22,8 @@ export interface PodRecord {
   observed: RuntimeState;
   volumes: VolumesState;
   mounted: ReadonlyMap<string, MountedVolume>;
+  /** True once this agent has made all volumes present. */
+  isMounted: boolean;
   readonly startFailures: Map<string, StartFailure>;
   readonly backoff: Map<string, BackoffEntry>;
   readonly replaced: Set<string>;
@@ -53,6 +55,7 @@ export function createRecord(
     observed: NOTHING,
     volumes: { kind: "ready" },
     mounted: new Map(),
+    isMounted: false,
     startFailures: new Map(),
     backoff: new Map(Object.entries(backoff)),
     replaced: new Set(),

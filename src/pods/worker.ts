@@ -7,7 +7,7 @@
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Container as ContainerSpec, PodStatus } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
-import { hasCode, messageOf } from "../core/errors.ts";
+import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { PodProbes, ProbeResults, ProbeTarget } from "../probes/probes.ts";
 import type { Container, Runtime } from "../runtime/runtime.ts";
@@ -185,10 +185,13 @@ export class PodWorker {
       const facts = factsOf(record, nodeName, node());
       record.mounted = await volumes.ensure(record.pod, facts, signal);
       record.volumes = { kind: "ready" };
+      record.isMounted = true;
     } catch (error) {
-      if (!hasCode(error, "VolumeNotReady", "VolumeInvalid")) throw error;
+      if (signal.aborted || classOf(error) === "bug") throw error;
       const message = messageOf(error);
       events.record(involvedPod(record.pod), "Warning", "FailedMount", message);
+      // What was mounted before is still there, though perhaps not up to date: the pod goes on with it.
+      if (record.isMounted) return;
       record.volumes = { kind: "waiting", message, waitMs: VOLUME_RETRY_MS };
     }
   }
@@ -207,6 +210,8 @@ export class PodWorker {
     signal: AbortSignal,
   ): Promise<string> {
     const { name, attempt, exitCode } = container;
+    const told = toldMessage(record, container);
+    if (told !== undefined) return told;
     const text = await this.#options.files.readMessage(record.uid, name, attempt);
     const policy = specOf(record.pod, name)?.terminationMessagePolicy;
     if (text !== "" || policy !== "FallbackToLogsOnError" || exitCode === 0) return text;
@@ -246,6 +251,14 @@ export class PodWorker {
       if (isImage) this.#options.events.record(about, "Warning", "Failed", `Error: ${reason}`);
     }
   }
+}
+
+/** What the status already says of this instance, for when its file went with the pod's directory. */
+function toldMessage({ status }: PodRecord, { id }: Container): string | undefined {
+  const { initContainerStatuses = [], containerStatuses = [] } = status;
+  return [...initContainerStatuses, ...containerStatuses]
+    .flatMap(({ state, lastState }) => [state?.terminated, lastState?.terminated])
+    .find((terminated) => terminated?.containerID === `docker://${id}`)?.message;
 }
 
 function backoffMessage(

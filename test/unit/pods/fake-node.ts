@@ -238,6 +238,7 @@ export class FakeNode {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
         requestToken: never,
+        retainPod: () => undefined,
         releasePod: () => undefined,
       },
       runtime: this.runtime as unknown as Runtime,
@@ -282,7 +283,6 @@ export class FakeNode {
         computeSpecHash: ({ image, name }: ContainerSpec) => `${name}/${image}`,
         computeContainerConfig: toConfig,
       },
-      credentials: async () => undefined,
     });
   }
 
