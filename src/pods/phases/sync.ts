@@ -100,9 +100,15 @@ function planSandbox(snapshot: PodSnapshot, dead: Sandbox | undefined): Step[] {
   return [{ action: { kind: "create-sandbox", attempt }, why: "no running sandbox" }];
 }
 
+/** What runs and should not: in another sandbox than the current one, or beside a newer instance of itself. */
 function runningOutside(snapshot: PodSnapshot, sandbox: Sandbox | undefined): Step[] {
-  return snapshot.observed.containers
-    .filter(({ state, sandboxId }) => state === "running" && sandboxId !== sandbox?.id)
+  const { observed } = snapshot;
+  return observed.containers
+    .filter(({ state }) => state === "running")
+    .filter(
+      ({ id, name, sandboxId }) =>
+        sandboxId !== sandbox?.id || instancesOf(observed, name)[0]?.id !== id,
+    )
     .map((container) =>
       kill(snapshot, container, "sandbox-changed", `Stopping container ${container.name}`),
     );
