@@ -7,14 +7,21 @@ import type { Container as ContainerSpec, ContainerState, ContainerStatus } from
 import { formatTime } from "../core/clock.ts";
 import type { Container, ContainerKind } from "../runtime/runtime.ts";
 import { backoffOf, shouldRestart, shouldRestartInit } from "./restart.ts";
-import { describePod, endedAt, instancesOf, isDead, type PodSnapshot } from "./snapshot.ts";
+import {
+  describePod,
+  endedAt,
+  exitCodeOf,
+  instancesOf,
+  isDead,
+  type PodSnapshot,
+} from "./snapshot.ts";
 
-export interface WaitingReason {
+interface WaitingReason {
   readonly reason: string;
   readonly message?: string;
 }
 
-export function containerIdOf(container: Container): string {
+function containerIdOf(container: Container): string {
   return `docker://${container.id}`;
 }
 
@@ -43,7 +50,7 @@ export function computeContainerStatus(
   const started = isRunning && (kind === "init" || (probes?.isStarted ?? true));
   const isReady =
     kind === "init"
-      ? isDead(last) && last.exitCode === 0
+      ? isDead(last) && exitCodeOf(last) === 0
       : started && (probes?.isReady ?? true) && snapshot.phase !== "terminated";
   return {
     name: spec.name,
@@ -90,11 +97,10 @@ function defaultWaiting(snapshot: PodSnapshot): WaitingReason {
 
 /** Why the last attempt to start it did not succeed: its image or its configuration. */
 function startFailureOf(snapshot: PodSnapshot, spec: ContainerSpec): WaitingReason | undefined {
-  const failure = snapshot.startFailures.get(spec.name);
-  if (failure !== undefined) return { reason: failure.reason, message: failure.message };
   const image = snapshot.images.get(spec.name);
   if (image?.kind === "failed") return { reason: image.reason, message: image.message };
-  return undefined;
+  const failure = snapshot.startFailures.get(spec.name);
+  return failure && { reason: failure.reason, message: failure.message };
 }
 
 /** The reason why a dead container that should run again does not yet; undefined shows its end as it is. */
@@ -125,7 +131,7 @@ function stateOf(snapshot: PodSnapshot, container: Container): ContainerState {
   const message = container.error !== "" ? container.error : snapshot.messages.get(container.id);
   return {
     terminated: {
-      exitCode: container.exitCode,
+      exitCode: exitCodeOf(container),
       reason: terminatedReason(container),
       ...(message === undefined || message === "" ? {} : { message }),
       startedAt: formatTime(container.startedAt > 0 ? container.startedAt : container.createdAt),
@@ -138,7 +144,7 @@ function stateOf(snapshot: PodSnapshot, container: Container): ContainerState {
 function terminatedReason(container: Container): string {
   if (container.error !== "" && container.startedAt === 0) return "ContainerCannotRun";
   if (container.oomKilled) return "OOMKilled";
-  return container.exitCode === 0 ? "Completed" : "Error";
+  return exitCodeOf(container) === 0 ? "Completed" : "Error";
 }
 
 /** What is claimed of a container that should have ended and of which nothing is left. */

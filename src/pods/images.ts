@@ -10,6 +10,7 @@ import { Backoff } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
 import type { Image, ImageCredentials, Runtime } from "../runtime/runtime.ts";
+import { Slots } from "./slots.ts";
 import type { ImageState } from "./snapshot.ts";
 
 export interface ImageManagerOptions {
@@ -56,14 +57,13 @@ export class ImageManager {
   readonly #entries = new Map<string, Map<string, Entry>>();
   readonly #backoff = new Backoff({ initialMs: 10_000, maxMs: 300_000, resetMs: 600_000 });
   readonly #lastOfImage = new Map<string, Promise<void>>();
-  readonly #waiting: (() => void)[] = [];
   readonly #controller = new AbortController();
+  readonly #slots: Slots;
   readonly #pulls = new Set<Promise<void>>();
-  #free: number;
 
   constructor(options: ImageManagerOptions) {
     this.#options = options;
-    this.#free = Math.max(1, options.maxParallel);
+    this.#slots = new Slots(options.maxParallel);
   }
 
   /** What is known of the image of one container of a pod, for the snapshot. */
@@ -129,30 +129,17 @@ export class ImageManager {
   /** Gives up the pulls under way and waits for them. */
   async stop(): Promise<void> {
     this.#controller.abort();
-    for (const next of this.#waiting.splice(0)) next();
     await Promise.all(this.#pulls);
   }
 
   async #pullInTurn(pod: Pod, spec: ContainerSpec, image: string): Promise<void> {
     const startedAt = this.#options.clock.monotonic();
     const before = this.#lastOfImage.get(image) ?? Promise.resolve();
-    const turn = before.then(() => this.#withSlot(() => this.#pull(pod, spec, image, startedAt)));
+    const turn = before.then(() => this.#slots.run(() => this.#pull(pod, spec, image, startedAt)));
     this.#lastOfImage.set(image, turn);
     await turn;
     if (this.#lastOfImage.get(image) === turn) this.#lastOfImage.delete(image);
     this.#options.onDone(pod.metadata.uid);
-  }
-
-  async #withSlot(work: () => Promise<void>): Promise<void> {
-    if (this.#free === 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#free -= 1;
-    try {
-      await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free += 1;
-      else next();
-    }
   }
 
   /** Never rejects: the outcome is the entry. */

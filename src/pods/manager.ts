@@ -143,9 +143,15 @@ export class PodManager implements PodDirectory {
     await this.#checkpoint.save(this.#backoffs());
   }
 
-  /** Something about this pod changed (probe result, ConfigMap, pull): look at it. */
+  /** Something about this pod changed (probe result, pull): look at it. */
   sync(podUid: string): void {
     if (this.#records.has(podUid)) this.#queue.add(podUid);
+  }
+
+  /** Something the pod refers to changed: what failed for it is tried at once. */
+  retry(podUid: string): void {
+    this.#records.get(podUid)?.startFailures.clear();
+    this.sync(podUid);
   }
 
   /** Why the pod is as it is: the plan of its worker's last round. */

@@ -20,7 +20,7 @@ export interface ObjectCacheOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
-  /** An object that this pod refers to appeared, changed or went. */
+  /** An object that this pod refers to appeared, changed or went: PodManager.retry. */
   readonly onChange: (podUid: string) => void;
 }
 

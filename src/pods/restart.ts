@@ -5,7 +5,13 @@
  */
 
 import type { Container } from "../runtime/runtime.ts";
-import { type BackoffEntry, endedAt, type PodSnapshot, restartPolicyOf } from "./snapshot.ts";
+import {
+  type BackoffEntry,
+  endedAt,
+  exitCodeOf,
+  type PodSnapshot,
+  restartPolicyOf,
+} from "./snapshot.ts";
 
 const INITIAL_MS = 10_000;
 const MAX_MS = 5 * 60_000;
@@ -44,7 +50,7 @@ export function shouldRestart(snapshot: PodSnapshot, dead: Container): boolean {
     case "Always":
       return true;
     case "OnFailure":
-      return dead.exitCode !== 0;
+      return exitCodeOf(dead) !== 0;
     case "Never":
       return false;
   }
@@ -52,7 +58,7 @@ export function shouldRestart(snapshot: PodSnapshot, dead: Container): boolean {
 
 /** The same for an init container: success is final, failure is final only with Never. */
 export function shouldRestartInit(snapshot: PodSnapshot, dead: Container): boolean {
-  if (snapshot.phase !== "sync" || dead.exitCode === 0) return false;
+  if (snapshot.phase !== "sync" || exitCodeOf(dead) === 0) return false;
   return restartPolicyOf(snapshot.pod.spec) !== "Never";
 }
 

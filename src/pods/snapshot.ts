@@ -85,6 +85,9 @@ export interface PodSnapshot {
   readonly isDeleteSent: boolean;
 }
 
+/** The engine's exit code for a program that could not be run. */
+const CANNOT_START = 128;
+
 export type RestartPolicy = "Always" | "OnFailure" | "Never";
 
 export function restartPolicyOf(spec: PodSpec): RestartPolicy {
@@ -99,6 +102,11 @@ export function isDead(container: Container): boolean {
 /** When a dead instance ended; one that never started ended when it was made. */
 export function endedAt(container: Container): number {
   return container.finishedAt > 0 ? container.finishedAt : container.createdAt;
+}
+
+/** Exit code of a dead instance; one that could not be started has failed whatever the engine says. */
+export function exitCodeOf({ state, exitCode }: Container): number {
+  return state === "created" && exitCode === 0 ? CANNOT_START : exitCode;
 }
 
 /** Made but never started, and no failure noted: what a crash between create and start leaves. */

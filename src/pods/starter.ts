@@ -74,7 +74,7 @@ const RETRY_MS = 10_000;
 const MAX_HOSTNAME = 63;
 const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 
-export function hostnameOf(pod: Pod): string {
+function hostnameOf(pod: Pod): string {
   const name = pod.spec.hostnameOverride ?? pod.spec.hostname ?? pod.metadata.name;
   return name.slice(0, MAX_HOSTNAME).replace(/[-.]+$/, "");
 }

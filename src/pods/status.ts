@@ -11,7 +11,7 @@ import { computeContainerStatus, unknownTermination } from "./container-status.t
 import { computeQosClass } from "./qos.ts";
 import { type PodSnapshot, readySandbox, restartPolicyOf, startTimeOf } from "./snapshot.ts";
 
-export type PodPhase = NonNullable<PodStatus["phase"]>;
+type PodPhase = NonNullable<PodStatus["phase"]>;
 
 export function isTerminalPhase(phase: string | undefined): boolean {
   return phase === "Succeeded" || phase === "Failed";
@@ -29,7 +29,8 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
   const podIps = podIpsOf(snapshot);
   const hasNetwork = readySandbox(snapshot.observed) !== undefined && podIps.length > 0;
   // The reason of an end is told with the terminal phase, not before it.
-  const explained = isTerminalPhase(phase) ? (verdict ?? previous) : {};
+  const ended = isTerminalPhase(previous.phase) ? previous : (pod.status ?? {});
+  const explained = isTerminalPhase(phase) ? (verdict ?? ended) : {};
   const conditions = computeConditions(
     { pod, phase, init, app, hasNetwork, now: snapshot.now },
     { stored: pod.status?.conditions ?? [], last: previous.conditions ?? [] },

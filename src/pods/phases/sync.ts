@@ -9,6 +9,7 @@ import type { Container, ContainerKind, Sandbox } from "../../runtime/runtime.ts
 import type { KillReason, PodAction, PodPlan } from "../actions.ts";
 import { backoffOf, shouldRestart, shouldRestartInit } from "../restart.ts";
 import {
+  exitCodeOf,
   instancesOf,
   isDead,
   isHalfMade,
@@ -144,7 +145,7 @@ function planInit(snapshot: PodSnapshot, sandbox: Sandbox): Step | undefined {
     if (last === undefined || last.sandboxId !== sandbox.id)
       return planStart(snapshot, sandbox, spec, "init", last);
     if (last.state === "running") return { why: `init container ${spec.name} runs` };
-    if (last.exitCode === 0) continue;
+    if (exitCodeOf(last) === 0) continue;
     if (!shouldRestartInit(snapshot, last)) return { why: `init container ${spec.name} failed` };
     return planRestart(snapshot, sandbox, spec, "init", last);
   }

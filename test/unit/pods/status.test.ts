@@ -344,6 +344,13 @@ describe("computePodStatus", () => {
     });
   });
 
+  test("the reason of a phase that another set is kept", () => {
+    const ended = { phase: "Failed", reason: "Evicted", message: "m" } as const;
+    const pod = { ...makePod(), status: ended };
+    const status = computePodStatus(makeSnapshot({ pod, previous: { phase: "Running" } }));
+    expect(status).toMatchObject(ended);
+  });
+
   test("a refused pod has a reason and no containers", () => {
     const verdict = { reason: "UnsupportedPodSpec", message: "m" };
     const status = computePodStatus(makeSnapshot({ verdict, observed: nothing }));
