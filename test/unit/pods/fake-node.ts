@@ -332,6 +332,8 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     stdin: false,
     stdinOnce: false,
     privileged: false,
+    noNewPrivileges: false,
+    supplementalGroups: [],
     readOnlyRootfs: false,
     addCapabilities: [],
     dropCapabilities: [],
