@@ -67,3 +67,6 @@ export class Checkpoint {
     this.#written = text;
   }
 }
+
+/** Checkpoint as the manager sees it; tests keep it in memory. */
+export type CheckpointPort = Pick<Checkpoint, keyof Checkpoint>;

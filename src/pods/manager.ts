@@ -20,13 +20,13 @@ import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
 import { computeAdmission } from "./admission.ts";
 import { createApply } from "./apply.ts";
-import { Checkpoint, type CheckpointData } from "./checkpoint.ts";
+import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import { findCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { findOrphans } from "./orphans.ts";
-import { PodFiles } from "./pod-files.ts";
+import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, interruptKills, type PodRecord, updateRecord } from "./record.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
@@ -35,7 +35,10 @@ import { PodWorker } from "./worker.ts";
 
 export interface PodManagerOptions {
   readonly nodeName: string;
-  readonly rootDir: string;
+  /** `new PodFiles(rootDir)`. */
+  readonly files: PodFilePort;
+  /** `new Checkpoint(rootDir, log)`. */
+  readonly checkpoint: CheckpointPort;
   readonly maxPods: number;
   /** Resync of a pod without events, in milliseconds. */
   readonly syncFrequencyMs: number;
@@ -80,20 +83,15 @@ export class PodManager implements PodDirectory {
   readonly #images: ImageManager;
   readonly #statuses: StatusWriter;
   readonly #worker: PodWorker;
-  readonly #checkpoint: Checkpoint;
-  readonly #files: PodFiles;
   readonly #controller = new AbortController();
   #restored: CheckpointData = {};
   #watching: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
     this.#options = options;
-    const { clock, random, rootDir } = options;
+    const { clock, random } = options;
     const log = options.log.child({ part: "pods" });
-    const files = new PodFiles(rootDir);
-    this.#files = files;
     const onDone = (podUid: string): void => this.sync(podUid);
-    this.#checkpoint = new Checkpoint(rootDir, log);
     const maxParallel = options.maxParallelImagePulls;
     const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
       findCredentials(pod, image, options.objects, signal);
@@ -101,11 +99,10 @@ export class PodManager implements PodDirectory {
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
-    const starter = new Starter({ ...options, files });
+    const starter = new Starter(options);
     this.#worker = new PodWorker({
       ...options,
       log,
-      files,
       images: this.#images,
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
@@ -122,7 +119,7 @@ export class PodManager implements PodDirectory {
   /** Takes on the pods already in the store, listens for changes, and adopts what the runtime holds. */
   async start(): Promise<void> {
     const { pods, runtime } = this.#options;
-    this.#restored = await this.#checkpoint.load();
+    this.#restored = await this.#options.checkpoint.load();
     pods.onChange((change) => this.#onPodChange(change));
     for (const pod of pods.list()) this.#accept(pod);
     this.#watching = runtime.watchEvents(
@@ -140,7 +137,7 @@ export class PodManager implements PodDirectory {
     await this.#watching?.catch((error: unknown) => {
       if (!this.#controller.signal.aborted) throw error;
     });
-    await this.#checkpoint.save(this.#backoffs());
+    await this.#options.checkpoint.save(this.#backoffs());
   }
 
   /** Something about this pod changed (probe result, pull): look at it. */
@@ -232,7 +229,7 @@ export class PodManager implements PodDirectory {
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
     if (key === ORPHANS) return this.#takeOrphans(signal);
     if (key === CHECKPOINT) {
-      await this.#checkpoint.save(this.#backoffs());
+      await this.#options.checkpoint.save(this.#backoffs());
       return undefined;
     }
     const record = this.#records.get(key);
@@ -245,7 +242,7 @@ export class PodManager implements PodDirectory {
     this.#failures.delete(key);
     if (hasChanged(before, record)) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
     if (!isForgettable(record)) return again;
-    await this.#files.remove(key);
+    await this.#options.files.remove(key);
     this.#forget(record);
     return undefined;
   }

@@ -77,3 +77,6 @@ export class PodFiles {
     return join(this.#podDir(podUid), "containers", container, String(attempt));
   }
 }
+
+/** PodFiles as its users see it; tests keep the files in memory. */
+export type PodFilePort = Pick<PodFiles, keyof PodFiles>;

@@ -23,7 +23,7 @@ import type { MountedVolume, ObjectSource, PodFacts } from "../volumes/volumes.t
 import type { PodAction } from "./actions.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
 import type { NodeFacts } from "./node-facts.ts";
-import type { PodFiles } from "./pod-files.ts";
+import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
 import { endedAt, instancesOf, readySandbox, type StartFailure } from "./snapshot.ts";
@@ -64,7 +64,7 @@ export interface StarterOptions {
   readonly node: () => NodeFacts;
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
-  readonly files: PodFiles;
+  readonly files: PodFilePort;
 }
 
 type StartAction = Extract<PodAction, { kind: "start-container" }>;

@@ -17,7 +17,7 @@ import type { ApplyAction } from "./apply.ts";
 import type { ImageManager } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { computePodActions } from "./plan.ts";
-import type { PodFiles } from "./pod-files.ts";
+import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { instancesOf, isDead, type PodSnapshot, readySandbox } from "./snapshot.ts";
 import { factsOf, fieldPathOf, specOf } from "./starter.ts";
@@ -35,7 +35,7 @@ export interface WorkerOptions {
   readonly nodeName: string;
   readonly node: () => NodeFacts;
   readonly computeSpecHash: (container: ContainerSpec) => string;
-  readonly files: PodFiles;
+  readonly files: PodFilePort;
   readonly apply: ApplyAction;
   readonly statuses: StatusWriter;
   readonly syncFrequencyMs: number;

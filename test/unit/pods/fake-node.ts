@@ -3,9 +3,6 @@
  * server of one pod resource, and quiet stand-ins for network, volumes and probes. Everything done is in `journal`.
  */
 
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { ApiClient } from "../../../src/api/client.ts";
 import { MutableStore } from "../../../src/api/store.ts";
 import type {
@@ -16,6 +13,7 @@ import type {
 } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
+import type { CheckpointData } from "../../../src/pods/checkpoint.ts";
 import { PodManager } from "../../../src/pods/manager.ts";
 import type { ContainerConfigInput } from "../../../src/pods/starter.ts";
 import type { ProbeResults } from "../../../src/probes/probes.ts";
@@ -39,7 +37,7 @@ const QUIET: Logger = {
   child: () => QUIET,
 };
 
-const IDLE_TURNS = 6;
+const QUIET_TURNS = 20;
 
 export class FakeRuntime {
   readonly sandboxes = new Map<string, Sandbox>();
@@ -172,7 +170,7 @@ export class FakeNode {
   readonly statuses: PodStatus[] = [];
   readonly pods = new MutableStore<Pod>();
   readonly runtime = new FakeRuntime(this.clock, this.journal);
-  readonly rootDir = mkdtempSync(join(tmpdir(), "longshore-pods-"));
+  checkpoint: CheckpointData = {};
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
@@ -198,15 +196,9 @@ export class FakeNode {
     await this.#quiet();
   }
 
-  /** Files are real, so "nothing more happens" is judged by a few idle turns of the event loop. */
+  /** Everything here settles by itself; a few turns of the event loop let the last promise do so. */
   async #quiet(): Promise<void> {
-    const mark = (): number => this.journal.length + this.events.length + this.statuses.length;
-    for (let idle = 0, seen = mark(); idle < IDLE_TURNS; idle++) {
-      await new Promise((resolve) => setTimeout(resolve, 1));
-      await this.clock.advance(0);
-      if (mark() !== seen) idle = 0;
-      seen = mark();
-    }
+    for (let turn = 0; turn < QUIET_TURNS; turn++) await this.clock.advance(0);
   }
 
   apply(pod: Pod): void {
@@ -227,7 +219,18 @@ export class FakeNode {
     };
     return new PodManager({
       nodeName: "n",
-      rootDir: this.rootDir,
+      files: {
+        write: async (_uid, name) => `/pod/${name}`,
+        createMessageFile: async () => "/pod/message",
+        readMessage: async () => "",
+        remove: async () => undefined,
+      },
+      checkpoint: {
+        load: async () => this.checkpoint,
+        save: async (data) => {
+          this.checkpoint = structuredClone(data);
+        },
+      },
       maxPods: 10,
       syncFrequencyMs: 60_000,
       maxParallelImagePulls: 2,

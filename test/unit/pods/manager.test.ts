@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Pod } from "../../../src/api/types.ts";
 import { FakeNode } from "./fake-node.ts";
@@ -26,7 +25,6 @@ describe("PodManager", () => {
 
   afterEach(async () => {
     await node.manager.stop();
-    rmSync(node.rootDir, { recursive: true, force: true });
   });
 
   async function startPod(pod: Pod = POD): Promise<void> {
