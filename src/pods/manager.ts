@@ -118,14 +118,17 @@ export class PodManager implements PodDirectory {
 
   /** Takes on the pods already in the store, listens for changes, and adopts what the runtime holds. */
   async start(): Promise<void> {
-    const { pods, runtime } = this.#options;
+    const { pods, runtime, log } = this.#options;
     this.#restored = await this.#options.checkpoint.load();
     pods.onChange((change) => this.#onPodChange(change));
     for (const pod of pods.list()) this.#accept(pod);
-    this.#watching = runtime.watchEvents(
-      (event) => this.#onRuntimeEvent(event),
-      this.#controller.signal,
-    );
+    const { signal } = this.#controller;
+    this.#watching = runtime
+      .watchEvents((event) => this.#onRuntimeEvent(event), signal)
+      .catch((error: unknown) => {
+        if (signal.aborted) return;
+        log.error({ err: error }, "runtime events ended; pods are only looked at periodically");
+      });
     this.#queue.add(ORPHANS);
   }
 
@@ -134,9 +137,7 @@ export class PodManager implements PodDirectory {
     this.#controller.abort();
     await this.#queue.stop();
     await Promise.all([this.#images.stop(), this.#statuses.stop()]);
-    await this.#watching?.catch((error: unknown) => {
-      if (!this.#controller.signal.aborted) throw error;
-    });
+    await this.#watching;
     await this.#options.checkpoint.save(this.#backoffs());
   }
 
@@ -283,12 +284,14 @@ export class PodManager implements PodDirectory {
     if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
   }
 
+  /** What was restored counts until it is known which pods still exist. */
   #backoffs(): CheckpointData {
-    return Object.fromEntries(
+    const current = Object.fromEntries(
       [...this.#records.values()]
         .filter(({ backoff }) => backoff.size > 0)
         .map(({ uid, backoff }) => [uid, Object.fromEntries(backoff)]),
     );
+    return this.#options.pods.isSynced ? current : { ...this.#restored, ...current };
   }
 }
 
