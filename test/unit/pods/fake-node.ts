@@ -39,7 +39,7 @@ const QUIET: Logger = {
 
 const QUIET_TURNS = 20;
 
-export class FakeRuntime {
+class FakeRuntime {
   readonly sandboxes = new Map<string, Sandbox>();
   readonly containers = new Map<string, Container>();
   readonly images = new Map<string, string>();
