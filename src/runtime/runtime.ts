@@ -81,6 +81,9 @@ export interface ContainerConfig {
   readonly readOnlyRootfs: boolean;
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
+  /** allowPrivilegeEscalation: false. */
+  readonly noNewPrivileges: boolean;
+  readonly supplementalGroups: readonly string[];
   readonly sharePid: boolean;
   /** Absent = no limit. cpuShares is never absent: 2 without a request. */
   readonly resources: {

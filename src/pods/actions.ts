@@ -1,0 +1,54 @@
+/**
+ * What can be done to a pod, one variant per thing, each with only what its executor needs. plan.ts and phases/* make
+ * them, apply.ts has one executor for each (a new variant without one does not compile).
+ */
+
+import type { ContainerKind } from "../runtime/runtime.ts";
+
+export type PodAction =
+  | { readonly kind: "create-sandbox"; readonly attempt: number }
+  | { readonly kind: "stop-sandbox"; readonly id: string }
+  | { readonly kind: "remove-sandbox"; readonly id: string }
+  /** Finds the image by policy; a pull goes on apart from the worker's turn. */
+  | { readonly kind: "ensure-image"; readonly name: string }
+  | {
+      readonly kind: "start-container";
+      readonly name: string;
+      readonly containerKind: ContainerKind;
+      readonly attempt: number;
+      readonly sandboxId: string;
+      readonly imageId: string;
+    }
+  | {
+      readonly kind: "kill-container";
+      readonly id: string;
+      readonly name: string;
+      readonly reason: KillReason;
+      readonly graceSeconds: number;
+      /** Text of the Killing event. */
+      readonly message: string;
+    }
+  | { readonly kind: "remove-container"; readonly id: string; readonly name: string }
+  /** Makes the pod Failed for good; its containers are stopped next. */
+  | { readonly kind: "fail-pod"; readonly reason: string; readonly message: string }
+  | { readonly kind: "teardown-volumes" }
+  /** The last word to the API server: everything is gone, so may the object be. */
+  | { readonly kind: "delete-object" };
+
+export type KillReason =
+  | "definition-changed"
+  | "liveness-probe"
+  | "startup-probe"
+  | "sandbox-changed"
+  | "terminating";
+
+export interface PodPlan {
+  /** The next possible actions only, independent of each other; empty = nothing to do before `waitMs` or an event. */
+  readonly actions: readonly PodAction[];
+  /** Milliseconds until a back-off or deadline makes more actions possible. */
+  readonly waitMs: number | undefined;
+  /** For people: why these actions, or why none. */
+  readonly why: string;
+}
+
+export type ActionKind = PodAction["kind"];

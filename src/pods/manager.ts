@@ -1,0 +1,316 @@
+/**
+ * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (API changes,
+ * runtime events, probe results, finished pulls, timers) only adds a key; worker.ts does the rest. At start it adopts
+ * what the runtime still holds and ends what has no object. Made by agent.ts; the server reads it as PodDirectory.
+ */
+
+import type { ApiClient } from "../api/client.ts";
+import { type EventSink, involvedPod } from "../api/events.ts";
+import { keyOf, type Store, type StoreChange } from "../api/store.ts";
+import type { Pod, Service } from "../api/types.ts";
+import { jitteredDelay } from "../core/backoff.ts";
+import type { Clock } from "../core/clock.ts";
+import { classOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { WorkQueue } from "../core/workqueue.ts";
+import type { DnsSettings, PodNetwork } from "../network/network.ts";
+import type { PodProbes } from "../probes/probes.ts";
+import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
+import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
+import type { PodPlan } from "./actions.ts";
+import { computeAdmission } from "./admission.ts";
+import { createApply } from "./apply.ts";
+import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
+import type { PodDirectory, PodView } from "./directory.ts";
+import { findCredentials } from "./image-credentials.ts";
+import { ImageManager, type ImageManagerOptions } from "./images.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import { findOrphans } from "./orphans.ts";
+import type { PodFilePort } from "./pod-files.ts";
+import { createRecord, interruptKills, type PodRecord, updateRecord } from "./record.ts";
+import { type PodComputations, Starter } from "./starter.ts";
+import { isTerminalPhase } from "./status.ts";
+import { StatusWriter } from "./status-writer.ts";
+import { PodWorker } from "./worker.ts";
+
+export interface PodManagerOptions {
+  readonly nodeName: string;
+  /** `new PodFiles(rootDir)`. */
+  readonly files: PodFilePort;
+  /** `new Checkpoint(rootDir, log)`. */
+  readonly checkpoint: CheckpointPort;
+  readonly maxPods: number;
+  /** Resync of a pod without events, in milliseconds. */
+  readonly syncFrequencyMs: number;
+  readonly maxParallelImagePulls: number;
+  readonly client: ApiClient;
+  /** Filled by the reflector of this node's pods (spec.nodeName). */
+  readonly pods: Store<Pod>;
+  readonly services: Store<Service>;
+  /** An ObjectCache. */
+  readonly objects: ObjectSource & {
+    retainPod(pod: Pod): void;
+    releasePod(podUid: string): void;
+  };
+  readonly runtime: Runtime;
+  readonly network: PodNetwork;
+  readonly volumes: PodVolumes;
+  readonly probes: PodProbes;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly node: () => NodeFacts;
+  readonly dns: DnsSettings;
+  readonly compute: PodComputations;
+}
+
+/** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
+const CONCURRENCY = 512;
+const RETRY = { initialMs: 500, maxMs: 10_000 };
+/** Queue keys that are no UIDs. */
+const ORPHANS = "#orphans";
+const CHECKPOINT = "#checkpoint";
+const ORPHAN_PERIOD_MS = 60_000;
+const SYNC_POLL_MS = 250;
+const CHECKPOINT_DELAY_MS = 200;
+
+export class PodManager implements PodDirectory {
+  readonly #options: PodManagerOptions;
+  readonly #records = new Map<string, PodRecord>();
+  readonly #queue: WorkQueue;
+  readonly #failures = new Map<string, number>();
+  readonly #images: ImageManager;
+  readonly #statuses: StatusWriter;
+  readonly #worker: PodWorker;
+  readonly #controller = new AbortController();
+  #restored: CheckpointData = {};
+  #watching: Promise<void> | undefined;
+
+  constructor(options: PodManagerOptions) {
+    this.#options = options;
+    const { clock, random } = options;
+    const log = options.log.child({ part: "pods" });
+    const onDone = (podUid: string): void => this.sync(podUid);
+    const maxParallel = options.maxParallelImagePulls;
+    const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
+      findCredentials(pod, image, options.objects, signal);
+    this.#images = new ImageManager({ ...options, maxParallel, credentials, onDone });
+    const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
+    const client = options.client;
+    this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
+    const starter = new Starter(options);
+    this.#worker = new PodWorker({
+      ...options,
+      log,
+      images: this.#images,
+      statuses: this.#statuses,
+      computeSpecHash: options.compute.computeSpecHash,
+      apply: createApply({ ...options, images: this.#images, starter }),
+    });
+    this.#queue = new WorkQueue({
+      clock,
+      concurrency: CONCURRENCY,
+      handle: (key, signal) => this.#handle(key, signal),
+      onError: (key, error) => this.#onError(key, error),
+    });
+  }
+
+  /** Takes on the pods already in the store, listens for changes, and adopts what the runtime holds. */
+  async start(): Promise<void> {
+    const { pods, runtime, log } = this.#options;
+    this.#restored = await this.#options.checkpoint.load();
+    pods.onChange((change) => this.#onPodChange(change));
+    for (const pod of pods.list()) this.#accept(pod);
+    const { signal } = this.#controller;
+    this.#watching = runtime
+      .watchEvents((event) => this.#onRuntimeEvent(event), signal)
+      .catch((error: unknown) => {
+        if (signal.aborted) return;
+        log.error({ err: error }, "runtime events ended; pods are only looked at periodically");
+      });
+    this.#queue.add(ORPHANS);
+  }
+
+  /** Ends the turns under way; containers stay as they are. */
+  async stop(): Promise<void> {
+    this.#controller.abort();
+    await this.#queue.stop();
+    await Promise.all([this.#images.stop(), this.#statuses.stop()]);
+    await this.#watching;
+    await this.#options.checkpoint.save(this.#backoffs());
+  }
+
+  /** Something about this pod changed (probe result, pull): look at it. */
+  sync(podUid: string): void {
+    if (this.#records.has(podUid)) this.#queue.add(podUid);
+  }
+
+  /** Something the pod refers to changed: what failed for it is tried at once. */
+  retry(podUid: string): void {
+    this.#records.get(podUid)?.startFailures.clear();
+    this.sync(podUid);
+  }
+
+  /** Why the pod is as it is: the plan of its worker's last round. */
+  lastPlan(podUid: string): PodPlan | undefined {
+    return this.#records.get(podUid)?.lastPlan;
+  }
+
+  find(namespace: string, name: string): PodView | undefined {
+    const named = [...this.#records.values()].filter(
+      ({ pod }) => pod.metadata.namespace === namespace && pod.metadata.name === name,
+    );
+    const record = named.find(({ isApiGone }) => !isApiGone) ?? named[0];
+    return record === undefined ? undefined : viewOf(record);
+  }
+
+  list(): readonly PodView[] {
+    return [...this.#records.values()].map(viewOf);
+  }
+
+  #onPodChange(change: StoreChange<Pod>): void {
+    const previous = change.previous?.metadata.uid;
+    const current = change.kind === "applied" ? change.object.metadata.uid : undefined;
+    if (previous !== undefined && previous !== current) this.#lose(previous, change.previous);
+    if (change.kind === "applied") this.#accept(change.object);
+  }
+
+  /** The object is gone from the API server: what is left of the pod ends. */
+  #lose(podUid: string, last: Pod | undefined): void {
+    const record = this.#records.get(podUid);
+    if (record === undefined) return;
+    if (last !== undefined) updateRecord(record, last);
+    record.isApiGone = true;
+    interruptKills(record);
+    this.#queue.add(podUid);
+  }
+
+  #accept(pod: Pod): void {
+    const { uid } = pod.metadata;
+    const known = this.#records.get(uid);
+    if (known !== undefined) {
+      known.isApiGone = false;
+      updateRecord(known, pod);
+    } else {
+      const now = this.#options.clock.now();
+      const record = createRecord(pod, now, this.#restored[uid] ?? {});
+      this.#admit(record);
+      this.#records.set(uid, record);
+    }
+    this.#queue.add(uid);
+  }
+
+  /** A pod that was taken before is not asked again. */
+  #admit(record: PodRecord): void {
+    const { pod } = record;
+    if (pod.status?.startTime !== undefined || isTerminalPhase(pod.status?.phase)) return;
+    const { node, maxPods, events } = this.#options;
+    const activePods = [...this.#records.values()].filter(
+      ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
+    ).length;
+    record.verdict = computeAdmission({ pod, nodeLabels: node().labels, activePods, maxPods });
+    if (record.verdict === undefined) return;
+    const { reason, message } = record.verdict;
+    events.record(involvedPod(pod), "Warning", reason, message);
+  }
+
+  #onRuntimeEvent(event: RuntimeEvent): void {
+    switch (event.kind) {
+      case "pod-changed":
+        this.sync(event.podUid);
+        break;
+      case "resync":
+        for (const uid of this.#records.keys()) this.#queue.add(uid);
+        this.#queue.add(ORPHANS);
+        break;
+    }
+  }
+
+  async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
+    if (key === ORPHANS) return this.#takeOrphans(signal);
+    if (key === CHECKPOINT) {
+      await this.#options.checkpoint.save(this.#backoffs());
+      return undefined;
+    }
+    const record = this.#records.get(key);
+    if (record === undefined) return undefined;
+    const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
+    if (record.phase === "sync" && record.verdict === undefined)
+      this.#options.objects.retainPod(record.pod);
+    const again = await this.#worker.sync(record, signal);
+    if (record.phase !== "sync") this.#options.objects.releasePod(key);
+    this.#failures.delete(key);
+    if (hasChanged(before, record)) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
+    if (!isForgettable(record)) return again;
+    await this.#options.files.remove(key);
+    this.#forget(record);
+    return undefined;
+  }
+
+  #onError(key: string, error: unknown): number {
+    const attempt = this.#failures.get(key) ?? 0;
+    this.#failures.set(key, attempt + 1);
+    const pod = this.#records.get(key)?.pod;
+    const fields = { pod: pod === undefined ? key : keyOf(pod), attempt, err: error };
+    if (classOf(error) === "bug") this.#options.log.error(fields, "the pod's turn failed");
+    else this.#options.log.warn(fields, "the pod's turn failed; it will be tried again");
+    return jitteredDelay(attempt, RETRY, this.#options.random);
+  }
+
+  /** Pods that only the runtime or the state directory still know; only certain once the store is. */
+  async #takeOrphans(signal: AbortSignal): Promise<number> {
+    const { pods, runtime, volumes, network, clock } = this.#options;
+    if (!pods.isSynced) return SYNC_POLL_MS;
+    const state = await runtime.list(signal);
+    const isKnown = (podUid: string): boolean => this.#records.has(podUid);
+    for (const pod of findOrphans(state, await volumes.listPodUids(), isKnown)) {
+      const record = createRecord(pod, clock.now(), {});
+      record.isApiGone = true;
+      this.#records.set(record.uid, record);
+      this.#queue.add(record.uid);
+    }
+    await network.collect(state.sandboxes, signal);
+    return ORPHAN_PERIOD_MS;
+  }
+
+  #forget(record: PodRecord): void {
+    const { uid } = record;
+    this.#records.delete(uid);
+    this.#queue.forget(uid);
+    this.#images.forgetPod(uid);
+    this.#statuses.forget(uid);
+    this.#options.objects.releasePod(uid);
+    if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
+  }
+
+  /** What was restored counts until it is known which pods still exist. */
+  #backoffs(): CheckpointData {
+    const current = Object.fromEntries(
+      [...this.#records.values()]
+        .filter(({ backoff }) => backoff.size > 0)
+        .map(({ uid, backoff }) => [uid, Object.fromEntries(backoff)]),
+    );
+    return this.#options.pods.isSynced ? current : { ...this.#restored, ...current };
+  }
+}
+
+function hasChanged(before: readonly object[] | undefined, { backoff }: PodRecord): boolean {
+  const after = [...backoff.values()];
+  return after.length !== (before?.length ?? 0) || after.some((entry, i) => entry !== before?.[i]);
+}
+
+/** Nothing of it is left anywhere. */
+function isForgettable({ isApiGone, phase, observed, volumes }: PodRecord): boolean {
+  return (
+    isApiGone &&
+    phase === "terminated" &&
+    volumes.kind === "torn-down" &&
+    observed.sandboxes.length === 0 &&
+    observed.containers.length === 0
+  );
+}
+
+function viewOf({ pod, status, observed }: PodRecord): PodView {
+  return { pod, status, containers: observed.containers };
+}

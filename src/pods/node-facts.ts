@@ -1,0 +1,12 @@
+/** What pods needs to know of the node it runs on; provided by agent.ts from node/, read anew each time. */
+
+export interface NodeFacts {
+  readonly hostIps: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** cpu in millicores, memory and ephemeral-storage in bytes. */
+  readonly allocatable: Readonly<Record<string, number>>;
+  /** Bytes of the machine. */
+  readonly memoryCapacity: number;
+  /** Text of the node's /etc/hosts. */
+  readonly etcHosts: string;
+}

@@ -1,0 +1,191 @@
+/**
+ * ConfigMaps and Secrets by name: one reflector (a list and a watch of a single name, all that the Node authorizer
+ * allows) for each object while pods of this node refer to it, and a word to those pods when it changes. Made by
+ * agent.ts; PodManager retains and releases, env.ts and the volumes read. Secrets stay in memory only.
+ */
+
+import type { ApiClient } from "../api/client.ts";
+import { Reflector } from "../api/reflector.ts";
+import { CONFIG_MAPS, type Resource, SECRETS } from "../api/resources.ts";
+import type { ConfigMap, Pod, Secret, StoredObject } from "../api/types.ts";
+import { withDeadline } from "../core/abort.ts";
+import type { Clock } from "../core/clock.ts";
+import { hasCode } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { IssuedToken, ObjectSource, TokenRequest } from "../volumes/volumes.ts";
+import { computeReferences, type Reference } from "./references.ts";
+
+export interface ObjectCacheOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** An object that this pod refers to appeared, changed or went: PodManager.retry. */
+  readonly onChange: (podUid: string) => void;
+}
+
+interface Entry {
+  readonly reflector: Pick<Reflector<StoredObject>, "store" | "stop" | "waitUntilSynced">;
+  readonly pods: Set<string>;
+}
+
+/** How long a first read may hold up a pod's turn. */
+const READ_DEADLINE_MS = 5_000;
+
+export class ObjectCache implements ObjectSource {
+  readonly #options: ObjectCacheOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #keysOfPod = new Map<string, ReadonlySet<string>>();
+  readonly #stopping = new Set<Promise<void>>();
+
+  constructor(options: ObjectCacheOptions) {
+    this.#options = options;
+  }
+
+  /** Watches what the pod refers to now; what only its older version referred to is let go. */
+  retainPod(pod: Pod): void {
+    const { uid, namespace } = pod.metadata;
+    const wanted = new Set<string>();
+    for (const reference of computeReferences(pod)) {
+      const key = keyOf(namespace, reference);
+      wanted.add(key);
+      const entry = this.#entries.get(key) ?? this.#open(key, namespace, reference);
+      entry.pods.add(uid);
+    }
+    const before = this.#keysOfPod.get(uid) ?? new Set();
+    this.#keysOfPod.set(uid, wanted);
+    for (const key of before) if (!wanted.has(key)) this.#letGo(key, uid);
+  }
+
+  releasePod(podUid: string): void {
+    const keys = this.#keysOfPod.get(podUid) ?? new Set();
+    this.#keysOfPod.delete(podUid);
+    for (const key of keys) this.#letGo(key, podUid);
+  }
+
+  getConfigMap(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ConfigMap | undefined> {
+    return this.#read(CONFIG_MAPS, namespace, { kind: "ConfigMap", name }, signal);
+  }
+
+  getSecret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined> {
+    return this.#read(SECRETS, namespace, { kind: "Secret", name }, signal);
+  }
+
+  /** Not cached: who asks (volumes) keeps the token until it is to be renewed. */
+  async requestToken(pod: Pod, request: TokenRequest, signal: AbortSignal): Promise<IssuedToken> {
+    const { namespace, name, uid } = pod.metadata;
+    const { audience, expirationSeconds } = request;
+    const account = pod.spec.serviceAccountName ?? "default";
+    const answer = await this.#options.client.createSubresource<TokenResponse>(
+      SERVICE_ACCOUNTS,
+      { namespace, name: account, subresource: "token" },
+      {
+        apiVersion: "authentication.k8s.io/v1",
+        kind: "TokenRequest",
+        spec: {
+          ...(audience === undefined ? {} : { audiences: [audience] }),
+          expirationSeconds,
+          boundObjectRef: { apiVersion: "v1", kind: "Pod", name, uid },
+        },
+      },
+      signal,
+    );
+    const { token, expirationTimestamp } = answer.status;
+    return { token, expiresAt: Date.parse(expirationTimestamp) };
+  }
+
+  async stop(): Promise<void> {
+    for (const entry of this.#entries.values()) this.#end(entry);
+    this.#entries.clear();
+    this.#keysOfPod.clear();
+    await Promise.all(this.#stopping);
+  }
+
+  /** From the reflector when a pod holds one, else a single get. */
+  async #read<T extends StoredObject>(
+    resource: Resource<T>,
+    namespace: string,
+    reference: Reference,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    const entry = this.#entries.get(keyOf(namespace, reference));
+    if (entry === undefined) return this.#get(resource, namespace, reference.name, signal);
+    const { reflector } = entry;
+    const { clock } = this.#options;
+    const message = `${reference.kind} ${namespace}/${reference.name} could not be read within ${READ_DEADLINE_MS / 1000} s`;
+    if (!reflector.store.isSynced)
+      await withDeadline(
+        { clock, ms: READ_DEADLINE_MS, signal, code: "ApiTimeout", message },
+        (inner) => reflector.waitUntilSynced(inner),
+      );
+    return reflector.store.get(`${namespace}/${reference.name}`) as T | undefined;
+  }
+
+  async #get<T extends StoredObject>(
+    resource: Resource<T>,
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    try {
+      return await this.#options.client.get(resource, { namespace, name }, signal);
+    } catch (error) {
+      if (hasCode(error, "ApiNotFound")) return undefined;
+      throw error;
+    }
+  }
+
+  #open(key: string, namespace: string, { kind, name }: Reference): Entry {
+    const { client, clock, random, log } = this.#options;
+    const pods = new Set<string>();
+    const reflector = new Reflector<StoredObject>({
+      client,
+      resource: kind === "ConfigMap" ? CONFIG_MAPS : SECRETS,
+      options: { namespace, fieldSelector: `metadata.name=${name}` },
+      clock,
+      random,
+      log,
+      name: key,
+    });
+    reflector.store.onChange(() => {
+      for (const podUid of pods) this.#options.onChange(podUid);
+    });
+    reflector.start();
+    const entry = { reflector, pods };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #letGo(key: string, podUid: string): void {
+    const entry = this.#entries.get(key);
+    entry?.pods.delete(podUid);
+    if (entry === undefined || entry.pods.size > 0) return;
+    this.#entries.delete(key);
+    this.#end(entry);
+  }
+
+  #end(entry: Entry): void {
+    const ended = entry.reflector.stop().finally(() => this.#stopping.delete(ended));
+    this.#stopping.add(ended);
+  }
+}
+
+interface TokenResponse {
+  readonly status: { readonly token: string; readonly expirationTimestamp: string };
+}
+
+const SERVICE_ACCOUNTS: Resource<StoredObject> = {
+  group: "",
+  version: "v1",
+  plural: "serviceaccounts",
+  kind: "ServiceAccount",
+  namespaced: true,
+};
+
+function keyOf(namespace: string, { kind, name }: Reference): string {
+  return `${kind} ${namespace}/${name}`;
+}

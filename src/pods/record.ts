@@ -1,0 +1,98 @@
+/**
+ * What the agent remembers of one pod between the turns of its worker. Owned by the worker of that UID: manager.ts
+ * makes and forgets it and hands it new versions of the object; apply.ts notes outcomes in it. Everything here can be
+ * lost: a fresh record made from the API object and the runtime goes on where the old one was.
+ */
+
+import type { Pod, PodStatus } from "../api/types.ts";
+import type { RuntimeState } from "../runtime/runtime.ts";
+import type { MountedVolume } from "../volumes/volumes.ts";
+import type { PodPlan } from "./actions.ts";
+import type { BackoffEntry, StartFailure, Verdict, VolumesState, WorkerPhase } from "./snapshot.ts";
+
+export interface PodRecord {
+  readonly uid: string;
+  /** The newest version of the object, or what the runtime's labels tell when there is none. */
+  pod: Pod;
+  phase: WorkerPhase;
+  status: PodStatus;
+  /** Milliseconds since the epoch. */
+  readonly startTime: number;
+  verdict: Verdict | undefined;
+  observed: RuntimeState;
+  volumes: VolumesState;
+  mounted: ReadonlyMap<string, MountedVolume>;
+  /** True once this agent has made all volumes present. */
+  isMounted: boolean;
+  readonly startFailures: Map<string, StartFailure>;
+  readonly backoff: Map<string, BackoffEntry>;
+  readonly replaced: Set<string>;
+  /** Termination messages by container ID. */
+  readonly messages: Map<string, string>;
+  sandboxRetryAt: number;
+  isApiGone: boolean;
+  isDeleteSent: boolean;
+  /** Ends the waiting of kills in progress, so that a shorter grace period takes effect. */
+  interrupt: AbortController;
+  lastPlan: PodPlan | undefined;
+}
+
+const NOTHING: RuntimeState = { sandboxes: [], containers: [] };
+
+export function createRecord(
+  pod: Pod,
+  now: number,
+  backoff: Readonly<Record<string, BackoffEntry>>,
+): PodRecord {
+  const startTime = pod.status?.startTime;
+  return {
+    uid: pod.metadata.uid,
+    pod,
+    phase: "sync",
+    status: pod.status ?? {},
+    startTime: startTime === undefined ? now : Date.parse(startTime),
+    verdict: undefined,
+    observed: NOTHING,
+    volumes: { kind: "ready" },
+    mounted: new Map(),
+    isMounted: false,
+    startFailures: new Map(),
+    backoff: new Map(Object.entries(backoff)),
+    replaced: new Set(),
+    messages: new Map(),
+    sandboxRetryAt: 0,
+    isApiGone: false,
+    isDeleteSent: false,
+    interrupt: new AbortController(),
+    lastPlan: undefined,
+  };
+}
+
+/** True when `version` is not older than `other`; resource versions are decimal numbers of any length. */
+export function isAtLeast(version: string, other: string): boolean {
+  return version.length === other.length ? version >= other : version.length > other.length;
+}
+
+/**
+ * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and kills
+ * under way are told when the pod is now to end sooner.
+ */
+export function updateRecord(record: PodRecord, pod: Pod): void {
+  const before = record.pod.metadata;
+  if (!isAtLeast(pod.metadata.resourceVersion, before.resourceVersion)) return;
+  record.pod = pod;
+  if (
+    pod.metadata.generation !== before.generation ||
+    JSON.stringify(pod.metadata.annotations) !== JSON.stringify(before.annotations)
+  )
+    record.startFailures.clear();
+  const hasShorterGrace =
+    pod.metadata.deletionGracePeriodSeconds !== before.deletionGracePeriodSeconds;
+  if (hasShorterGrace || pod.metadata.deletionTimestamp !== before.deletionTimestamp)
+    interruptKills(record);
+}
+
+export function interruptKills(record: PodRecord): void {
+  record.interrupt.abort();
+  record.interrupt = new AbortController();
+}

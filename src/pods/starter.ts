@@ -1,0 +1,298 @@
+/**
+ * Starting things: a sandbox with its network, and a container from environment, files and configuration to a running
+ * process. Called by apply.ts. A container that cannot be made is noted in the record as a StartFailure (a waiting
+ * reason in the status) with a Failed event; only what the loop should retry is thrown.
+ */
+
+import { type EventSink, involvedPod } from "../api/events.ts";
+import type { Store } from "../api/store.ts";
+import type { Container as ContainerSpec, Pod, Service } from "../api/types.ts";
+import type { Clock } from "../core/clock.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
+import type { DnsSettings, PodNetwork } from "../network/network.ts";
+import type { HostsFileInput } from "../network/pod-files.ts";
+import type {
+  ContainerConfig,
+  ContainerKind,
+  Mount,
+  Runtime,
+  Sandbox,
+  SandboxConfig,
+} from "../runtime/runtime.ts";
+import type { MountedVolume, ObjectSource, PodFacts } from "../volumes/volumes.ts";
+import type { PodAction } from "./actions.ts";
+import { type ContainerEnv, resolveEnv } from "./env.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import type { PodFilePort } from "./pod-files.ts";
+import type { PodRecord } from "./record.ts";
+import { nextBackoff } from "./restart.ts";
+import { endedAt, instancesOf, readySandbox, type StartFailure } from "./snapshot.ts";
+
+/** Everything computeContainerConfig turns into a ContainerConfig. */
+export interface ContainerConfigInput {
+  readonly pod: Pod;
+  readonly container: ContainerSpec;
+  readonly kind: ContainerKind;
+  readonly attempt: number;
+  readonly sandboxId: string;
+  readonly imageId: string;
+  readonly env: ReadonlyMap<string, string>;
+  readonly command: readonly string[] | undefined;
+  readonly args: readonly string[] | undefined;
+  readonly volumes: ReadonlyMap<string, MountedVolume>;
+  /** The files the agent mounts itself. */
+  readonly extraMounts: readonly Mount[];
+  readonly memoryCapacity: number;
+}
+
+/** Pure functions of runtime/ and network/ that agent.ts hands in. */
+export interface PodComputations {
+  readonly computeHostsFile: (input: HostsFileInput) => string;
+  readonly computeResolvConf: (pod: Pod, settings: DnsSettings) => string;
+  readonly computeContainerConfig: (input: ContainerConfigInput) => ContainerConfig;
+  readonly computeSpecHash: (container: ContainerSpec) => string;
+}
+
+export interface StarterOptions {
+  readonly runtime: Runtime;
+  readonly network: PodNetwork;
+  readonly objects: ObjectSource;
+  readonly services: Store<Service>;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly nodeName: string;
+  readonly node: () => NodeFacts;
+  readonly dns: DnsSettings;
+  readonly compute: PodComputations;
+  readonly files: PodFilePort;
+}
+
+type StartAction = Extract<PodAction, { kind: "start-container" }>;
+
+/** The kubelet's pace for what failed to be made: ten seconds, or at once when the object changes. */
+const RETRY_MS = 10_000;
+const MAX_HOSTNAME = 63;
+const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
+
+function hostnameOf(pod: Pod): string {
+  const name = pod.spec.hostnameOverride ?? pod.spec.hostname ?? pod.metadata.name;
+  return name.slice(0, MAX_HOSTNAME).replace(/[-.]+$/, "");
+}
+
+/** Facts of the downward API for this pod now. */
+export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
+  const sandbox = readySandbox(record.observed);
+  const podIps = sandbox === undefined ? [] : sandbox.hostNetwork ? node.hostIps : sandbox.ips;
+  return { podIps, hostIps: node.hostIps, nodeName, allocatable: node.allocatable };
+}
+
+export class Starter {
+  readonly #options: StarterOptions;
+
+  constructor(options: StarterOptions) {
+    this.#options = options;
+  }
+
+  /** Address, sandbox, plumbing. What was made before a failure is undone. */
+  async createSandbox(record: PodRecord, attempt: number, signal: AbortSignal): Promise<void> {
+    const { events, clock } = this.#options;
+    if (attempt > 0) {
+      const message = "Pod sandbox changed, it will be killed and re-created.";
+      events.record(involvedPod(record.pod), "Normal", "SandboxChanged", message);
+    }
+    try {
+      await this.#runSandbox(record, attempt, signal);
+    } catch (error) {
+      this.#options.network.release(record.uid);
+      if (signal.aborted) throw error;
+      record.sandboxRetryAt = clock.now() + RETRY_MS;
+      const message = `Failed to create pod sandbox: ${messageOf(error)}`;
+      events.record(involvedPod(record.pod), "Warning", "FailedCreatePodSandBox", message);
+    }
+  }
+
+  /** Env → files → configuration → create → start. */
+  async startContainer(record: PodRecord, action: StartAction, signal: AbortSignal): Promise<void> {
+    const { pod } = record;
+    const spec = specOf(pod, action.name);
+    if (spec === undefined) return;
+    this.#countRestart(record, action.name);
+    const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
+      this.#configure(record, spec, action, signal),
+    );
+    if (config === undefined) return;
+    const { runtime } = this.#options;
+    const id = await this.#attempt(record, spec, "CreateContainerError", signal, () =>
+      runtime.createContainer(config, signal),
+    );
+    if (id === undefined) return;
+    this.#event(record, spec, "Normal", "Created", `Created container: ${spec.name}`);
+    const isStarted = await this.#attempt(record, spec, "RunContainerError", signal, async () => {
+      await runtime.startContainer(id, signal);
+      return true;
+    });
+    if (isStarted !== true) return;
+    record.startFailures.delete(spec.name);
+    this.#event(record, spec, "Normal", "Started", `Started container ${spec.name}`);
+  }
+
+  async #runSandbox(record: PodRecord, attempt: number, signal: AbortSignal): Promise<void> {
+    const { runtime, network } = this.#options;
+    const { pod } = record;
+    const hostNetwork = pod.spec.hostNetwork ?? false;
+    const ips = hostNetwork
+      ? []
+      : network.allocate(record.uid, (await runtime.list(signal)).sandboxes);
+    const sandbox = await runtime.runSandbox(sandboxConfigOf(pod, attempt, ips), signal);
+    if (hostNetwork) return;
+    try {
+      await network.attach(sandbox, signal);
+    } catch (error) {
+      await this.#undoSandbox(sandbox, signal);
+      throw error;
+    }
+  }
+
+  async #undoSandbox(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+    const { runtime, network } = this.#options;
+    await network.detach(sandbox, signal);
+    await runtime.stopSandbox(sandbox.id, signal);
+    await runtime.removeSandbox(sandbox.id, signal);
+  }
+
+  /** A start after an end moves the crash back-off on, whether or not the start succeeds. */
+  #countRestart(record: PodRecord, name: string): void {
+    const last = instancesOf(record.observed, name)[0];
+    if (last === undefined || record.replaced.has(last.id)) return;
+    const entry = nextBackoff(record.backoff.get(name), endedAt(last), this.#options.clock.now());
+    record.backoff.set(name, entry);
+  }
+
+  /** Runs one step of a start; a failure of it becomes a waiting reason. */
+  async #attempt<T>(
+    record: PodRecord,
+    spec: ContainerSpec,
+    reason: StartFailure["reason"],
+    signal: AbortSignal,
+    step: () => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      return await step();
+    } catch (error) {
+      if (signal.aborted || hasCode(error, "EngineUnreachable")) throw error;
+      const message = messageOf(error);
+      const retryAt = this.#options.clock.now() + RETRY_MS;
+      record.startFailures.set(spec.name, { reason, message, retryAt });
+      this.#event(record, spec, "Warning", "Failed", `Error: ${message}`);
+      return undefined;
+    }
+  }
+
+  async #configure(
+    record: PodRecord,
+    spec: ContainerSpec,
+    action: StartAction,
+    signal: AbortSignal,
+  ): Promise<ContainerConfig> {
+    const { compute, node, nodeName, objects, services } = this.#options;
+    const { pod } = record;
+    const facts = factsOf(record, nodeName, node());
+    const env: ContainerEnv = await resolveEnv(
+      { pod, container: spec, facts, services: services.list(), objects },
+      signal,
+    );
+    return compute.computeContainerConfig({
+      pod,
+      container: spec,
+      kind: action.containerKind,
+      attempt: action.attempt,
+      sandboxId: action.sandboxId,
+      imageId: action.imageId,
+      env: env.variables,
+      command: env.command,
+      args: env.args,
+      volumes: record.mounted,
+      extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
+      memoryCapacity: node().memoryCapacity,
+    });
+  }
+
+  async #writeFiles(
+    { pod, uid }: PodRecord,
+    spec: ContainerSpec,
+    facts: PodFacts,
+    attempt: number,
+  ): Promise<readonly Mount[]> {
+    const { compute, dns, files } = this.#options;
+    const isMounted = (path: string): boolean =>
+      (spec.volumeMounts ?? []).some(({ mountPath }) => mountPath === path);
+    const mounts: Mount[] = [];
+    const add = (hostPath: string, containerPath: string): void => {
+      mounts.push({ hostPath, containerPath, readOnly: false, propagation: "private" });
+    };
+    const hosts = compute.computeHostsFile(this.#hostsInput(pod, facts));
+    if (!isMounted("/etc/hosts")) add(await files.write(uid, "etc-hosts", hosts), "/etc/hosts");
+    const resolv = compute.computeResolvConf(pod, dns);
+    if (!isMounted("/etc/resolv.conf"))
+      add(await files.write(uid, "resolv.conf", resolv), "/etc/resolv.conf");
+    const messagePath = spec.terminationMessagePath ?? DEFAULT_MESSAGE_PATH;
+    if (messagePath !== "")
+      add(await files.createMessageFile(uid, spec.name, attempt), messagePath);
+    return mounts;
+  }
+
+  #hostsInput(pod: Pod, facts: PodFacts): HostsFileInput {
+    const hostname = hostnameOf(pod);
+    const { subdomain, hostAliases = [], hostNetwork } = pod.spec;
+    const { clusterDomain } = this.#options.dns;
+    return {
+      podIps: facts.podIps,
+      hostname,
+      ...(subdomain === undefined || subdomain === ""
+        ? {}
+        : { fqdn: `${hostname}.${subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}` }),
+      aliases: hostAliases.map(({ ip, hostnames = [] }) => ({ ip: ip ?? "", hostnames })),
+      ...(hostNetwork === true ? { nodeHosts: this.#options.node().etcHosts } : {}),
+    };
+  }
+
+  #event(
+    { pod }: PodRecord,
+    spec: ContainerSpec,
+    type: "Normal" | "Warning",
+    reason: string,
+    message: string,
+  ): void {
+    this.#options.events.record(
+      involvedPod(pod, fieldPathOf(pod, spec.name)),
+      type,
+      reason,
+      message,
+    );
+  }
+}
+
+export function specOf(pod: Pod, name: string): ContainerSpec | undefined {
+  const { containers, initContainers = [] } = pod.spec;
+  return [...containers, ...initContainers].find((container) => container.name === name);
+}
+
+export function fieldPathOf(pod: Pod, name: string): string {
+  const isInit = (pod.spec.initContainers ?? []).some((container) => container.name === name);
+  return `spec.${isInit ? "initContainers" : "containers"}{${name}}`;
+}
+
+function sandboxConfigOf(pod: Pod, attempt: number, ips: readonly string[]): SandboxConfig {
+  const { namespace, name, uid } = pod.metadata;
+  return {
+    pod: { namespace, name, uid },
+    attempt,
+    hostname: hostnameOf(pod),
+    hostNetwork: pod.spec.hostNetwork ?? false,
+    hostPid: pod.spec.hostPID ?? false,
+    hostIpc: pod.spec.hostIPC ?? false,
+    ips,
+    sysctls: {},
+    annotations: {},
+  };
+}

@@ -1,0 +1,73 @@
+/**
+ * The difference between the status the API server has and the one it should have, as a strategic merge patch of only
+ * what this agent owns. Pure; undefined when there is nothing to write. Used by status-writer.ts.
+ */
+
+import type { Pod, PodStatus } from "../api/types.ts";
+import { canonicalJson } from "../core/hash.ts";
+import { OWNED_CONDITIONS } from "./conditions.ts";
+
+const OWNED_FIELDS = [
+  "observedGeneration",
+  "phase",
+  "reason",
+  "message",
+  "hostIP",
+  "hostIPs",
+  "podIP",
+  "startTime",
+  "initContainerStatuses",
+  "containerStatuses",
+  "qosClass",
+] as const satisfies readonly (keyof PodStatus)[];
+
+function isEqual(a: unknown, b: unknown): boolean {
+  return canonicalJson(a ?? null) === canonicalJson(b ?? null);
+}
+
+/** Body for PATCH pods/status; the uid keeps it from reaching a namesake. */
+export function computeStatusPatch(
+  pod: Pod,
+  current: PodStatus,
+  desired: PodStatus,
+): object | undefined {
+  const status: Record<string, unknown> = {};
+  for (const field of OWNED_FIELDS) {
+    const wanted = desired[field];
+    if (Array.isArray(wanted) && wanted.length === 0 && current[field] === undefined) continue;
+    if (!isEqual(current[field], wanted)) status[field] = wanted ?? null;
+  }
+  const conditions = conditionsPatch(current, desired);
+  if (conditions.length > 0) status.conditions = conditions;
+  const podIps = podIpsPatch(current, desired);
+  if (podIps.length > 0) status.podIPs = podIps;
+  if (Object.keys(status).length === 0) return undefined;
+  return { metadata: { uid: pod.metadata.uid }, status };
+}
+
+/** Merged by type: null takes away a reason or message that no longer holds. */
+function conditionsPatch(current: PodStatus, desired: PodStatus): readonly object[] {
+  return OWNED_CONDITIONS.flatMap((type) => {
+    const wanted = desired.conditions?.find((condition) => condition.type === type);
+    const stored = current.conditions?.find((condition) => condition.type === type);
+    if (wanted === undefined) return [];
+    const { lastProbeTime: _, ...comparable } = stored ?? {};
+    if (isEqual(comparable, wanted)) return [];
+    return [
+      {
+        ...wanted,
+        ...(stored?.reason !== undefined && wanted.reason === undefined ? { reason: null } : {}),
+        ...(stored?.message !== undefined && wanted.message === undefined ? { message: null } : {}),
+      },
+    ];
+  });
+}
+
+/** Merged by ip: an address that went must be named to go. */
+function podIpsPatch(current: PodStatus, desired: PodStatus): readonly object[] {
+  const before = current.podIPs ?? [];
+  const wanted = desired.podIPs ?? [];
+  if (isEqual(before, wanted)) return [];
+  const gone = before.filter(({ ip }) => !wanted.some((other) => other.ip === ip));
+  return [...gone.map(({ ip }) => ({ ip, $patch: "delete" })), ...wanted];
+}

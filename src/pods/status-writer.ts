@@ -1,0 +1,101 @@
+/**
+ * Writes pod statuses to the API server: per pod one at a time, the newest only, nothing when equal, and again until
+ * it succeeds. Works on its own queue, so that an API server that is away never holds up a pod. Fed by worker.ts.
+ */
+
+import type { ApiClient } from "../api/client.ts";
+import { PODS } from "../api/resources.ts";
+import { jitteredDelay } from "../core/backoff.ts";
+import type { Clock } from "../core/clock.ts";
+import { hasCode } from "../core/errors.ts";
+import { canonicalJson } from "../core/hash.ts";
+import type { Logger } from "../core/logger.ts";
+import { WorkQueue } from "../core/workqueue.ts";
+import { type PodRecord, updateRecord } from "./record.ts";
+import { computeStatusPatch } from "./status-patch.ts";
+
+export interface StatusWriterOptions {
+  readonly client: Pick<ApiClient, "patch">;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly find: (podUid: string) => PodRecord | undefined;
+  /** The status of this pod is on the API server, or the object is gone from there. */
+  readonly onWritten: (podUid: string) => void;
+}
+
+const CONCURRENCY = 8;
+const RETRY = { initialMs: 200, maxMs: 10_000 };
+
+export class StatusWriter {
+  readonly #options: StatusWriterOptions;
+  readonly #queue: WorkQueue;
+  readonly #failures = new Map<string, number>();
+  /** What the server took last, by pod UID: it may have made it look different. */
+  readonly #accepted = new Map<string, { desired: string; resourceVersion: string }>();
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+    this.#queue = new WorkQueue({
+      clock: options.clock,
+      concurrency: CONCURRENCY,
+      handle: (uid, signal) => this.#write(uid, signal),
+      onError: (uid, error) => this.#onError(uid, error),
+    });
+  }
+
+  /** Asks for the record's status to be written if it differs. */
+  publish(record: PodRecord): void {
+    if (!this.isWritten(record)) this.#queue.add(record.uid);
+  }
+
+  /** True when the API server is known to have the record's status. */
+  isWritten(record: PodRecord): boolean {
+    if (record.isApiGone) return true;
+    const accepted = this.#accepted.get(record.uid);
+    if (
+      accepted?.resourceVersion === record.pod.metadata.resourceVersion &&
+      accepted.desired === canonicalJson(record.status)
+    )
+      return true;
+    return computeStatusPatch(record.pod, record.pod.status ?? {}, record.status) === undefined;
+  }
+
+  forget(podUid: string): void {
+    this.#queue.forget(podUid);
+    this.#accepted.delete(podUid);
+    this.#failures.delete(podUid);
+  }
+
+  stop(): Promise<void> {
+    return this.#queue.stop();
+  }
+
+  async #write(uid: string, signal: AbortSignal): Promise<undefined> {
+    const record = this.#options.find(uid);
+    if (record === undefined || record.isApiGone) return;
+    const patch = computeStatusPatch(record.pod, record.pod.status ?? {}, record.status);
+    if (patch === undefined) return;
+    const desired = canonicalJson(record.status);
+    const { namespace, name } = record.pod.metadata;
+    const ref = { namespace, name, subresource: "status", type: "strategic" } as const;
+    try {
+      const stored = await this.#options.client.patch(PODS, ref, patch, signal);
+      this.#accepted.set(uid, { desired, resourceVersion: stored.metadata.resourceVersion });
+      updateRecord(record, stored);
+    } catch (error) {
+      // Conflict: the name belongs to another pod by now.
+      if (!hasCode(error, "ApiNotFound", "ApiConflict")) throw error;
+      record.isApiGone = true;
+    }
+    this.#failures.delete(uid);
+    this.#options.onWritten(uid);
+  }
+
+  #onError(uid: string, error: unknown): number {
+    const attempt = this.#failures.get(uid) ?? 0;
+    this.#failures.set(uid, attempt + 1);
+    this.#options.log.warn({ podUid: uid, err: error }, "the pod status could not be written");
+    return jitteredDelay(attempt, RETRY, this.#options.random);
+  }
+}

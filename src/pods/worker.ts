@@ -1,0 +1,275 @@
+/**
+ * One turn of a pod: observe → status → plan → apply, round after round until there is nothing to do, and the moves
+ * from one phase to the next. Never two turns of the same pod at once (manager.ts's queue sees to it). Errors are
+ * thrown to that queue, which tries again; whatever was half done is seen by the next observation.
+ */
+
+import { type EventSink, involvedPod } from "../api/events.ts";
+import type { Container as ContainerSpec, PodStatus } from "../api/types.ts";
+import type { Clock } from "../core/clock.ts";
+import { classOf, messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { PodProbes, ProbeResults, ProbeTarget } from "../probes/probes.ts";
+import type { Container, Runtime } from "../runtime/runtime.ts";
+import type { PodVolumes } from "../volumes/volumes.ts";
+import type { PodAction } from "./actions.ts";
+import type { ApplyAction } from "./apply.ts";
+import type { ImageManager } from "./images.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import { computePodActions } from "./plan.ts";
+import type { PodFilePort } from "./pod-files.ts";
+import type { PodRecord } from "./record.ts";
+import { instancesOf, isDead, type PodSnapshot, readySandbox } from "./snapshot.ts";
+import { factsOf, fieldPathOf, specOf } from "./starter.ts";
+import { computePodStatus, isTerminalPhase } from "./status.ts";
+import type { StatusWriter } from "./status-writer.ts";
+
+export interface WorkerOptions {
+  readonly runtime: Pick<Runtime, "list" | "logs">;
+  readonly volumes: PodVolumes;
+  readonly probes: PodProbes;
+  readonly images: ImageManager;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly nodeName: string;
+  readonly node: () => NodeFacts;
+  readonly computeSpecHash: (container: ContainerSpec) => string;
+  readonly files: PodFilePort;
+  readonly apply: ApplyAction;
+  readonly statuses: StatusWriter;
+  readonly syncFrequencyMs: number;
+}
+
+/** A pod of a hundred containers needs two rounds for each; a plan that never ends gives others a chance. */
+const MAX_ROUNDS = 20;
+const VOLUME_RETRY_MS = 2_000;
+const FALLBACK_LINES = 80;
+const FALLBACK_BYTES = 2048;
+/** These wait for nothing of each other and may take long. */
+const CONCURRENT: readonly PodAction["kind"][] = ["kill-container", "remove-container"];
+
+export class PodWorker {
+  readonly #options: WorkerOptions;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Returns the milliseconds until the pod should be looked at again; undefined = only after an event. */
+  async sync(record: PodRecord, signal: AbortSignal): Promise<number | undefined> {
+    this.#choosePhase(record);
+    if (record.phase === "sync") await this.#ensureVolumes(record, signal);
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      this.#choosePhase(record);
+      const snapshot = await this.#observe(record, signal);
+      this.#publish(record, snapshot);
+      if (this.#choosePhase(record)) continue;
+      const plan = computePodActions({
+        ...snapshot,
+        isStatusWritten: this.#options.statuses.isWritten(record),
+      });
+      record.lastPlan = plan;
+      if (plan.actions.length === 0) {
+        if (this.#advance(record)) continue;
+        return this.#nextLook(record, plan.waitMs);
+      }
+      await this.#applyAll(record, plan.actions, signal);
+    }
+    return 0;
+  }
+
+  /** Leaves `sync` when the pod is to end. True when the phase changed. */
+  #choosePhase(record: PodRecord): boolean {
+    if (record.phase !== "sync") return false;
+    const mustEnd =
+      record.isApiGone ||
+      record.verdict !== undefined ||
+      record.pod.metadata.deletionTimestamp !== undefined ||
+      isTerminalPhase(record.status.phase);
+    if (!mustEnd) return false;
+    record.phase = "terminating";
+    this.#options.images.forgetPod(record.uid);
+    this.#options.probes.stopPod(record.uid, "readiness");
+    return true;
+  }
+
+  /** An empty plan while terminating means that nothing runs any more. */
+  #advance(record: PodRecord): boolean {
+    if (record.phase !== "terminating") return false;
+    record.phase = "terminated";
+    this.#options.probes.stopPod(record.uid);
+    return true;
+  }
+
+  #nextLook(record: PodRecord, waitMs: number | undefined): number | undefined {
+    if (record.phase === "terminated") return waitMs;
+    return Math.min(waitMs ?? Number.POSITIVE_INFINITY, this.#options.syncFrequencyMs);
+  }
+
+  async #applyAll(
+    record: PodRecord,
+    actions: readonly PodAction[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { apply, log } = this.#options;
+    const run = (action: PodAction): Promise<void> => {
+      log.debug({ podUid: record.uid, action: action.kind }, "pod action");
+      return apply(record, action, signal);
+    };
+    const together = actions.filter(({ kind }) => CONCURRENT.includes(kind));
+    const outcomes = await Promise.allSettled(together.map(run));
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    for (const action of actions) {
+      if (!CONCURRENT.includes(action.kind)) await run(action);
+    }
+  }
+
+  async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
+    const { runtime, clock, node, images, statuses, computeSpecHash } = this.#options;
+    record.observed = await runtime.list(signal, record.uid);
+    await this.#readMessages(record, signal);
+    const { pod } = record;
+    const specs = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
+    return {
+      pod,
+      phase: record.phase,
+      now: clock.now(),
+      observed: record.observed,
+      previous: record.status,
+      hostIps: node().hostIps,
+      probes: this.#probe(record),
+      specHashes: new Map(specs.map((spec) => [spec.name, computeSpecHash(spec)])),
+      images: new Map(specs.map((spec) => [spec.name, images.state(record.uid, spec)])),
+      startFailures: record.startFailures,
+      backoff: record.backoff,
+      replaced: record.replaced,
+      messages: record.messages,
+      volumes: record.volumes,
+      sandboxRetryAt: record.sandboxRetryAt,
+      startTime: record.startTime,
+      verdict: record.verdict,
+      isApiGone: record.isApiGone,
+      isStatusWritten: statuses.isWritten(record),
+      isDeleteSent: record.isDeleteSent,
+    };
+  }
+
+  /** Tells the probes what runs and reads what they know of it. */
+  #probe(record: PodRecord): ReadonlyMap<string, ProbeResults> {
+    const { probes, node } = this.#options;
+    const { pod, uid, observed } = record;
+    const running = pod.spec.containers.flatMap((spec) => {
+      const last = instancesOf(observed, spec.name)[0];
+      return last?.state === "running" ? [{ spec, last }] : [];
+    });
+    if (record.phase === "sync") {
+      const sandbox = readySandbox(observed);
+      const ips = sandbox?.hostNetwork ? node().hostIps : (sandbox?.ips ?? []);
+      const targets = running.map(
+        ({ spec, last }): ProbeTarget => ({
+          spec,
+          containerId: last.id,
+          startedAt: last.startedAt,
+        }),
+      );
+      probes.sync(pod, ips[0] ?? "", targets);
+    }
+    return new Map(running.map(({ spec, last }) => [last.id, probes.results(uid, spec, last.id)]));
+  }
+
+  async #ensureVolumes(record: PodRecord, signal: AbortSignal): Promise<void> {
+    const { volumes, node, nodeName, events } = this.#options;
+    try {
+      const facts = factsOf(record, nodeName, node());
+      record.mounted = await volumes.ensure(record.pod, facts, signal);
+      record.volumes = { kind: "ready" };
+      record.isMounted = true;
+    } catch (error) {
+      if (signal.aborted || classOf(error) === "bug") throw error;
+      const message = messageOf(error);
+      events.record(involvedPod(record.pod), "Warning", "FailedMount", message);
+      // What was mounted before is still there, though perhaps not up to date: the pod goes on with it.
+      if (record.isMounted) return;
+      record.volumes = { kind: "waiting", message, waitMs: VOLUME_RETRY_MS };
+    }
+  }
+
+  /** The termination message of each container that ended since the last look. */
+  async #readMessages(record: PodRecord, signal: AbortSignal): Promise<void> {
+    for (const container of record.observed.containers) {
+      if (!isDead(container) || record.messages.has(container.id)) continue;
+      record.messages.set(container.id, await this.#readMessage(record, container, signal));
+    }
+  }
+
+  async #readMessage(
+    record: PodRecord,
+    container: Container,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { name, attempt, exitCode } = container;
+    const told = toldMessage(record, container);
+    if (told !== undefined) return told;
+    const text = await this.#options.files.readMessage(record.uid, name, attempt);
+    const policy = specOf(record.pod, name)?.terminationMessagePolicy;
+    if (text !== "" || policy !== "FallbackToLogsOnError" || exitCode === 0) return text;
+    const chunks: Buffer[] = [];
+    const options = { follow: false, tail: FALLBACK_LINES };
+    for await (const { data } of this.#options.runtime.logs(container.id, options, signal))
+      chunks.push(data);
+    return Buffer.concat(chunks).subarray(-FALLBACK_BYTES).toString("utf8");
+  }
+
+  #publish(record: PodRecord, snapshot: PodSnapshot): void {
+    const before = record.status;
+    record.status = computePodStatus(snapshot);
+    this.#recordBackoffs(record, before);
+    this.#options.statuses.publish(record);
+  }
+
+  /** BackOff events: one for each container that begins to wait. */
+  #recordBackoffs(record: PodRecord, before: PodStatus): void {
+    const { pod, status } = record;
+    const waitingOf = ({ initContainerStatuses = [], containerStatuses = [] }: PodStatus) =>
+      new Map(
+        [...initContainerStatuses, ...containerStatuses].map(({ name, state, restartCount }) => [
+          name,
+          { reason: state?.waiting?.reason, restartCount },
+        ]),
+      );
+    const old = waitingOf(before);
+    for (const [name, { reason, restartCount }] of waitingOf(status)) {
+      const previous = old.get(name);
+      if (previous?.reason === reason && previous?.restartCount === restartCount) continue;
+      const message = backoffMessage(record, name, reason);
+      if (message === undefined) continue;
+      const isImage = reason === "ImagePullBackOff";
+      const about = involvedPod(pod, fieldPathOf(pod, name));
+      this.#options.events.record(about, isImage ? "Normal" : "Warning", "BackOff", message);
+      if (isImage) this.#options.events.record(about, "Warning", "Failed", `Error: ${reason}`);
+    }
+  }
+}
+
+/** What the status already says of this instance, for when its file went with the pod's directory. */
+function toldMessage({ status }: PodRecord, { id }: Container): string | undefined {
+  const { initContainerStatuses = [], containerStatuses = [] } = status;
+  return [...initContainerStatuses, ...containerStatuses]
+    .flatMap(({ state, lastState }) => [state?.terminated, lastState?.terminated])
+    .find((terminated) => terminated?.containerID === `docker://${id}`)?.message;
+}
+
+function backoffMessage(
+  { pod }: PodRecord,
+  name: string,
+  reason: string | undefined,
+): string | undefined {
+  const { metadata } = pod;
+  if (reason === "CrashLoopBackOff")
+    return `Back-off restarting failed container ${name} in pod ${metadata.name}_${metadata.namespace}(${metadata.uid})`;
+  if (reason === "ImagePullBackOff")
+    return `Back-off pulling image "${specOf(pod, name)?.image ?? ""}"`;
+  return undefined;
+}

@@ -1,0 +1,262 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Pod } from "../../../src/api/types.ts";
+import { FakeNode } from "./fake-node.ts";
+import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
+
+const POD = makePod({ containers: [{ name: "web", image: "web:1" }] });
+
+function deleted(pod: Pod, seconds: number): Pod {
+  const deletion = {
+    deletionTimestamp: "2026-01-01T00:00:30Z",
+    deletionGracePeriodSeconds: seconds,
+  };
+  return { ...pod, metadata: { ...pod.metadata, ...deletion } };
+}
+
+describe("PodManager", () => {
+  let node: FakeNode;
+
+  beforeEach(() => {
+    node = new FakeNode();
+    node.runtime.images.set("web:1", "sha256:web");
+    node.runtime.images.set("init:1", "sha256:init");
+    node.pods.replace([]);
+  });
+
+  afterEach(async () => {
+    await node.manager.stop();
+  });
+
+  async function startPod(pod: Pod = POD): Promise<void> {
+    await node.start();
+    node.apply(pod);
+    await node.run();
+  }
+
+  test("starts a pod: sandbox, network, container, status", async () => {
+    await startPod();
+    expect(node.journal).toEqual([
+      "run-sandbox 0",
+      "attach sandbox-0",
+      "create web 0",
+      "start web",
+    ]);
+    expect(node.pods.get("ns/p")?.status).toMatchObject({ phase: "Running", podIP: "10.0.0.2" });
+    expect(node.events.map((event) => event.split(" ").slice(0, 2).join(" "))).toEqual([
+      "Normal Pulled",
+      "Normal Created",
+      "Normal Started",
+    ]);
+  });
+
+  test("ends a deleted pod in order: containers, sandbox, volumes, terminal status, object, logs", async () => {
+    await startPod();
+    node.journal.length = 0;
+    node.apply(deleted(POD, 5));
+    await node.run();
+    expect(node.journal).toEqual([
+      "stop web 5",
+      "detach sandbox-0",
+      "stop-sandbox sandbox-0",
+      "remove-sandbox sandbox-0",
+      "teardown",
+      "delete-object p",
+      "remove web",
+    ]);
+    expect(node.phases()).toEqual(["Pending", "Running", "Failed"]);
+    expect(node.manager.list()).toEqual([]);
+  });
+
+  test("never publishes a wrong phase for a pod with init containers that runs to its end", async () => {
+    const pod = makePod({
+      restartPolicy: "Never",
+      initContainers: [{ name: "init", image: "init:1" }],
+      containers: [
+        { name: "web", image: "web:1" },
+        { name: "side", image: "web:1" },
+      ],
+    });
+    await startPod(pod);
+    for (const name of ["init", "web", "side"]) {
+      node.runtime.exit(node.runtime.byName(name)?.id ?? "", 0);
+      await node.run();
+    }
+    expect(node.phases()).toEqual(["Pending", "Running", "Succeeded"]);
+    expect([...node.runtime.containers.values()].map(({ state }) => state)).toEqual([
+      "exited",
+      "exited",
+      "exited",
+    ]);
+    expect(node.journal).not.toContain("delete-object p");
+  });
+
+  test("a new agent restarts nothing that runs", async () => {
+    await startPod();
+    node.journal.length = 0;
+    await node.restart();
+    expect(node.journal).toEqual([]);
+    expect(node.manager.find("ns", "p")?.status.phase).toBe("Running");
+  });
+
+  test("a new agent removes a half-made container and makes it again", async () => {
+    await startPod();
+    const web = node.runtime.byName("web");
+    if (web === undefined) throw new Error("no container");
+    node.runtime.containers.set(web.id, { ...web, state: "created", startedAt: 0, pid: 0 });
+    node.journal.length = 0;
+    await node.restart();
+    expect(node.journal.slice(0, 3)).toEqual([
+      "remove web",
+      expect.stringMatching(/^create web/),
+      "start web",
+    ]);
+  });
+
+  test("what has no object is ended, but only when the pods are known", async () => {
+    const orphan = { ...IDENTITY, name: "lost", uid: "u9" };
+    node.runtime.sandboxes.set("s9", makeSandbox({ id: "s9", pod: orphan }));
+    node.runtime.containers.set("c9", makeContainer({ id: "c9", pod: orphan, sandboxId: "s9" }));
+    await node.start();
+    await node.run();
+    expect(node.runtime.sandboxes.size + node.runtime.containers.size).toBe(0);
+    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "detach s9"]);
+    expect(node.journal).not.toContain("delete-object lost");
+  });
+
+  test("a crashing container restarts at once, then after ten seconds, also across an agent restart", async () => {
+    await startPod();
+    const crash = async (): Promise<void> => {
+      node.runtime.exit(node.runtime.byName("web")?.id ?? "", 1);
+      await node.run();
+    };
+    await crash();
+    expect(node.runtime.byName("web")).toMatchObject({ attempt: 1, state: "running" });
+    await crash();
+    const waiting = () =>
+      node.manager.find("ns", "p")?.status.containerStatuses?.[0]?.state?.waiting;
+    expect(waiting()).toMatchObject({ reason: "CrashLoopBackOff" });
+    await node.restart();
+    expect(waiting()).toMatchObject({ reason: "CrashLoopBackOff" });
+    await node.run(10_000);
+    expect(node.runtime.byName("web")).toMatchObject({ attempt: 2, state: "running" });
+    expect(node.events.filter((event) => event.includes("BackOff")).length).toBeGreaterThan(0);
+  });
+
+  test("a pod that is deleted while its image is pulled ends at once", async () => {
+    node.runtime.images.clear();
+    node.runtime.pulling = (_ref, signal) =>
+      new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("stop"))));
+    await startPod();
+    expect(node.journal).toContain("pull web:1");
+    node.apply(deleted(POD, 30));
+    await node.run();
+    expect(node.pods.list()).toEqual([]);
+    expect(node.phases()).toEqual(["Pending", "Failed"]);
+  });
+
+  test("a failed pull shows ErrImagePull, then ImagePullBackOff, and is tried again", async () => {
+    node.runtime.images.clear();
+    node.runtime.pulling = async () => {
+      throw new Error("no such image");
+    };
+    await startPod();
+    const reason = () =>
+      node.manager.find("ns", "p")?.status.containerStatuses?.[0]?.state?.waiting?.reason;
+    expect(reason()).toBe("ErrImagePull");
+    await node.run(5_000);
+    expect(reason()).toBe("ImagePullBackOff");
+    node.runtime.pulling = async () => undefined;
+    await node.run(10_000);
+    expect(node.manager.find("ns", "p")?.status.phase).toBe("Running");
+  });
+
+  test("a grace period shortened on the way takes effect", async () => {
+    await startPod();
+    node.runtime.stopping = (_id, seconds, signal) =>
+      seconds < 5
+        ? Promise.resolve()
+        : new Promise((_, reject) =>
+            signal.addEventListener("abort", () => reject(new Error("a"))),
+          );
+    node.apply(deleted(POD, 300));
+    await node.run();
+    node.apply(deleted(POD, 2));
+    await node.run();
+    expect(node.journal.filter((entry) => entry.startsWith("stop web"))).toEqual([
+      "stop web 300",
+      "stop web 2",
+    ]);
+    expect(node.pods.list()).toEqual([]);
+  });
+
+  test("a pod removed by force is ended and forgotten", async () => {
+    await startPod();
+    const stored = node.pods.get("ns/p");
+    if (stored !== undefined) node.pods.delete(stored);
+    await node.run();
+    expect(node.runtime.sandboxes.size + node.runtime.containers.size).toBe(0);
+    expect(node.manager.list()).toEqual([]);
+    expect(node.journal).not.toContain("delete-object p");
+  });
+
+  test("with the API server away local work goes on, and the status is written when it is back", async () => {
+    await startPod();
+    node.isApiAway = true;
+    node.runtime.exit(node.runtime.byName("web")?.id ?? "", 1);
+    await node.run();
+    expect(node.runtime.byName("web")).toMatchObject({ attempt: 1, state: "running" });
+    node.isApiAway = false;
+    await node.run(20_000);
+    expect(node.pods.get("ns/p")?.status?.containerStatuses?.[0]?.restartCount).toBe(1);
+  });
+
+  test("a failed liveness probe kills the container and it starts again", async () => {
+    await startPod();
+    const id = node.runtime.byName("web")?.id ?? "";
+    const failure = { kind: "liveness", message: "m" } as const;
+    node.failures.set(id, { isStarted: true, isReady: true, failure });
+    node.manager.sync("u1");
+    await node.run();
+    expect(node.runtime.byName("web")).toMatchObject({ attempt: 1, state: "running" });
+    expect(node.events).toContain(
+      "Normal Killing Container web failed liveness probe, will be restarted",
+    );
+  });
+
+  test("an unsupported pod fails with every field named and nothing made", async () => {
+    const pod = makePod({
+      hostUsers: false,
+      containers: [{ name: "web", image: "web:1", lifecycle: {} }],
+    });
+    await startPod(pod);
+    const status = node.pods.get("ns/p")?.status;
+    expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
+    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].lifecycle");
+    expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
+  });
+
+  test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {
+    await startPod(makePod({ activeDeadlineSeconds: 5, containers: POD.spec.containers }));
+    await node.run(6_000);
+    expect(node.pods.get("ns/p")?.status).toMatchObject({
+      phase: "Failed",
+      reason: "DeadlineExceeded",
+    });
+    expect(node.phases()).toEqual(["Pending", "Running", "Failed"]);
+  });
+
+  test("a changed image restarts just that container", async () => {
+    node.runtime.images.set("web:2", "sha256:2");
+    await startPod();
+    const changed = makePod({ containers: [{ name: "web", image: "web:2" }] }, { generation: 2 });
+    node.apply(changed);
+    await node.run();
+    expect(node.runtime.byName("web")).toMatchObject({
+      image: "web:2",
+      attempt: 1,
+      state: "running",
+    });
+    expect(node.pods.get("ns/p")?.status?.observedGeneration).toBe(2);
+    expect(node.journal.filter((entry) => entry.startsWith("run-sandbox"))).toHaveLength(1);
+  });
+});

@@ -1,0 +1,125 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { ApiClient, ListOptions, WatchEvent } from "../../../src/api/client.ts";
+import type { Resource } from "../../../src/api/resources.ts";
+import type { StoredObject } from "../../../src/api/types.ts";
+import { LongshoreError } from "../../../src/core/errors.ts";
+import type { Logger } from "../../../src/core/logger.ts";
+import { ObjectCache } from "../../../src/pods/object-cache.ts";
+import { FakeClock, settle } from "../../fakes/clock.ts";
+import { makePod } from "./support.ts";
+
+const LOG: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => LOG };
+const { signal } = new AbortController();
+const POD = makePod({
+  containers: [{ name: "web", envFrom: [{ configMapRef: { name: "cm" } }] }],
+  volumes: [{ name: "v", secret: { secretName: "s" } }],
+});
+
+function object(name: string, resourceVersion = "5"): StoredObject {
+  return { metadata: { name, namespace: "ns", uid: name, resourceVersion } };
+}
+
+/** Lists one object per name and hands out watch events by hand; an ended watch closes as a server does. */
+class OneObjectServer {
+  readonly asked: string[] = [];
+  readonly watching = new Map<string, (event: WatchEvent<StoredObject>) => void>();
+
+  client(): ApiClient {
+    return {
+      get: async (_resource: unknown, { name }: { name: string }) => {
+        this.asked.push(`get ${name}`);
+        if (name === "none") throw new LongshoreError("ApiNotFound", "no");
+        return object(name);
+      },
+      list: async ({ plural }: Resource<StoredObject>, options: ListOptions) => {
+        this.asked.push(`list ${plural} ${options.namespace} ${options.fieldSelector}`);
+        const name = options.fieldSelector?.split("=")[1] ?? "";
+        return { items: [object(name)], resourceVersion: "5" };
+      },
+      watch: (_resource: unknown, options: ListOptions, stop: AbortSignal) =>
+        this.#watch(options.fieldSelector?.split("=")[1] ?? "", stop),
+      createSubresource: async (_resource: unknown, ref: object, body: object) => {
+        this.asked.push(JSON.stringify({ ref, body }));
+        return { status: { token: "t", expirationTimestamp: "2026-01-01T01:00:00Z" } };
+      },
+    } as unknown as ApiClient;
+  }
+
+  async *#watch(name: string, stop: AbortSignal): AsyncIterable<WatchEvent<StoredObject>> {
+    while (!stop.aborted) {
+      const next = Promise.withResolvers<WatchEvent<StoredObject> | undefined>();
+      this.watching.set(name, next.resolve);
+      stop.addEventListener("abort", () => next.resolve(undefined), { once: true });
+      const event = await next.promise;
+      if (event !== undefined) yield event;
+    }
+    this.watching.delete(name);
+  }
+}
+
+describe("the object cache", () => {
+  let server: OneObjectServer;
+  let cache: ObjectCache;
+  const told: string[] = [];
+
+  beforeEach(() => {
+    told.length = 0;
+    server = new OneObjectServer();
+    cache = new ObjectCache({
+      client: server.client(),
+      clock: new FakeClock(),
+      random: () => 0.5,
+      log: LOG,
+      onChange: (podUid) => void told.push(podUid),
+    });
+  });
+  afterEach(() => cache.stop());
+
+  test("reads each object a pod refers to once, by name, however often it is asked", async () => {
+    cache.retainPod(POD);
+    cache.retainPod(POD);
+    for (let i = 0; i < 3; i++) {
+      expect((await cache.getConfigMap("ns", "cm", signal))?.metadata.name).toBe("cm");
+      expect((await cache.getSecret("ns", "s", signal))?.metadata.name).toBe("s");
+    }
+    expect(server.asked).toEqual([
+      "list configmaps ns metadata.name=cm",
+      "list secrets ns metadata.name=s",
+    ]);
+  });
+
+  test("tells the pods that refer to an object when it changes", async () => {
+    cache.retainPod(POD);
+    await settle();
+    told.length = 0;
+    server.watching.get("cm")?.({ kind: "applied", object: object("cm", "6") });
+    await settle();
+    expect(told).toEqual(["u1"]);
+  });
+
+  test("stops watching when the last pod lets go", async () => {
+    const other = makePod(POD.spec, { uid: "u2", name: "q" });
+    cache.retainPod(POD);
+    cache.retainPod(other);
+    await settle();
+    cache.releasePod("u1");
+    await settle();
+    expect([...server.watching.keys()].sort()).toEqual(["cm", "s"]);
+    cache.releasePod("u2");
+    await settle();
+    expect([...server.watching.keys()]).toEqual([]);
+  });
+
+  test("asks directly for what no pod refers to", async () => {
+    expect(await cache.getSecret("ns", "none", signal)).toBeUndefined();
+    expect(server.asked).toEqual(["get none"]);
+  });
+
+  test("requests a token bound to the pod", async () => {
+    const token = await cache.requestToken(POD, { expirationSeconds: 600, audience: "a" }, signal);
+    expect(token).toEqual({ token: "t", expiresAt: Date.parse("2026-01-01T01:00:00Z") });
+    expect(server.asked[0]).toContain(
+      '"boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"p","uid":"u1"}',
+    );
+  });
+});

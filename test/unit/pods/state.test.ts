@@ -1,0 +1,132 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Logger } from "../../../src/core/logger.ts";
+import { Checkpoint } from "../../../src/pods/checkpoint.ts";
+import { isAtLeast } from "../../../src/pods/record.ts";
+import { nextBackoff, remainingBackoff } from "../../../src/pods/restart.ts";
+import { computeStatusPatch } from "../../../src/pods/status-patch.ts";
+import { makePod } from "./support.ts";
+
+const MINUTE = 60_000;
+
+describe("restart back-off", () => {
+  test("doubles from ten seconds to five minutes", () => {
+    const delays: number[] = [];
+    let entry = nextBackoff(undefined, 0, 0);
+    for (let i = 0; i < 7; i++) {
+      delays.push(entry.delayMs / 1000);
+      const ended = entry.since + 1000;
+      entry = nextBackoff(entry, ended, ended + remainingBackoff(entry, ended, ended));
+    }
+    expect(delays).toEqual([10, 20, 40, 80, 160, 300, 300]);
+  });
+
+  test("is forgotten after ten minutes of running, not before", () => {
+    const entry = { delayMs: 40_000, since: 0 };
+    expect(remainingBackoff(entry, 10 * MINUTE, 10 * MINUTE)).toBe(40_000);
+    expect(remainingBackoff(entry, 10 * MINUTE + 1, 10 * MINUTE + 1)).toBe(0);
+    expect(nextBackoff(entry, 10 * MINUTE + 1, 11 * MINUTE).delayMs).toBe(10_000);
+  });
+});
+
+describe("the checkpoint", () => {
+  const warnings: string[] = [];
+  const log: Logger = {
+    debug() {},
+    info() {},
+    warn: (_fields, message) => void warnings.push(message),
+    error() {},
+    child: () => log,
+  };
+  const data = { u1: { web: { delayMs: 10_000, since: 5 } } };
+  let dir: string;
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), "longshore-pods-"));
+    warnings.length = 0;
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  test("comes back as it was saved, readable by its owner only", async () => {
+    await new Checkpoint(dir, log).save(data);
+    expect(await new Checkpoint(dir, log).load()).toEqual(data);
+    expect(statSync(join(dir, "checkpoint.json")).mode & 0o777).toBe(0o600);
+    expect(warnings).toEqual([]);
+  });
+
+  test("is empty when there is none", async () => {
+    expect(await new Checkpoint(dir, log).load()).toEqual({});
+    expect(warnings).toEqual([]);
+  });
+
+  test.each([
+    ["cut off"],
+    ['{"version":9}'],
+    ['{"version":1,"backoff":{"u":{"c":{}}}}'],
+    ["{}"],
+    ["null"],
+  ])("that says %s costs a warning and is begun anew", async (text) => {
+    writeFileSync(join(dir, "checkpoint.json"), text);
+    const checkpoint = new Checkpoint(dir, log);
+    expect(await checkpoint.load()).toEqual({});
+    expect(warnings).toHaveLength(1);
+    await checkpoint.save(data);
+    expect(JSON.parse(readFileSync(join(dir, "checkpoint.json"), "utf8")).backoff).toEqual(data);
+  });
+});
+
+describe("the status patch", () => {
+  const pod = makePod();
+  const ready = { type: "Ready", status: "True", lastTransitionTime: "2026-01-01T00:00:00Z" };
+
+  test("is absent when nothing differs", () => {
+    const status = { phase: "Running", conditions: [ready] } as const;
+    expect(
+      computeStatusPatch(
+        pod,
+        { ...status, conditions: [...status.conditions] },
+        { phase: "Running", conditions: [ready] },
+      ),
+    ).toBeUndefined();
+  });
+
+  test("names only what changed, and the UID", () => {
+    const patch = computeStatusPatch(
+      pod,
+      { phase: "Pending", hostIP: "a" },
+      { phase: "Running", hostIP: "a" },
+    );
+    expect(patch).toEqual({ metadata: { uid: "u1" }, status: { phase: "Running" } });
+  });
+
+  test("never names the conditions of others", () => {
+    const foreign = { type: "DisruptionTarget", status: "True" };
+    const patch = computeStatusPatch(pod, {}, { conditions: [foreign, ready] });
+    expect(patch).toMatchObject({ status: { conditions: [ready] } });
+  });
+
+  test("takes away a reason that no longer holds", () => {
+    const unready = { ...ready, status: "False", reason: "ContainersNotReady", message: "m" };
+    const patch = computeStatusPatch(pod, { conditions: [unready] }, { conditions: [ready] });
+    expect(patch).toMatchObject({
+      status: { conditions: [{ ...ready, reason: null, message: null }] },
+    });
+  });
+
+  test("names an address that went", () => {
+    const patch = computeStatusPatch(pod, { podIPs: [{ ip: "a" }] }, { podIPs: [{ ip: "b" }] });
+    expect(patch).toMatchObject({
+      status: { podIPs: [{ ip: "a", $patch: "delete" }, { ip: "b" }] },
+    });
+  });
+});
+
+test.each([
+  ["10", "9", true],
+  ["9", "10", false],
+  ["10", "10", true],
+])("version %s is at least %s: %s", (a, b, expected) => {
+  expect(isAtLeast(a, b)).toBe(expected);
+});
