@@ -77,14 +77,19 @@ export interface ContainerConfig {
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
   readonly user?: string;
+  readonly supplementalGroups: readonly string[];
   readonly privileged: boolean;
   readonly readOnlyRootfs: boolean;
+  readonly noNewPrivileges: boolean;
+  /** `default` is the engine's own profile. */
+  readonly seccomp: "default" | "unconfined";
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
   /** allowPrivilegeEscalation: false. */
   readonly noNewPrivileges: boolean;
   readonly supplementalGroups: readonly string[];
   readonly sharePid: boolean;
+  readonly hostPid: boolean;
   /** Absent = no limit. cpuShares is never absent: 2 without a request. */
   readonly resources: {
     readonly cpuShares: number;

@@ -1,0 +1,165 @@
+/** App and init containers on the Engine: create, start, stop, remove; each tolerates what is already so. */
+
+import type Docker from "dockerode";
+import { hasCode, LongshoreError } from "../../core/errors.ts";
+import { encodeContainer } from "../labels.ts";
+import type { ContainerConfig } from "../runtime.ts";
+import type { Engine } from "./engine.ts";
+import { engineWords, statusOf } from "./errors.ts";
+
+/** So that logs can always be read, whatever the Engine's default driver. */
+const LOG_CONFIG = { Type: "json-file", Config: { "max-size": "10m", "max-file": "5" } };
+
+export interface ContainerOptions {
+  /** Without CAP_SYS_RESOURCE runc cannot lower an OOM score, and fails (D11). */
+  readonly hasSysResource: boolean;
+}
+
+/** What the Engine is asked for. Pure. */
+export function computeCreateOptions(
+  config: ContainerConfig,
+  options: ContainerOptions,
+): Docker.ContainerCreateOptions {
+  const { name, namespace, uid } = config.pod;
+  return {
+    name: `k8s_${config.name}_${name}_${namespace}_${uid}_${config.attempt}`,
+    Image: config.imageId,
+    ...computeArguments(config),
+    Env: [...config.env],
+    WorkingDir: config.workingDir ?? "",
+    Tty: config.tty,
+    OpenStdin: config.stdin,
+    StdinOnce: config.stdinOnce,
+    User: config.user ?? "",
+    Labels: encodeContainer(config),
+    // Probes are ours; the image's own health check would only cost.
+    Healthcheck: { Test: ["NONE"] },
+    HostConfig: computeHostConfig(config, options),
+  };
+}
+
+/** A command replaces the entrypoint and drops the image's arguments; arguments alone replace only those. */
+function computeArguments({ command, args }: ContainerConfig): Docker.ContainerCreateOptions {
+  if (command !== undefined) return { Entrypoint: [...command], Cmd: [...(args ?? [])] };
+  return args === undefined ? {} : { Cmd: [...args] };
+}
+
+function computeHostConfig(config: ContainerConfig, options: ContainerOptions): Docker.HostConfig {
+  const sandbox = `container:${config.sandboxId}`;
+  const { resources } = config;
+  const oomScoreAdj = config.oomScoreAdj ?? 0;
+  return {
+    NetworkMode: sandbox,
+    IpcMode: sandbox,
+    PidMode: config.hostPid ? "host" : config.sharePid ? sandbox : "",
+    Mounts: config.mounts.map((mount) => ({
+      Type: "bind",
+      Source: mount.hostPath,
+      Target: mount.containerPath,
+      ReadOnly: mount.readOnly,
+      BindOptions: {
+        Propagation: mount.propagation === "private" ? "rprivate" : mount.propagation,
+      },
+    })),
+    Privileged: config.privileged,
+    ReadonlyRootfs: config.readOnlyRootfs,
+    SecurityOpt: [
+      ...(config.noNewPrivileges ? ["no-new-privileges"] : []),
+      ...(config.seccomp === "unconfined" ? ["seccomp=unconfined"] : []),
+    ],
+    GroupAdd: [...config.supplementalGroups],
+    CapAdd: [...config.addCapabilities],
+    CapDrop: [...config.dropCapabilities],
+    CpuShares: resources.cpuShares,
+    CpuQuota: resources.cpuQuotaMicros ?? 0,
+    CpuPeriod: resources.cpuPeriodMicros ?? 0,
+    Memory: resources.memoryBytes ?? 0,
+    MemorySwap: resources.memoryBytes ?? 0,
+    OomScoreAdj: options.hasSysResource ? oomScoreAdj : Math.max(0, oomScoreAdj),
+    RestartPolicy: { Name: "no" },
+    LogConfig: LOG_CONFIG,
+  };
+}
+
+export function createContainer(
+  engine: Engine,
+  config: ContainerConfig,
+  options: ContainerOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  return createNamed(engine, computeCreateOptions(config, options), signal);
+}
+
+/** Creates; a leftover of ours that holds the name, from a crash between create and start, makes way. */
+export async function createNamed(
+  engine: Engine,
+  options: Docker.ContainerCreateOptions,
+  signal: AbortSignal,
+): Promise<string> {
+  const create = (): Promise<string> =>
+    engine.call(`create container ${options.name}`, signal, async (docker) => {
+      const container = await docker.createContainer(options);
+      return container.id;
+    });
+  try {
+    return await create();
+  } catch (error) {
+    if (!hasCode(error, "EngineConflict")) throw error;
+    await removeContainer(engine, options.name as string, signal);
+    return create();
+  }
+}
+
+export async function startContainer(
+  engine: Engine,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await engine.call(`start container ${id.slice(0, 12)}`, signal, (docker) =>
+      docker.getContainer(id).start(),
+    );
+  } catch (error) {
+    if (statusOf(error) === 304) return;
+    if (!hasCode(error, "EngineInvalid", "EngineServerError", "EngineNotFound", "EngineConflict"))
+      throw error;
+    throw new LongshoreError(
+      "ContainerStartFailed",
+      `failed to start container "${id}": ${engineWords(error.cause ?? error)}`,
+      { cause: error },
+    );
+  }
+}
+
+export async function stopContainer(
+  engine: Engine,
+  stop: { readonly id: string; readonly graceSeconds: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const grace = Math.max(0, Math.ceil(stop.graceSeconds));
+  try {
+    await engine.call(
+      `stop container ${stop.id.slice(0, 12)}`,
+      signal,
+      (docker, abortSignal) => docker.getContainer(stop.id).stop({ t: grace, abortSignal }),
+      grace * 1000 + 60_000,
+    );
+  } catch (error) {
+    if (!hasCode(error, "EngineNotFound") && statusOf(error) !== 304) throw error;
+  }
+}
+
+export async function removeContainer(
+  engine: Engine,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await engine.call(`remove container ${id.slice(0, 12)}`, signal, (docker) =>
+      docker.getContainer(id).remove({ force: true, v: true }),
+    );
+  } catch (error) {
+    // 409: "removal of container … is already in progress".
+    if (!hasCode(error, "EngineNotFound", "EngineConflict")) throw error;
+  }
+}

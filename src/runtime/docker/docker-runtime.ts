@@ -1,0 +1,120 @@
+/**
+ * The Runtime over a Docker Engine: puts the files of this folder behind the interface. Made by agent.ts (and by
+ * `longshore check` and `cleanup`); everybody else sees runtime.ts only.
+ */
+
+import type { Clock } from "../../core/clock.ts";
+import { hasCode } from "../../core/errors.ts";
+import { killProcess } from "../../core/kill-process.ts";
+import type { Logger } from "../../core/logger.ts";
+import { OWNER, POD_UID } from "../labels.ts";
+import type { Container, Runtime, RuntimeInfo, RuntimeState, Sandbox } from "../runtime.ts";
+import { createContainer, removeContainer, startContainer, stopContainer } from "./containers.ts";
+import { Engine } from "./engine.ts";
+import { watchEvents } from "./events.ts";
+import { runExec, startExec } from "./exec.ts";
+import { inspectImage, listImages, pullImage } from "./images.ts";
+import { readLogs } from "./logs.ts";
+import { Sandboxes } from "./sandboxes.ts";
+import { type Translated, translateInspect } from "./translate.ts";
+
+export interface DockerRuntimeOptions {
+  /** `unix:///var/run/docker.sock`. */
+  readonly endpoint: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Whether negative OOM scores can be set on this host (D11). */
+  readonly hasSysResource: boolean;
+}
+
+/** Inspections under way at once; the Engine answers each from memory. */
+const INSPECT_BATCH = 16;
+
+export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
+  const { clock, random } = options;
+  const log = options.log.child({ part: "runtime" });
+  const engine = new Engine(options.endpoint, clock);
+  const sandboxes = new Sandboxes(engine, log);
+  return {
+    info: (signal) => readInfo(engine, signal),
+    prepare: async (signal) => void (await sandboxes.ensureImage(signal)),
+    list: (signal, podUid) => listState(engine, log, podUid, signal),
+    runSandbox: (config, signal) => sandboxes.run(config, signal),
+    stopSandbox: (id, signal) => sandboxes.stop(id, signal),
+    removeSandbox: (id, signal) => removeContainer(engine, id, signal),
+    createContainer: (config, signal) => createContainer(engine, config, options, signal),
+    startContainer: (id, signal) => startContainer(engine, id, signal),
+    stopContainer: (id, graceSeconds, signal) =>
+      stopContainer(engine, { id, graceSeconds }, signal),
+    removeContainer: (id, signal) => removeContainer(engine, id, signal),
+    inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
+    pullImage: (ref, credentials, signal) => pullImage(engine, { ref, credentials }, signal),
+    listImages: (signal) => listImages(engine, signal),
+    exec: (containerId, request, signal) =>
+      startExec(engine, killProcess, { containerId, request }, signal),
+    execSync: (containerId, command, timeoutMs, signal) =>
+      runExec(engine, killProcess, { containerId, command, timeoutMs }, signal),
+    logs: (containerId, logOptions, signal) => readLogs(engine, containerId, logOptions, signal),
+    watchEvents: (onEvent, signal) => watchEvents({ engine, random, log }, onEvent, signal),
+  };
+}
+
+async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInfo> {
+  return engine.call(
+    "tell what it is",
+    signal,
+    async (docker) => {
+      const [version, info] = await Promise.all([docker.version(), docker.info()]);
+      return {
+        name: "docker",
+        version: version.Version,
+        apiVersion: version.ApiVersion,
+        cgroupDriver: info.CgroupDriver === "systemd" ? "systemd" : "cgroupfs",
+        cgroupVersion: info.CgroupVersion === "2" ? 2 : 1,
+        storageDriver: info.Driver,
+        rootDir: info.DockerRootDir,
+      };
+    },
+    15_000,
+  );
+}
+
+/** Lists, then inspects each: only an inspection tells exit codes and times. */
+async function listState(
+  engine: Engine,
+  log: Logger,
+  podUid: string | undefined,
+  signal: AbortSignal,
+): Promise<RuntimeState> {
+  const label = podUid === undefined ? [OWNER] : [OWNER, `${POD_UID}=${podUid}`];
+  const listed = await engine.call("list containers", signal, (docker) =>
+    docker.listContainers({ all: true, filters: { label } }),
+  );
+  const found: Translated[] = [];
+  for (let start = 0; start < listed.length; start += INSPECT_BATCH) {
+    const batch = listed.slice(start, start + INSPECT_BATCH);
+    found.push(...(await Promise.all(batch.map(({ Id }) => inspectOne(engine, Id, signal)))));
+  }
+  const sandboxes: Sandbox[] = [];
+  const containers: Container[] = [];
+  for (const item of found) {
+    if (item.role === "sandbox") sandboxes.push(item.sandbox);
+    else if (item.role === "container") containers.push(item.container);
+    else log.debug({ reason: item.reason }, "a container was left out of a listing");
+  }
+  containers.sort((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt);
+  return { sandboxes, containers };
+}
+
+async function inspectOne(engine: Engine, id: string, signal: AbortSignal): Promise<Translated> {
+  try {
+    const raw = await engine.call("look at a container", signal, (docker) =>
+      docker.getContainer(id).inspect(),
+    );
+    return translateInspect(raw);
+  } catch (error) {
+    if (!hasCode(error, "EngineNotFound")) throw error;
+    return { role: "foreign", reason: "removed since it was listed" };
+  }
+}

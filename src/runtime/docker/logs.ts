@@ -1,0 +1,95 @@
+/**
+ * Logs of a container as records: the Engine's multiplexed stream cut into frames, frames into records with their
+ * time. A record without a newline is one that the program, or the Engine's 16 KiB limit, did not end.
+ */
+
+import type { Readable } from "node:stream";
+import type { LogOptions, LogRecord } from "../runtime.ts";
+import type { Engine } from "./engine.ts";
+
+const HEADER_BYTES = 8;
+/** "2026-11-21T09:26:00.123456789Z " at the most. */
+const MAX_TIME_BYTES = 40;
+
+export async function* readLogs(
+  engine: Engine,
+  containerId: string,
+  options: LogOptions,
+  signal: AbortSignal,
+): AsyncIterable<LogRecord> {
+  const what = `read the logs of container ${containerId.slice(0, 12)}`;
+  const { stream, isTty } = await engine.call(what, signal, async (docker) => {
+    const container = docker.getContainer(containerId);
+    const { Config } = await container.inspect();
+    // Always as a stream: without `follow` dockerode would hold the whole log in memory.
+    const opened = await new Promise<Readable>((resolve, reject) => {
+      docker.modem.dial(
+        {
+          path: `/containers/${containerId}/logs?${logQuery(options)}`,
+          method: "GET",
+          isStream: true,
+          statusCodes: { 101: true, 200: true },
+        },
+        (error: unknown, data: unknown) => (error ? reject(error) : resolve(data as Readable)),
+      );
+    });
+    return { stream: opened, isTty: Config.Tty };
+  });
+  const onAbort = (): void => void stream.destroy();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    yield* isTty ? readPlain(stream) : readFrames(stream);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    stream.destroy();
+  }
+}
+
+function logQuery(options: LogOptions): string {
+  const query = new URLSearchParams({
+    stdout: "1",
+    stderr: "1",
+    timestamps: "1",
+    follow: options.follow ? "1" : "0",
+    tail: options.tail === undefined ? "all" : String(options.tail),
+  });
+  if (options.sinceMs !== undefined) query.set("since", (options.sinceMs / 1000).toFixed(9));
+  return query.toString();
+}
+
+/** Frames of the Engine: one byte stream, three zero bytes, four bytes length, data; each one record. */
+async function* readFrames(stream: AsyncIterable<Buffer>): AsyncIterable<LogRecord> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of stream) {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    for (;;) {
+      if (rest.length < HEADER_BYTES) break;
+      const end = HEADER_BYTES + rest.readUInt32BE(4);
+      if (rest.length < end) break;
+      yield parseRecord(rest.subarray(HEADER_BYTES, end), rest[0] === 2 ? "stderr" : "stdout");
+      rest = rest.subarray(end);
+    }
+  }
+}
+
+/** With a terminal there are no frames, only lines. */
+async function* readPlain(stream: AsyncIterable<Buffer>): AsyncIterable<LogRecord> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of stream) {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    for (let end = rest.indexOf(10); end !== -1; end = rest.indexOf(10)) {
+      yield parseRecord(rest.subarray(0, end + 1), "stdout");
+      rest = rest.subarray(end + 1);
+    }
+  }
+  if (rest.length > 0) yield parseRecord(rest, "stdout");
+}
+
+/** `TIME DATA`. Exported for its test. */
+export function parseRecord(line: Buffer, stream: LogRecord["stream"]): LogRecord {
+  const space = line.subarray(0, MAX_TIME_BYTES).indexOf(32);
+  const time = line.toString("latin1", 0, Math.max(space, 0));
+  return { stream, time, data: Buffer.from(line.subarray(space + 1)) };
+}
