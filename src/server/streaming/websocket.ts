@@ -153,7 +153,7 @@ export class WebSocketCommand implements RemoteCommandConnection {
         this.#socket.close(CLOSE_BAD_DATA, decoded.reason);
         return;
       default:
-        return assertNever(decoded);
+        assertNever(decoded);
     }
   }
 
