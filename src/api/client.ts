@@ -49,7 +49,10 @@ export interface ApiClient {
     options: ListOptions,
     signal: AbortSignal,
   ): Promise<ObjectList<T>>;
-  /** Ends normally when the server closes the stream; throws ApiExpired on 410, also one sent as an ERROR event. */
+  /**
+   * Ends normally when the server closes the stream; throws ApiExpired on 410, also one sent as an ERROR event.
+   * The first event is a bookmark of the version asked for, as soon as the server has accepted the watch.
+   */
   watch<T extends StoredObject>(
     resource: Resource<T>,
     options: WatchOptions,
