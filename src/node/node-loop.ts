@@ -168,7 +168,7 @@ export class NodeLoop {
     const facts = await this.#readFacts(problems, signal);
     const compute = (previous: NodeStatus): NodeStatus =>
       this.#computeStatus(facts, problems, previous);
-    if (this.#node === undefined) await this.#register(compute({}), signal);
+    if (this.#node === undefined) await this.#register(signal);
     const sinceReportMs = clock.monotonic() - this.#reportedAt;
     const result = await syncNodeStatus(
       client,
@@ -182,7 +182,7 @@ export class NodeLoop {
     return this.#nextStatusTurnMs(result.node);
   }
 
-  async #register(status: NodeStatus, signal: AbortSignal): Promise<void> {
+  async #register(signal: AbortSignal): Promise<void> {
     const { client, clock, config, host, log } = this.#options;
     if (config.registerNode) {
       const registration = {
@@ -190,7 +190,6 @@ export class NodeLoop {
         architecture: host.architecture,
         labels: config.nodeLabels,
         taints: config.registerWithTaints,
-        status,
       };
       this.#publish(await ensureNode(client, registration, signal));
       log.info({ node: config.nodeName }, "node registered");

@@ -5,7 +5,7 @@
 
 import type { ApiClient } from "../api/client.ts";
 import { NODES } from "../api/resources.ts";
-import type { Node, NodeStatus } from "../api/types.ts";
+import type { Node } from "../api/types.ts";
 import { hasCode } from "../core/errors.ts";
 
 export interface NodeTaint {
@@ -19,7 +19,6 @@ export interface Registration {
   readonly architecture: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly taints: readonly NodeTaint[];
-  readonly status: NodeStatus;
 }
 
 type DefaultLabels = Readonly<Record<string, string>>;
@@ -33,9 +32,9 @@ export function computeDefaultLabels(nodeName: string, architecture: string): De
   };
 }
 
-/** The body of POST nodes. */
+/** The body of POST nodes. The status follows at once as a patch, so that its transitions are seen and told. */
 export function computeNode(registration: Registration): object {
-  const { nodeName, architecture, labels, taints, status } = registration;
+  const { nodeName, architecture, labels, taints } = registration;
   return {
     apiVersion: "v1",
     kind: "Node",
@@ -44,7 +43,6 @@ export function computeNode(registration: Registration): object {
       labels: { ...labels, ...computeDefaultLabels(nodeName, architecture) },
     },
     spec: taints.length === 0 ? {} : { taints },
-    status,
   };
 }
 

@@ -193,7 +193,6 @@ describe("the Node object", () => {
       architecture: "amd64",
       labels: { zone: "a", "kubernetes.io/os": "windows" },
       taints: [],
-      status: {},
     });
     expect(node).toMatchObject({
       metadata: {
