@@ -6,19 +6,20 @@
 
 import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
-import { assertNever, messageOf } from "../core/errors.ts";
+import { assertNever, hasCode, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { PodDirectory } from "../pods/directory.ts";
 import type { ExecSession, Runtime } from "../runtime/runtime.ts";
 import { chooseExecContainer } from "./container-choice.ts";
 import type { Reply } from "./reply.ts";
 import type { Route } from "./routes.ts";
-import { type Negotiated, negotiate } from "./streaming/negotiate.ts";
+import { negotiate, type WebSocketProtocol } from "./streaming/negotiate.ts";
 import {
   joinCommand,
   type RemoteCommandConnection,
   type RemoteCommandOptions,
 } from "./streaming/remote-command.ts";
+import { SpdyCommand } from "./streaming/spdy/spdy-command.ts";
 import { acceptWebSocket, type UpgradeRequest, WebSocketCommand } from "./streaming/websocket.ts";
 
 export interface ExecContext {
@@ -74,8 +75,39 @@ export function serveExec(
   if (result.kind === "refused") return result.reply;
   const { plan } = result;
   const negotiated = negotiate(upgrade.request.headers);
-  if (negotiated.kind !== "websocket") return refuseProtocol(negotiated);
-  const { protocol } = negotiated;
+  switch (negotiated.kind) {
+    case "websocket":
+      startOverWebSocket(context, plan, { upgrade, protocol: negotiated.protocol, signal });
+      return undefined;
+    case "spdy":
+      startOverSpdy(context, plan, { upgrade, protocol: negotiated.protocol, signal });
+      return undefined;
+    case "no-protocol":
+      return { status: 400, text: "unable to upgrade: X-Stream-Protocol-Version header is empty" };
+    case "no-common-protocol":
+      return {
+        status: 403,
+        text: "unable to upgrade: unable to negotiate protocol",
+        headers: negotiated.known.map((name) => `X-Accepted-Stream-Protocol-Versions: ${name}`),
+      };
+    case "no-upgrade":
+      return { status: 400, text: "Upgrade request required" };
+    default:
+      return assertNever(negotiated);
+  }
+}
+
+interface Start<P> {
+  readonly upgrade: UpgradeRequest;
+  readonly protocol: P;
+  readonly signal: AbortSignal;
+}
+
+function startOverWebSocket(
+  context: ExecContext,
+  plan: ExecPlan,
+  { upgrade, protocol, signal }: Start<WebSocketProtocol>,
+): void {
   acceptWebSocket(upgrade, protocol, (socket) => {
     const connection = new WebSocketCommand(socket, protocol, plan.options, context.clock);
     runCommand(context, plan, connection, signal).catch((error: unknown) => {
@@ -83,23 +115,26 @@ export function serveExec(
       socket.terminate();
     });
   });
-  return undefined;
 }
 
-function refuseProtocol(negotiated: Exclude<Negotiated, { kind: "websocket" }>): Reply {
-  switch (negotiated.kind) {
-    case "spdy":
-      return {
-        status: 400,
-        text: "SPDY/3.1 is not supported by this version of Longshore; use a client that speaks WebSocket (kubectl 1.30 or newer)",
-      };
-    case "no-common-protocol":
-      return { status: 403, text: "no WebSocket sub-protocol of the request is supported" };
-    case "no-upgrade":
-      return { status: 400, text: "Upgrade request required" };
-    default:
-      return assertNever(negotiated);
-  }
+function startOverSpdy(
+  context: ExecContext,
+  plan: ExecPlan,
+  { upgrade, protocol, signal }: Start<string>,
+): void {
+  const connection = new SpdyCommand(upgrade, protocol, plan.options, context.clock);
+  const onError = (error: unknown): void => {
+    const fields = { err: error, containerId: plan.containerId };
+    // Clients come and go; only what they did not cause needs somebody.
+    if (hasCode(error, "Aborted", "Unsupported")) context.log.debug(fields, "exec client failed");
+    else context.log.warn(fields, "ending an exec failed");
+    upgrade.socket.destroy();
+  };
+  connection.run(upgrade).catch(onError);
+  connection
+    .waitForStreams()
+    .then(() => runCommand(context, plan, connection, signal))
+    .catch(onError);
 }
 
 async function runCommand(

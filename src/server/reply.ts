@@ -3,6 +3,8 @@
 export interface Reply {
   readonly status: number;
   readonly text: string;
+  /** Further header lines; only refused upgrades have some. */
+  readonly headers?: readonly string[];
 }
 
 export const NOT_FOUND: Reply = { status: 404, text: "404: Page Not Found" };
@@ -19,13 +21,13 @@ const REASONS: Readonly<Record<number, string>> = {
 };
 
 /** The raw HTTP of an answer to a refused upgrade, with a connection that ends. */
-export function formatRawReply(reply: Reply, headers: readonly string[] = []): string {
+export function formatRawReply(reply: Reply): string {
   const lines = [
     `HTTP/1.1 ${reply.status} ${REASONS[reply.status] ?? "Error"}`,
     "Content-Type: text/plain; charset=utf-8",
     `Content-Length: ${Buffer.byteLength(reply.text)}`,
     "Connection: close",
-    ...headers,
+    ...(reply.headers ?? []),
   ];
   return `${lines.join("\r\n")}\r\n\r\n${reply.text}`;
 }

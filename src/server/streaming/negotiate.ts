@@ -16,9 +16,11 @@ export interface WebSocketProtocol {
 
 export type Negotiated =
   | { readonly kind: "websocket"; readonly protocol: WebSocketProtocol }
-  | { readonly kind: "spdy"; readonly offered: readonly string[] }
-  /** A WebSocket whose sub-protocols are all unknown. */
-  | { readonly kind: "no-common-protocol" }
+  | { readonly kind: "spdy"; readonly protocol: string }
+  /** SPDY without a list of protocols. */
+  | { readonly kind: "no-protocol" }
+  /** `known`: what a SPDY client is told it could have asked for. */
+  | { readonly kind: "no-common-protocol"; readonly known: readonly string[] }
   | { readonly kind: "no-upgrade" };
 
 const WEBSOCKET_PROTOCOLS: readonly WebSocketProtocol[] = [
@@ -29,6 +31,14 @@ const WEBSOCKET_PROTOCOLS: readonly WebSocketProtocol[] = [
   { name: "base64.channel.k8s.io", encoding: "base64", statusForm: "text", hasClose: false },
 ];
 
+/** v5 is for WebSockets only. */
+const SPDY_PROTOCOLS: readonly string[] = [
+  "v4.channel.k8s.io",
+  "v3.channel.k8s.io",
+  "v2.channel.k8s.io",
+  "channel.k8s.io",
+];
+
 const UNNAMED: WebSocketProtocol = {
   name: undefined,
   encoding: "binary",
@@ -36,7 +46,7 @@ const UNNAMED: WebSocketProtocol = {
   hasClose: false,
 };
 
-export function splitList(header: string | readonly string[] | undefined): readonly string[] {
+function splitList(header: string | readonly string[] | undefined): readonly string[] {
   const text = typeof header === "string" ? header : (header ?? []).join(",");
   return text
     .split(",")
@@ -49,8 +59,16 @@ export function negotiate(headers: IncomingHttpHeaders): Negotiated {
   if (upgrade === "websocket")
     return negotiateWebSocket(splitList(headers["sec-websocket-protocol"]));
   if (upgrade.includes("spdy/3.1"))
-    return { kind: "spdy", offered: splitList(headers["x-stream-protocol-version"]) };
+    return negotiateSpdy(splitList(headers["x-stream-protocol-version"]));
   return { kind: "no-upgrade" };
+}
+
+function negotiateSpdy(offered: readonly string[]): Negotiated {
+  if (offered.length === 0) return { kind: "no-protocol" };
+  const protocol = offered.find((name) => SPDY_PROTOCOLS.includes(name));
+  return protocol === undefined
+    ? { kind: "no-common-protocol", known: SPDY_PROTOCOLS }
+    : { kind: "spdy", protocol };
 }
 
 function negotiateWebSocket(offered: readonly string[]): Negotiated {
@@ -59,5 +77,5 @@ function negotiateWebSocket(offered: readonly string[]): Negotiated {
     const protocol = WEBSOCKET_PROTOCOLS.find((candidate) => candidate.name === name);
     if (protocol !== undefined) return { kind: "websocket", protocol };
   }
-  return { kind: "no-common-protocol" };
+  return { kind: "no-common-protocol", known: [] };
 }

@@ -24,7 +24,15 @@ describe("negotiate", () => {
     [{ upgrade: "h2c" }, { kind: "no-upgrade" }],
     [{ upgrade: "websocket", "sec-websocket-protocol": "chat" }, { kind: "no-common-protocol" }],
     [{ upgrade: "websocket" }, { kind: "websocket", protocol: { name: undefined } }],
-    [{ upgrade: "SPDY/3.1" }, { kind: "spdy", offered: [] }],
+    [{ upgrade: "SPDY/3.1" }, { kind: "no-protocol" }],
+    [
+      { upgrade: "SPDY/3.1", "x-stream-protocol-version": "v5.channel.k8s.io, v4.channel.k8s.io" },
+      { kind: "spdy", protocol: "v4.channel.k8s.io" },
+    ],
+    [
+      { upgrade: "SPDY/3.1", "x-stream-protocol-version": "v5.channel.k8s.io" },
+      { kind: "no-common-protocol", known: expect.arrayContaining(["v4.channel.k8s.io"]) },
+    ],
   ])("%j", (headers, expected) => {
     expect(negotiate(headers)).toMatchObject(expected);
   });
