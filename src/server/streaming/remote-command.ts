@@ -46,6 +46,8 @@ export async function joinCommand(
     // A terminal that cannot be resized any more belongs to a command that ended.
     session.resize(columns, rows).catch(() => undefined);
   });
+  // Awaited after the streams; until then nobody else looks at a rejection.
+  session.exitCode.catch(() => undefined);
   const input = pipeline(connection.stdin, session.stdin, { signal: gone });
   // A command may end, or close its input, while the client still sends: no failure of the command.
   input.catch(() => undefined);
@@ -58,7 +60,6 @@ export async function joinCommand(
     await connection.finish({ kind: "exited", exitCode });
   } catch (error) {
     await session.kill();
-    session.exitCode.catch(() => undefined);
     if (connection.gone.aborted) return;
     const message = `error executing command in container: ${messageOf(error)}`;
     await connection.finish({ kind: "failed", message });
