@@ -52,7 +52,7 @@ const VERBS: Readonly<Record<string, string>> = {
   DELETE: "delete",
 };
 
-/** @param path of the URL; the answer to a refused request names what a role would have to allow. */
+/** A refusal names what a role would have to allow, in the kubelet's words. */
 export function authorize(user: User | undefined, method: string, route: Route): AuthVerdict {
   if (user === undefined) return { kind: "refused", status: 401, text: "Unauthorized" };
   if (user.groups.includes(ADMIN_GROUP) || API_SERVER_NAMES.includes(user.name))

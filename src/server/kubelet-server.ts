@@ -212,8 +212,7 @@ export class KubeletServer {
   }
 }
 
-function refusalOf(route: Exclude<Route, { kind: "healthz" | "pods" | "logs" | "exec" }>): Reply;
-function refusalOf(route: Route): Reply | undefined;
+/** The answer to what is not served; undefined for what is. */
 function refusalOf(route: Route): Reply | undefined {
   switch (route.kind) {
     case "unsupported":
