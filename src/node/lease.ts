@@ -27,7 +27,7 @@ export interface LeaseInput {
 }
 
 /** The body to write: POST when there was none, else PUT with the resourceVersion last seen. */
-export function computeLease(input: LeaseInput): object {
+function computeLease(input: LeaseInput): object {
   const { node, previous } = input;
   const { name, uid } = node.metadata;
   return {

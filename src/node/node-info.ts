@@ -34,7 +34,7 @@ export function parseDefaultInterface(routes: string): string | undefined {
 }
 
 /** The same of /proc/net/ipv6_route; reject routes of the loopback device do not count. */
-export function parseDefaultInterface6(routes: string): string | undefined {
+function parseDefaultInterface6(routes: string): string | undefined {
   const defaults = routes
     .split("\n")
     .map((line) => line.trim().split(/\s+/))

@@ -23,7 +23,7 @@ import { computeNodeStatus, computeTransitionEvents, type NodeSystemInfo } from 
 import { syncNodeStatus } from "./status-loop.ts";
 
 /** The part of AgentConfig that the node loop reads. */
-export interface NodeLoopConfig {
+interface NodeLoopConfig {
   readonly nodeName: string;
   readonly nodeIps: readonly string[];
   readonly nodeLabels: Readonly<Record<string, string>>;

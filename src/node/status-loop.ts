@@ -9,7 +9,7 @@ import type { Node, NodeStatus } from "../api/types.ts";
 import { computeStatusPatch, isStatusChanged } from "./status-patch.ts";
 
 /** kubelet's nodeStatusReportFrequency: how often an unchanged status is written. */
-export const STATUS_REPORT_INTERVAL_MS = 5 * 60_000;
+const STATUS_REPORT_INTERVAL_MS = 5 * 60_000;
 
 export interface StatusTurn {
   readonly nodeName: string;

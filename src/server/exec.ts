@@ -31,17 +31,17 @@ export interface ExecContext {
 
 type ExecRoute = Extract<Route, { kind: "exec" }>;
 
-export interface ExecPlan {
+interface ExecPlan {
   readonly containerId: string;
   readonly command: readonly string[];
   readonly options: RemoteCommandOptions;
 }
 
-export type ExecPlanResult =
+type ExecPlanResult =
   | { readonly kind: "run"; readonly plan: ExecPlan }
   | { readonly kind: "refused"; readonly reply: Reply };
 
-export function computeExecPlan(route: ExecRoute, pods: PodDirectory): ExecPlanResult {
+function computeExecPlan(route: ExecRoute, pods: PodDirectory): ExecPlanResult {
   const { query, target } = route;
   const isSet = (name: string): boolean => query.get(name) === "1" || query.get(name) === "true";
   const tty = isSet("tty");

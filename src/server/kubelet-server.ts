@@ -25,7 +25,7 @@ import { parseRoute, type Route } from "./routes.ts";
 import { loadTlsMaterial, type TlsConfig, type TlsMaterial } from "./tls.ts";
 
 /** The part of AgentConfig that the server reads. */
-export interface KubeletServerConfig extends TlsConfig {
+interface KubeletServerConfig extends TlsConfig {
   readonly address: string;
   /** 0 = any free port (tests). */
   readonly port: number;

@@ -108,7 +108,7 @@ function parseTime(text: string | null): string | undefined {
 }
 
 /** Any RFC 3339 time → UTC with exactly nine digits, so that times compare as text. */
-export function toNanoTime(text: string): string {
+function toNanoTime(text: string): string {
   const fraction = /\.(\d+)/.exec(text)?.[1] ?? "";
   const whole = new Date(text.replace(/\.\d+/, ""));
   if (Number.isNaN(whole.getTime())) throw new DecodeError(text);

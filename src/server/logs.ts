@@ -34,7 +34,7 @@ type LogsPlan =
   | { readonly kind: "stream"; readonly containerId: string; readonly query: LogQuery };
 
 /** What to answer; pure but for the directory's snapshot. */
-export function computeLogsPlan(route: LogsRoute, pods: PodDirectory, nowMs: number): LogsPlan {
+function computeLogsPlan(route: LogsRoute, pods: PodDirectory, nowMs: number): LogsPlan {
   const { namespace, pod, container } = route;
   const missing =
     pod === ""

@@ -3,7 +3,7 @@
  * included, is `not-found`. Authorization looks at the route, so it is parsed before, but answered after it.
  */
 
-export interface ExecTarget {
+interface ExecTarget {
   readonly namespace: string;
   readonly pod: string;
   /** Present in the four-part form of the path only. */
