@@ -1,0 +1,253 @@
+/**
+ * The server on the node's port (10250), through which the API server reads logs and runs commands. Each request and
+ * each upgrade: parse the route, authenticate, authorize, answer. Certificates are read again each minute.
+ * Started and stopped by agent.ts.
+ */
+
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Server as HttpsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
+import type { Clock, Timer } from "../core/clock.ts";
+import { assertNever } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { PodDirectory } from "../pods/directory.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { authenticate, authorize } from "./auth.ts";
+import { endSocket, serveExec } from "./exec.ts";
+import { computeHealthz, type HealthState } from "./healthz.ts";
+import { close, createHealthServer, createTlsServer, listen, tlsOptions } from "./https-server.ts";
+import { serveLogs } from "./logs.ts";
+import { computePodList } from "./pods.ts";
+import { formatRawReply, METHOD_NOT_ALLOWED, NOT_FOUND, type Reply } from "./reply.ts";
+import { parseRoute, type Route } from "./routes.ts";
+import { loadTlsMaterial, type TlsConfig, type TlsMaterial } from "./tls.ts";
+
+/** The part of AgentConfig that the server reads. */
+interface KubeletServerConfig extends TlsConfig {
+  readonly address: string;
+  /** 0 = any free port (tests). */
+  readonly port: number;
+  readonly healthzBindAddress: string;
+  /** 0 = off. */
+  readonly healthzPort: number;
+}
+
+export interface KubeletServerOptions {
+  readonly config: KubeletServerConfig;
+  readonly pods: PodDirectory;
+  readonly runtime: Pick<Runtime, "logs" | "exec">;
+  /** What keeps the node from being ready; empty = ready. */
+  readonly readiness: () => readonly string[];
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const RELOAD_INTERVAL_MS = 60_000;
+const READINESS_INTERVAL_MS = 10_000;
+
+export class KubeletServer {
+  readonly #options: KubeletServerOptions;
+  readonly #stopping = new AbortController();
+  readonly #upgraded = new Set<Duplex>();
+  readonly #timers = new Map<string, Timer>();
+  #server: HttpsServer | undefined;
+  #healthServer: Server | undefined;
+  #material: TlsMaterial | undefined;
+  #unreadySince: number | undefined;
+
+  constructor(options: KubeletServerOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
+  async start(): Promise<void> {
+    const { config, clock, log } = this.#options;
+    this.#material = await loadTlsMaterial(config, clock.now());
+    if (this.#material.clientCa === undefined)
+      log.warn({}, "no client CA is configured: logs and exec will be refused (clientCAFile)");
+    this.#server = createTlsServer(this.#material, {
+      onRequest: (request, response) => this.#onRequest(request, response),
+      onUpgrade: (request, socket, head) => this.#onUpgrade(request, socket, head),
+    });
+    const { address, port } = config;
+    await listen(this.#server, { address, port, purpose: "kubelet server", flag: "--port" });
+    await this.#startHealthServer();
+    this.#every("reload", RELOAD_INTERVAL_MS, () => this.#reload());
+    this.#every("readiness", READINESS_INTERVAL_MS, async () => this.#watchReadiness());
+    log.info({ address, port: this.port }, "kubelet server listens");
+  }
+
+  /** Ends logs and commands in progress, then the sockets. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const timer of this.#timers.values()) timer.cancel();
+    for (const socket of this.#upgraded) socket.destroy();
+    await Promise.all([close(this.#server), close(this.#healthServer)]);
+  }
+
+  /** The port it listens on; 0 before start. */
+  get port(): number {
+    return (this.#server?.address() as AddressInfo | null | undefined)?.port ?? 0;
+  }
+
+  async #startHealthServer(): Promise<void> {
+    const { healthzPort, healthzBindAddress } = this.#options.config;
+    if (healthzPort === 0) return;
+    this.#healthServer = createHealthServer((request, response) => {
+      const route = parseRoute(request.method ?? "", request.url ?? "");
+      const reply =
+        route.kind === "healthz"
+          ? computeHealthz(route.check, route.query, this.#health())
+          : NOT_FOUND;
+      writeReply(response, reply);
+    });
+    await listen(this.#healthServer, {
+      address: healthzBindAddress,
+      port: healthzPort,
+      purpose: "healthz server",
+      flag: "--healthz-port",
+    });
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse): void {
+    const route = parseRoute(request.method ?? "", request.url ?? "");
+    const refusal = this.#admit(request, route);
+    if (refusal !== undefined) {
+      writeReply(response, refusal);
+      return;
+    }
+    this.#answer(route, response)
+      .then((reply) => {
+        if (reply !== undefined) writeReply(response, reply);
+      })
+      .catch((error: unknown) => {
+        this.#options.log.error({ err: error, route: route.kind }, "answering a request failed");
+        if (response.headersSent) response.destroy();
+        else writeReply(response, { status: 500, text: "Internal Error" });
+      });
+  }
+
+  #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#upgraded.add(socket);
+    socket.once("close", () => this.#upgraded.delete(socket));
+    const route = parseRoute(request.method ?? "", request.url ?? "");
+    const reply = this.#admit(request, route) ?? this.#upgrade(route, { request, socket, head });
+    if (reply !== undefined) endSocket(socket, formatRawReply(reply));
+  }
+
+  #admit(request: IncomingMessage, route: Route): Reply | undefined {
+    const hasClientCa = this.#material?.clientCa !== undefined;
+    const user = hasClientCa ? authenticate(request.socket as TLSSocket) : undefined;
+    const verdict = authorize(user, request.method ?? "", route);
+    return verdict.kind === "refused" ? verdict : undefined;
+  }
+
+  #upgrade(route: Route, upgrade: Parameters<typeof serveExec>[2]): Reply | undefined {
+    if (route.kind === "exec")
+      return serveExec(this.#options, route, upgrade, this.#stopping.signal);
+    return refusalOf(route) ?? { status: 400, text: "this path does not upgrade connections" };
+  }
+
+  async #answer(route: Route, response: ServerResponse): Promise<Reply | undefined> {
+    switch (route.kind) {
+      case "healthz":
+        return computeHealthz(route.check, route.query, this.#health());
+      case "pods":
+        writeJson(response, computePodList(this.#options.pods.list()));
+        return undefined;
+      case "logs":
+        return serveLogs(this.#options, route, response, this.#stopping.signal);
+      case "exec":
+        return { status: 400, text: "Upgrade request required" };
+      default:
+        return refusalOf(route);
+    }
+  }
+
+  #health(): HealthState {
+    this.#watchReadiness();
+    const since = this.#unreadySince;
+    return {
+      unreadyForMs: since === undefined ? 0 : this.#options.clock.monotonic() - since,
+      problems: this.#options.readiness(),
+    };
+  }
+
+  #watchReadiness(): void {
+    const isReady = this.#options.readiness().length === 0;
+    this.#unreadySince = isReady
+      ? undefined
+      : (this.#unreadySince ?? this.#options.clock.monotonic());
+  }
+
+  /** A file that is unreadable for a moment (being replaced) leaves what is in use in place. */
+  async #reload(): Promise<void> {
+    const { config, clock, log } = this.#options;
+    try {
+      const material = await loadTlsMaterial(config, clock.now());
+      const isSame =
+        material.cert === this.#material?.cert &&
+        material.key === this.#material.key &&
+        material.clientCa === this.#material.clientCa;
+      if (isSame) return;
+      const { ca, ...pair } = tlsOptions(material);
+      this.#server?.setSecureContext({ ...pair, ca: [...ca], minVersion: "TLSv1.2" });
+      this.#material = material;
+      log.info({}, "kubelet server uses new certificates");
+    } catch (error) {
+      log.warn({ err: error }, "reading the kubelet server's certificates again failed");
+    }
+  }
+
+  #every(name: string, ms: number, work: () => Promise<void>): void {
+    const again = (): void => {
+      if (!this.#stopping.signal.aborted) this.#every(name, ms, work);
+    };
+    this.#timers.set(
+      name,
+      this.#options.clock.after(ms, () => void work().finally(again)),
+    );
+  }
+}
+
+/** The answer to what is not served; undefined for what is. */
+function refusalOf(route: Route): Reply | undefined {
+  switch (route.kind) {
+    case "unsupported":
+      return {
+        status: 501,
+        text: `${route.feature} is not supported by this version of Longshore`,
+      };
+    case "method-not-allowed":
+      return METHOD_NOT_ALLOWED;
+    case "not-found":
+      return NOT_FOUND;
+    case "healthz":
+    case "pods":
+    case "logs":
+    case "exec":
+      return undefined;
+    default:
+      return assertNever(route);
+  }
+}
+
+function writeReply(response: ServerResponse, reply: Reply): void {
+  response.writeHead(reply.status, {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Length": Buffer.byteLength(reply.text),
+  });
+  response.end(reply.text);
+}
+
+function writeJson(response: ServerResponse, body: object): void {
+  const text = JSON.stringify(body);
+  response.writeHead(200, {
+    "Content-Type": "application/json",
+    "Content-Length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}

@@ -1,0 +1,233 @@
+/**
+ * The server's side of one SPDY/3.1 connection: streams that the client opens, with back-pressure by pausing the
+ * connection (this dialect has no windows). Frames are handled strictly in order, header blocks included. Used by
+ * spdy-command.ts.
+ */
+
+import { once } from "node:events";
+import { type Duplex, PassThrough, Writable } from "node:stream";
+import { constants, createInflate } from "node:zlib";
+import type { Clock } from "../../../core/clock.ts";
+import { assertNever, LongshoreError } from "../../../core/errors.ts";
+import { createDictionary } from "./dictionary.ts";
+import {
+  encodeData,
+  encodeGoAway,
+  encodePing,
+  encodeReply,
+  encodeReset,
+  type Frame,
+  FrameParser,
+  parseHeaderBlock,
+  RST,
+} from "./frames.ts";
+
+export interface SpdyStream {
+  readonly id: number;
+  readonly headers: ReadonlyMap<string, string>;
+  /** What the client sends; ends when it half-closes. */
+  readonly input: PassThrough;
+  /** What the client gets; ending it half-closes. */
+  readonly output: Writable;
+}
+
+const MAX_STREAMS = 64;
+const MAX_DATA_BYTES = 32 * 1024;
+const MAX_BLOCK_BYTES = 1024 * 1024;
+const CLOSE_PATIENCE_MS = 5_000;
+
+export class SpdySession {
+  readonly #socket: Duplex;
+  readonly #clock: Clock;
+  readonly #onStream: (stream: SpdyStream) => boolean;
+  readonly #streams = new Map<number, SpdyStream>();
+  readonly #parser = new FrameParser();
+  readonly #gone = new AbortController();
+  readonly #inflate = createInflate({
+    dictionary: createDictionary(),
+    flush: constants.Z_SYNC_FLUSH,
+    finishFlush: constants.Z_SYNC_FLUSH,
+  });
+  #inflated: Buffer[] = [];
+  #lastStreamId = 0;
+  #hasReplied = false;
+  /** Of the last frame, monotonic. */
+  #lastActivity: number;
+
+  /** @param onStream tells whether a stream is wanted; the others are reset. */
+  constructor(socket: Duplex, clock: Clock, onStream: (stream: SpdyStream) => boolean) {
+    this.#socket = socket;
+    this.#clock = clock;
+    this.#onStream = onStream;
+    this.#lastActivity = clock.monotonic();
+    this.#inflate.on("data", (chunk: Buffer) => this.#inflated.push(chunk));
+    // Reported by the write's callback.
+    this.#inflate.on("error", () => undefined);
+    // `close` follows each error, and is where it is dealt with.
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.#end());
+  }
+
+  /** Fires when the client is gone. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  get lastActivity(): number {
+    return this.#lastActivity;
+  }
+
+  /** Reads until the client ends. Throws when what it sends is not SPDY. */
+  async run(head: Buffer): Promise<void> {
+    try {
+      await this.#onChunk(head);
+      for await (const chunk of this.#socket) await this.#onChunk(chunk as Buffer);
+    } catch (error) {
+      const isOurs = error instanceof LongshoreError;
+      if (isOurs && !this.#gone.signal.aborted) throw error;
+    } finally {
+      this.#socket.destroy();
+      this.#end();
+    }
+  }
+
+  /** Says goodbye and closes; resolves when the connection is down. */
+  async close(): Promise<void> {
+    if (this.#gone.signal.aborted) return;
+    for (const { input } of this.#streams.values()) input.resume();
+    this.#socket.write(encodeGoAway(this.#lastStreamId));
+    // Not destroy: input that was not read would make the kernel throw our last bytes away.
+    this.#socket.end();
+    const patience = this.#clock.after(CLOSE_PATIENCE_MS, () => this.#socket.destroy());
+    if (!this.#socket.destroyed) await once(this.#socket, "close");
+    patience.cancel();
+  }
+
+  #end(): void {
+    this.#gone.abort(new LongshoreError("Aborted", "the client closed the connection"));
+    for (const { input, output } of this.#streams.values()) {
+      input.end();
+      output.destroy();
+    }
+    this.#streams.clear();
+    this.#inflate.close();
+  }
+
+  async #onChunk(chunk: Buffer): Promise<void> {
+    for (const frame of this.#parser.push(chunk)) {
+      this.#lastActivity = this.#clock.monotonic();
+      await this.#onFrame(frame);
+    }
+  }
+
+  async #onFrame(frame: Frame): Promise<void> {
+    switch (frame.kind) {
+      case "data":
+        return this.#onData(frame);
+      case "syn-stream":
+        return this.#onSynStream(frame);
+      case "headers":
+        await this.#readBlock(frame.block);
+        return;
+      case "rst-stream":
+        return this.#onReset(frame.streamId);
+      case "ping":
+        this.#socket.write(encodePing(frame.id));
+        return;
+      case "goaway":
+      case "ignored":
+        return;
+      default:
+        assertNever(frame);
+    }
+  }
+
+  async #onData(frame: Extract<Frame, { kind: "data" }>): Promise<void> {
+    const input = this.#streams.get(frame.streamId)?.input;
+    if (input === undefined || input.destroyed || input.writableEnded) return;
+    const hasRoom = frame.data.length === 0 || input.write(frame.data);
+    if (frame.fin) input.end();
+    else if (!hasRoom) await drained(input, this.#gone.signal);
+  }
+
+  async #onSynStream(frame: Extract<Frame, { kind: "syn-stream" }>): Promise<void> {
+    const { streamId } = frame;
+    const headers = parseHeaderBlock(await this.#readBlock(frame.block));
+    if (streamId % 2 === 0 || streamId <= this.#lastStreamId) {
+      this.#socket.write(encodeReset(streamId, RST.protocolError));
+      return;
+    }
+    this.#lastStreamId = streamId;
+    const stream = {
+      id: streamId,
+      headers,
+      input: new PassThrough(),
+      output: this.#output(streamId),
+    };
+    if (this.#streams.size >= MAX_STREAMS || !this.#onStream(stream)) {
+      this.#socket.write(encodeReset(streamId, RST.refused));
+      return;
+    }
+    this.#streams.set(streamId, stream);
+    if (frame.fin) stream.input.end();
+    this.#socket.write(encodeReply(streamId, !this.#hasReplied));
+    this.#hasReplied = true;
+  }
+
+  #onReset(streamId: number): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    this.#streams.delete(streamId);
+    stream.input.end();
+    stream.output.destroy();
+  }
+
+  #output(streamId: number): Writable {
+    const send = (data: Buffer, fin: boolean, done: (error?: Error | null) => void): void => {
+      if (this.#socket.destroyed || this.#socket.writableEnded) done();
+      else this.#socket.write(encodeData(streamId, data, fin), done);
+    };
+    const output = new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        this.#lastActivity = this.#clock.monotonic();
+        let at = 0;
+        for (; chunk.length - at > MAX_DATA_BYTES; at += MAX_DATA_BYTES)
+          send(chunk.subarray(at, at + MAX_DATA_BYTES), false, () => undefined);
+        send(chunk.subarray(at), false, done);
+      },
+      final: (done) => send(Buffer.alloc(0), true, done),
+    });
+    // A connection that is lost is told by `gone`.
+    output.on("error", () => undefined);
+    return output;
+  }
+
+  /** All output for the block has been emitted when the write's callback runs. */
+  async #readBlock(block: Buffer): Promise<Buffer> {
+    this.#inflated = [];
+    await new Promise<void>((resolve, reject) => {
+      this.#inflate.write(block, (cause) => {
+        const message = "reading a SPDY connection: a header block does not inflate";
+        if (cause) reject(new LongshoreError("Unsupported", message, { cause }));
+        else resolve();
+      });
+    });
+    const all = Buffer.concat(this.#inflated);
+    if (all.length <= MAX_BLOCK_BYTES) return all;
+    throw new LongshoreError("Unsupported", "reading a SPDY connection: too large a header block");
+  }
+}
+
+function drained(stream: Writable, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.removeListener("drain", done);
+      stream.removeListener("close", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    stream.on("drain", done);
+    stream.on("close", done);
+    signal.addEventListener("abort", done);
+  });
+}

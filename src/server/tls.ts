@@ -1,0 +1,131 @@
+/**
+ * The serving certificate and the client CA: from files when they are configured, else a self-signed certificate that
+ * is made once and kept under <rootDir>/pki. Reading again gives what the files hold now; the server compares.
+ * Never logs a key.
+ */
+
+import { webcrypto } from "node:crypto";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { dirname, join } from "node:path";
+import { LongshoreError, messageOf } from "../core/errors.ts";
+
+export interface TlsConfig {
+  readonly nodeName: string;
+  readonly nodeIps: readonly string[];
+  readonly rootDir: string;
+  readonly clientCaFile?: string;
+  readonly tlsCertFile?: string;
+  readonly tlsPrivateKeyFile?: string;
+}
+
+/** PEM texts. */
+export interface TlsMaterial {
+  readonly cert: string;
+  readonly key: string;
+  /** undefined = nobody can authenticate. */
+  readonly clientCa: string | undefined;
+}
+
+interface KeyPairFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+const YEAR_MS = 365 * 24 * 60 * 60_000;
+
+/** Makes the self-signed pair when it is needed and absent, then reads everything. */
+export async function loadTlsMaterial(config: TlsConfig, nowMs: number): Promise<TlsMaterial> {
+  const files = await ensureKeyPair(config, nowMs);
+  const [cert, key, clientCa] = await Promise.all([
+    readPem(files.cert, "serving certificate"),
+    readPem(files.key, "serving certificate's key"),
+    config.clientCaFile === undefined ? undefined : readPem(config.clientCaFile, "client CA"),
+  ]);
+  return { cert, key, clientCa };
+}
+
+async function readPem(path: string, what: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    throw new LongshoreError("ConfigInvalid", `reading the ${what}: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+async function ensureKeyPair(config: TlsConfig, nowMs: number): Promise<KeyPairFiles> {
+  const { tlsCertFile, tlsPrivateKeyFile } = config;
+  if (tlsCertFile !== undefined && tlsPrivateKeyFile !== undefined)
+    return { cert: tlsCertFile, key: tlsPrivateKeyFile };
+  if (tlsCertFile !== undefined || tlsPrivateKeyFile !== undefined)
+    throw new LongshoreError(
+      "ConfigInvalid",
+      "tlsCertFile and tlsPrivateKeyFile belong together: give both or none",
+    );
+  const pki = join(config.rootDir, "pki");
+  const files = { cert: join(pki, "kubelet.crt"), key: join(pki, "kubelet.key") };
+  if ((await exists(files.cert)) && (await exists(files.key))) return files;
+  const pair = await createSelfSigned(config.nodeName, config.nodeIps, nowMs);
+  await mkdir(dirname(files.key), { recursive: true, mode: 0o700 });
+  await writePrivate(files.key, pair.key);
+  await writePrivate(files.cert, pair.cert);
+  return files;
+}
+
+async function writePrivate(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { mode: 0o600 });
+  // A file that was there keeps its mode otherwise.
+  await chmod(path, 0o600);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    return (await readFile(path, "utf8")) !== "";
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/** An ECDSA P-256 pair for the node's name and addresses, valid for a year as the kubelet's is. */
+async function createSelfSigned(
+  nodeName: string,
+  nodeIps: readonly string[],
+  nowMs: number,
+): Promise<{ readonly cert: string; readonly key: string }> {
+  // Loaded only here: most starts find the files, and the library costs 30 ms and some megabytes.
+  await import("reflect-metadata");
+  const x509 = await import("@peculiar/x509");
+  x509.cryptoProvider.set(webcrypto as Crypto);
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = (await webcrypto.subtle.generateKey(algorithm, true, [
+    "sign",
+    "verify",
+  ])) as webcrypto.CryptoKeyPair;
+  const names = [nodeName, ...nodeIps].map((value) => ({
+    type: isIP(value) === 0 ? ("dns" as const) : ("ip" as const),
+    value,
+  }));
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: `CN=${nodeName}@${Math.floor(nowMs / 1000)}`,
+    notBefore: new Date(nowMs - 60 * 60_000),
+    notAfter: new Date(nowMs + YEAR_MS),
+    signingAlgorithm: algorithm,
+    keys,
+    extensions: [
+      new x509.KeyUsagesExtension(
+        x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment,
+        true,
+      ),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.SubjectAlternativeNameExtension(names),
+    ],
+  });
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey));
+  const lines = pkcs8.toString("base64").match(/.{1,64}/g) ?? [];
+  const key = `-----BEGIN PRIVATE KEY-----\n${lines.join("\n")}\n-----END PRIVATE KEY-----\n`;
+  return { cert: `${certificate.toString("pem")}\n`, key };
+}
