@@ -6,30 +6,25 @@
  */
 
 import type { Pod } from "../api/types.ts";
+import type { Decision, RequestAttributes, User } from "./extension.ts";
 import { referencedObjects } from "./pod-references.ts";
-
-export interface RequestAttributes {
-  readonly user: { readonly name: string; readonly groups: readonly string[] };
-  /** get, list, watch, create, update, patch, delete or deletecollection. */
-  readonly verb: string;
-  readonly group: string;
-  /** Empty for paths outside of the API groups. */
-  readonly resource: string;
-  readonly subresource: string;
-  /** Empty for cluster-wide requests. */
-  readonly namespace: string;
-  readonly name: string;
-  readonly fieldSelector: string;
-  readonly path: string;
-}
 
 export interface AuthorizerView {
   podsOnNode(nodeName: string): readonly Pod[];
 }
 
-export type Decision =
-  | { readonly kind: "allow" }
-  | { readonly kind: "deny"; readonly message: string };
+/** A request with every part there; "" for what it has not. */
+interface Request {
+  readonly user: User;
+  readonly verb: string;
+  readonly path: string;
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly fieldSelector: string;
+}
 
 type Verdict = { readonly isAllowed: boolean; readonly reason: string };
 
@@ -86,35 +81,44 @@ const EVERYBODY_RULES: readonly Rule[] = [
 /** ClusterRoles system:discovery and system:public-info-viewer. */
 const DISCOVERY = /^\/(api|apis|openapi|version|healthz|livez|readyz)(\/|$)/;
 
-export function authorize(request: RequestAttributes, view: AuthorizerView): Decision {
-  const verdict = verdictOn(request, view);
-  return verdict.isAllowed
-    ? { kind: "allow" }
-    : { kind: "deny", message: forbiddenMessage(request, verdict.reason) };
+export function authorize(
+  user: User,
+  attributes: RequestAttributes,
+  view: AuthorizerView,
+): Decision {
+  const verdict = verdictOn(requestOf(user, attributes), view);
+  return verdict.isAllowed ? { kind: "allow" } : { kind: "deny", message: verdict.reason };
 }
 
 /** The name of the node that a user is, or undefined. */
-export function nodeNameOf(user: RequestAttributes["user"]): string | undefined {
+export function nodeNameOf(user: User): string | undefined {
   if (!user.groups.includes("system:nodes") || !user.name.startsWith(NODE_USER)) return undefined;
   return user.name.slice(NODE_USER.length) || undefined;
 }
 
-/** `secrets "x" is forbidden: User "u" cannot get resource "secrets" in API group "" in the namespace "d": …` */
-export function forbiddenMessage(request: RequestAttributes, reason: string): string {
-  const { user, verb, group, namespace, name, path } = request;
-  const suffix = reason === "" ? "" : `: ${reason}`;
-  if (request.resource === "")
-    return `forbidden: User "${user.name}" cannot ${verb} path "${path}"${suffix}`;
-  const plural = group === "" ? request.resource : `${request.resource}.${group}`;
-  const subject = name === "" ? plural : `${plural} "${name}"`;
-  const resource = request.subresource
-    ? `${request.resource}/${request.subresource}`
-    : request.resource;
-  const scope = namespace === "" ? "at the cluster scope" : `in the namespace "${namespace}"`;
-  return `${subject} is forbidden: User "${user.name}" cannot ${verb} resource "${resource}" in API group "${group}" ${scope}${suffix}`;
+function requestOf(user: User, attributes: RequestAttributes): Request {
+  const { verb, path, type } = attributes;
+  const unserved = type === undefined ? resourceOfPath(path) : undefined;
+  return {
+    user,
+    verb,
+    path,
+    group: type?.group ?? unserved?.group ?? "",
+    resource: type?.plural ?? unserved?.resource ?? "",
+    subresource: attributes.subresource ?? "",
+    namespace: attributes.namespace ?? "",
+    name: attributes.name ?? "",
+    fieldSelector: attributes.fieldSelector ?? "",
+  };
 }
 
-function verdictOn(request: RequestAttributes, view: AuthorizerView): Verdict {
+/** Of a resource that this server does not have: what is allowed then gets 404 and not 403. */
+function resourceOfPath(path: string): { group: string; resource: string } | undefined {
+  const match = /^\/(?:api|apis\/([^/]+))\/[^/]+\/(?:namespaces\/[^/]+\/)?([^/]+)/.exec(path);
+  return match === null ? undefined : { group: match[1] ?? "", resource: match[2] ?? "" };
+}
+
+function verdictOn(request: Request, view: AuthorizerView): Verdict {
   const { user } = request;
   if (user.groups.includes("system:masters")) return ALLOW;
   if (request.resource === "" && READ.includes(request.verb) && DISCOVERY.test(request.path))
@@ -127,7 +131,7 @@ function verdictOn(request: RequestAttributes, view: AuthorizerView): Verdict {
   return deny("");
 }
 
-function verdictOnNode(node: string, request: RequestAttributes, view: AuthorizerView): Verdict {
+function verdictOnNode(node: string, request: Request, view: AuthorizerView): Verdict {
   switch (`${request.group}/${request.resource}`) {
     case "/secrets":
     case "/configmaps":
@@ -150,7 +154,7 @@ function verdictOnNode(node: string, request: RequestAttributes, view: Authorize
   }
 }
 
-function readReferenced(node: string, request: RequestAttributes, view: AuthorizerView): Verdict {
+function readReferenced(node: string, request: Request, view: AuthorizerView): Verdict {
   const name = objectName(request);
   if (!READ.includes(request.verb)) return deny("can only read resources of this type");
   if (request.subresource !== "") return deny("cannot read subresource");
@@ -166,7 +170,7 @@ function readReferenced(node: string, request: RequestAttributes, view: Authoriz
   return isReferenced ? ALLOW : deny(relationMissing(node));
 }
 
-function createToken(node: string, request: RequestAttributes, view: AuthorizerView): Verdict {
+function createToken(node: string, request: Request, view: AuthorizerView): Verdict {
   if (request.verb !== "create" || request.name === "")
     return deny("can only create tokens for individual service accounts");
   if (request.subresource !== "token")
@@ -183,7 +187,7 @@ function createToken(node: string, request: RequestAttributes, view: AuthorizerV
 
 const WRITE_OWN = ["get", "create", "update", "patch", "delete"];
 
-function ownLease(node: string, { verb, namespace, name }: RequestAttributes): Verdict {
+function ownLease(node: string, { verb, namespace, name }: Request): Verdict {
   if (!WRITE_OWN.includes(verb))
     return deny("can only get, create, update, patch, or delete a node lease");
   if (namespace !== "kube-node-lease")
@@ -194,7 +198,7 @@ function ownLease(node: string, { verb, namespace, name }: RequestAttributes): V
   return ALLOW;
 }
 
-function ownCsiNode(node: string, { verb, subresource, name }: RequestAttributes): Verdict {
+function ownCsiNode(node: string, { verb, subresource, name }: Request): Verdict {
   if (!WRITE_OWN.includes(verb))
     return deny("can only get, create, update, patch, or delete a CSINode");
   if (subresource !== "") return deny("cannot authorize CSINode subresources");
@@ -203,7 +207,7 @@ function ownCsiNode(node: string, { verb, subresource, name }: RequestAttributes
   return ALLOW;
 }
 
-function ownNode(node: string, request: RequestAttributes): Verdict {
+function ownNode(node: string, request: Request): Verdict {
   const { verb, subresource } = request;
   if (subresource === "status") return verb === "update" || verb === "patch" ? ALLOW : deny("");
   if (subresource !== "") return deny("");
@@ -218,7 +222,7 @@ function ownNode(node: string, request: RequestAttributes): Verdict {
   );
 }
 
-function ownPods(node: string, request: RequestAttributes, view: AuthorizerView): Verdict {
+function ownPods(node: string, request: Request, view: AuthorizerView): Verdict {
   const { verb, subresource } = request;
   if (subresource === "status") return verb === "update" || verb === "patch" ? ALLOW : deny("");
   if (subresource === "eviction") return verb === "create" ? ALLOW : deny("");
@@ -240,7 +244,7 @@ function ownPods(node: string, request: RequestAttributes, view: AuthorizerView)
 }
 
 /** Lists and watches by metadata.name name their object, as upstream's RequestInfo does. */
-function objectName(request: RequestAttributes): string {
+function objectName(request: Request): string {
   if (request.name !== "" || request.verb === "get") return request.name;
   return selected(request.fieldSelector, "metadata.name") ?? "";
 }
@@ -253,11 +257,11 @@ function selected(fieldSelector: string, field: string): string | undefined {
   return undefined;
 }
 
-function covered(rules: readonly Rule[], request: RequestAttributes): Verdict {
+function covered(rules: readonly Rule[], request: Request): Verdict {
   return isCovered(rules, request) ? ALLOW : deny("");
 }
 
-function isCovered(rules: readonly Rule[], request: RequestAttributes): boolean {
+function isCovered(rules: readonly Rule[], request: Request): boolean {
   return rules.some(
     (rule) =>
       request.subresource === "" &&
