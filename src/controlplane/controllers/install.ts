@@ -4,7 +4,7 @@
  * Called by cli/up.ts and by tests.
  */
 
-import type { Pod } from "../../api/types.ts";
+import type { Node, Pod } from "../../api/types.ts";
 import { LongshoreError } from "../../core/errors.ts";
 import type { Extend, ExtensionContext } from "../extension.ts";
 import { createKubeletConnects } from "../kubelet-proxy.ts";
@@ -17,6 +17,7 @@ import { ensureKubernetesService } from "./kubernetes-service.ts";
 import type { Controller } from "./loop.ts";
 import { createNamespaceController } from "./namespaces.ts";
 import { createNodeController } from "./nodes.ts";
+import { isReady } from "./placement.ts";
 import { createPodGc } from "./pod-gc.ts";
 import { createScheduler } from "./scheduler.ts";
 
@@ -33,6 +34,8 @@ export interface Installation {
   readonly extend: Extend;
   /** After startControlPlane, which calls `extend`. `address` is where pods reach the API server. */
   start(api: { readonly address: string; readonly port: number }): void;
+  /** Resolves when the Node exists and is Ready; rejects with Aborted. */
+  untilNodeReady(name: string, signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -53,18 +56,49 @@ export function installControllers(options: ControllerOptions): Installation {
       };
     },
     start(api) {
-      if (context === undefined)
-        throw new LongshoreError("Bug", "controllers started before the API server asked for them");
-      controllers = createControllers(context, options);
+      const given = started(context);
+      controllers = createControllers(given, options);
       // Namespaces first: the others write into them.
       for (const controller of controllers) controller.start();
-      ensureKubernetesService(context.store, { serviceCidr: options.serviceCidr, ...api });
+      ensureKubernetesService(given.store, { serviceCidr: options.serviceCidr, ...api });
     },
+    untilNodeReady: (name, signal) => untilNodeReady(started(context), name, signal),
     async stop() {
       for (const controller of controllers.toReversed()) await controller.stop();
       controllers = [];
     },
   };
+}
+
+function started(context: ExtensionContext | undefined): ExtensionContext {
+  if (context !== undefined) return context;
+  throw new LongshoreError("Bug", "controllers started before the API server asked for them");
+}
+
+function untilNodeReady(
+  { store }: ExtensionContext,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const isNowReady = (): boolean => {
+    const node = store.get(NODES, undefined, name) as unknown as Node | undefined;
+    return node !== undefined && isReady(node);
+  };
+  return new Promise((resolve, reject) => {
+    if (isNowReady()) return resolve();
+    const unsubscribe = store.subscribe(NODES, () => {
+      if (!isNowReady()) return;
+      unsubscribe();
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    });
+    const onAbort = (): void => {
+      unsubscribe();
+      reject(new LongshoreError("Aborted", `stopped before node ${name} was Ready`));
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
 }
 
 function createControllers(
