@@ -180,6 +180,9 @@ describe("the endpointslice controller", () => {
     await settle();
     expect(Number(store.resourceVersion)).toBe(Number(before) + 1);
 
+    await run(createEndpointSliceController);
+    expect(Number(store.resourceVersion)).toBe(Number(before) + 1);
+
     store.delete(SERVICES, "default", "web");
     await settle();
     expect(store.list(ENDPOINT_SLICES).items.map((it) => it.metadata.name)).toEqual(["by-hand"]);

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Service } from "../../../src/api/types.ts";
 import {
@@ -140,5 +141,35 @@ describe("the node ports of a service", () => {
     const plain = allocate({ type: "ClusterIP", ports: nodePort(31_000).ports ?? [] }, previous);
     expect(plain).toMatchObject({ ports: [{ port: 80 }] });
     expect(JSON.stringify(plain)).not.toContain("nodePort");
+  });
+});
+
+describe("allocation over any history", () => {
+  it("never gives an address or a port to two services", () => {
+    const step = fc.record({ name: fc.integer({ min: 0, max: 8 }), remove: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const services = new Map<number, Service>();
+        for (const { name, remove } of steps) {
+          const previous = services.get(name)?.spec;
+          services.delete(name);
+          if (remove) continue;
+          const result = allocateService({
+            ...base,
+            name: `s${name}`,
+            spec: { type: "NodePort", ports: [{ port: 80 }] },
+            others: [...services.values()],
+            serviceCidr: "10.1.0.0/28",
+            ...(previous === undefined ? {} : { previous }),
+          });
+          if (result.kind === "refused") throw new Error(result.detail);
+          services.set(name, { ...other, spec: result.spec } as Service);
+        }
+        const specs = [...services.values()].map((it) => it.spec);
+        expect(new Set(specs.map((it) => it?.clusterIP)).size).toBe(specs.length);
+        expect(new Set(specs.map((it) => it?.ports?.[0]?.nodePort)).size).toBe(specs.length);
+      }),
+      { numRuns: 50 },
+    );
   });
 });
