@@ -101,7 +101,7 @@ function requestOf(user: User, attributes: RequestAttributes): Request {
   const unserved = type === undefined ? resourceOfPath(path) : undefined;
   return {
     user,
-    verb,
+    verb: unserved === undefined ? verb : (VERB_OF_METHOD[verb] ?? verb),
     path,
     group: type?.group ?? unserved?.group ?? "",
     resource: type?.plural ?? unserved?.resource ?? "",
@@ -111,6 +111,9 @@ function requestOf(user: User, attributes: RequestAttributes): Request {
     fieldSelector: attributes.fieldSelector ?? "",
   };
 }
+
+/** Paths that are no resource of the registry come with their method as the verb. */
+const VERB_OF_METHOD: Readonly<Record<string, string>> = { post: "create", put: "update" };
 
 /** Of a resource that this server does not have: what is allowed then gets 404 and not 403. */
 function resourceOfPath(path: string): { group: string; resource: string } | undefined {

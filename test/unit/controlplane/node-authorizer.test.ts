@@ -115,6 +115,8 @@ describe("a node", () => {
     ["create", "events", { namespace: "d" }, "allow"],
     ["list", "events", { namespace: "d" }, "deny"],
     ["list", "", { path: "/apis/node.k8s.io/v1/runtimeclasses" }, "allow"],
+    ["post", "", { path: "/apis/authentication.k8s.io/v1/tokenreviews" }, "allow"],
+    ["post", "", { path: "/apis/node.k8s.io/v1/runtimeclasses" }, "deny"],
     ["get", "", { path: "/version" }, "allow"],
     ["get", "", { path: "/debug/pprof" }, "deny"],
   ])("%s %s %j: %s", (verb, what, where, expected) => {
