@@ -100,7 +100,7 @@ function markPodDeleted(
     // The clock of a shortened deletion starts where the first one did, as upstream has it.
     const askedAt = Date.parse(deletionTimestamp) - before * 1000;
     return withMeta(pod, {
-      deletionTimestamp: formatTime(Math.max(askedAt, now) + grace * 1000),
+      deletionTimestamp: formatTime(askedAt + grace * 1000),
       deletionGracePeriodSeconds: grace,
     });
   }
