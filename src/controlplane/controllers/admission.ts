@@ -1,0 +1,108 @@
+/**
+ * Admission on the embedded API server: nothing new in a namespace that is missing or going, no deletion of the
+ * namespaces everything needs, cluster IPs and node ports for Services, NodeRestriction for nodes, the default
+ * ServiceAccount for pods. Refuses by throwing a StatusError in upstream's words. Handed to the server by install.ts.
+ */
+
+import type { Pod, Service, StoredObject } from "../../api/types.ts";
+import type { Admission, AdmissionRequest } from "../extension.ts";
+import { nodeNameOf } from "../node-authorizer.ts";
+import { type NodeRequest, nodeRestriction } from "../node-restriction.ts";
+import type { KubeObject } from "../objects.ts";
+import { MIRROR_ANNOTATION } from "../pod-references.ts";
+import { NAMESPACES, PODS, SERVICES } from "../registry.ts";
+import { allocateService } from "../services.ts";
+import { forbidden, invalid, notFound } from "../status-error.ts";
+import type { Store } from "../store.ts";
+
+const IMMORTAL = ["default", "kube-system", "kube-public"];
+
+export interface AdmissionOptions {
+  readonly store: Store;
+  readonly serviceCidr: string;
+}
+
+/** In the order in which they run. */
+export function createAdmission(options: AdmissionOptions): readonly Admission[] {
+  const { store } = options;
+  return [
+    (request) => namespaceLifecycle(store, request),
+    defaultServiceAccount,
+    (request) => serviceAllocation(options, request),
+    (request) => restrictNode(store, request),
+  ];
+}
+
+function objectOf(request: AdmissionRequest): KubeObject | undefined {
+  return request.operation === "DELETE" ? undefined : request.object;
+}
+
+function namespaceLifecycle(store: Store, request: AdmissionRequest): KubeObject | undefined {
+  const { type, operation, name, namespace } = request;
+  if (type === NAMESPACES && operation === "DELETE" && IMMORTAL.includes(name))
+    throw forbidden(type, name, "this namespace may not be deleted");
+  if (operation !== "CREATE" || namespace === undefined) return objectOf(request);
+  const found = store.get(NAMESPACES, undefined, namespace);
+  if (found === undefined) throw notFound(NAMESPACES, namespace);
+  if (found.metadata.deletionTimestamp === undefined) return request.object;
+  const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
+  throw forbidden(type, name, why);
+}
+
+function defaultServiceAccount(request: AdmissionRequest): KubeObject | undefined {
+  if (request.operation !== "CREATE" || request.type !== PODS || request.subresource !== undefined)
+    return objectOf(request);
+  const { spec, metadata } = request.object as unknown as Pod;
+  const isMirror = metadata.annotations?.[MIRROR_ANNOTATION] !== undefined;
+  if (isMirror || spec.serviceAccountName) return request.object;
+  const account = { serviceAccountName: "default", serviceAccount: "default" };
+  return { ...request.object, spec: { ...spec, ...account } };
+}
+
+function serviceAllocation(
+  { store, serviceCidr }: AdmissionOptions,
+  request: AdmissionRequest,
+): KubeObject | undefined {
+  const { type, operation, subresource, name, namespace = "" } = request;
+  if (type !== SERVICES || operation === "DELETE" || subresource !== undefined)
+    return objectOf(request);
+  const previous = operation === "UPDATE" ? (request.old as unknown as Service).spec : undefined;
+  const isOther = ({ metadata }: KubeObject) =>
+    metadata.name !== name || metadata.namespace !== namespace;
+  const result = allocateService({
+    namespace,
+    name,
+    spec: (request.object as unknown as Service).spec ?? {},
+    ...(previous === undefined ? {} : { previous }),
+    others: store.list(SERVICES, undefined, isOther).items as unknown as readonly Service[],
+    serviceCidr,
+  });
+  if (result.kind === "allocated") return { ...request.object, spec: result.spec };
+  const message = `Invalid value: ${JSON.stringify(result.value)}: ${result.detail}`;
+  throw invalid(type, name, [{ reason: "FieldValueInvalid", message, field: result.field }]);
+}
+
+const OPERATIONS = { CREATE: "create", UPDATE: "update", DELETE: "delete" } as const;
+
+function restrictNode(store: Store, request: AdmissionRequest): KubeObject | undefined {
+  const object = objectOf(request);
+  const nodeName = nodeNameOf(request.user);
+  if (nodeName === undefined) return object;
+  const { type, name, namespace = "", operation } = request;
+  const node: NodeRequest = {
+    nodeName,
+    operation: OPERATIONS[operation],
+    group: type.group,
+    resource: type.plural,
+    subresource: request.subresource ?? "",
+    namespace,
+    name,
+    ...(object === undefined ? {} : { object }),
+    ...(operation === "CREATE" ? {} : { previous: request.old as unknown as StoredObject }),
+  };
+  const why = nodeRestriction(node, {
+    getPod: (ns, podName) => store.get(PODS, ns, podName) as unknown as Pod | undefined,
+  });
+  if (why !== undefined) throw forbidden(type, name, why);
+  return object;
+}

@@ -1,0 +1,141 @@
+/**
+ * Which node a pod goes to: pure. Honours what a user writes to steer pods (nodeSelector, required node affinity,
+ * cordons, taints and tolerations, readiness, the node's pod limit) and spreads by fewest pods. Resource requests are
+ * not weighed: the agent's own admission refuses what does not fit. Called by the scheduler controller.
+ */
+
+import type { Node, Pod } from "../../api/types.ts";
+
+export type Placement =
+  | { readonly kind: "bound"; readonly nodeName: string }
+  | { readonly kind: "unschedulable"; readonly message: string };
+
+interface Requirement {
+  readonly key: string;
+  readonly operator: string;
+  readonly values?: readonly string[];
+}
+
+const NOT_SCHEDULING = ["NoSchedule", "NoExecute"];
+
+/** True for a pod that waits for this scheduler. */
+export function isWaiting(pod: Pod): boolean {
+  return (
+    !pod.spec.nodeName &&
+    (pod.spec.schedulerName ?? "default-scheduler") === "default-scheduler" &&
+    (pod.spec.schedulingGates ?? []).length === 0 &&
+    pod.metadata.deletionTimestamp === undefined
+  );
+}
+
+/** @param pods every pod of the cluster; those that ended do not count against a node. */
+export function computePlacement(
+  pod: Pod,
+  nodes: readonly Node[],
+  pods: readonly Pod[],
+): Placement {
+  if (nodes.length === 0)
+    return { kind: "unschedulable", message: "no nodes available to schedule pods" };
+  const counts = countPods(pods);
+  const refusals = new Map<string, number>();
+  const fitting: Node[] = [];
+  for (const node of nodes) {
+    const refusal = refusalOf(pod, node, counts.get(node.metadata.name) ?? 0);
+    if (refusal === undefined) fitting.push(node);
+    else refusals.set(refusal, (refusals.get(refusal) ?? 0) + 1);
+  }
+  const best = fitting.toSorted(
+    (a, b) =>
+      (counts.get(a.metadata.name) ?? 0) - (counts.get(b.metadata.name) ?? 0) ||
+      a.metadata.name.localeCompare(b.metadata.name),
+  )[0];
+  if (best !== undefined) return { kind: "bound", nodeName: best.metadata.name };
+  const reasons = [...refusals].map(([reason, count]) => `${count} ${reason}`).sort();
+  return {
+    kind: "unschedulable",
+    message: `0/${nodes.length} nodes are available: ${reasons.join(", ")}.`,
+  };
+}
+
+function countPods(pods: readonly Pod[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const pod of pods) {
+    const { nodeName } = pod.spec;
+    if (!nodeName || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") continue;
+    counts.set(nodeName, (counts.get(nodeName) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Why the node cannot take the pod, in the scheduler's words, or undefined. */
+function refusalOf(pod: Pod, node: Node, podCount: number): string | undefined {
+  if (
+    node.spec?.unschedulable === true &&
+    !tolerates(pod, "node.kubernetes.io/unschedulable", "", "NoSchedule")
+  )
+    return "node(s) were unschedulable";
+  if (!isReady(node) && !tolerates(pod, "node.kubernetes.io/not-ready", "", "NoSchedule"))
+    return "node(s) had untolerated taint(s)";
+  const taints = (node.spec?.taints ?? []).filter((taint) => NOT_SCHEDULING.includes(taint.effect));
+  if (taints.some((taint) => !tolerates(pod, taint.key, taint.value ?? "", taint.effect)))
+    return "node(s) had untolerated taint(s)";
+  if (!matchesSelector(pod, node)) return "node(s) didn't match Pod's node affinity/selector";
+  const limit = Number(node.status?.allocatable?.pods ?? Number.NaN);
+  if (podCount >= limit) return "Too many pods";
+  return undefined;
+}
+
+export function isReady(node: Node): boolean {
+  return (
+    node.status?.conditions?.some((it) => it.type === "Ready" && it.status === "True") === true
+  );
+}
+
+function tolerates(pod: Pod, key: string, value: string, effect: string): boolean {
+  return (pod.spec.tolerations ?? []).some((toleration) => {
+    if (toleration.effect && toleration.effect !== effect) return false;
+    const exists = toleration.operator === "Exists";
+    if (!toleration.key) return exists;
+    if (toleration.key !== key) return false;
+    return exists || (toleration.value ?? "") === value;
+  });
+}
+
+function matchesSelector(pod: Pod, node: Node): boolean {
+  const labels = node.metadata.labels ?? {};
+  const wanted = Object.entries(pod.spec.nodeSelector ?? {});
+  if (!wanted.every(([key, value]) => labels[key] === value)) return false;
+  const required = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  if (required === undefined) return true;
+  const fields = { "metadata.name": node.metadata.name };
+  return required.nodeSelectorTerms.some((term) => {
+    const expressions = term.matchExpressions ?? [];
+    const fieldRequirements = term.matchFields ?? [];
+    if (expressions.length + fieldRequirements.length === 0) return false;
+    return (
+      expressions.every((requirement) => isMet(requirement, labels)) &&
+      fieldRequirements.every((requirement) => isMet(requirement, fields))
+    );
+  });
+}
+
+function isMet(requirement: Requirement, labels: Readonly<Record<string, string>>): boolean {
+  const value = labels[requirement.key];
+  const values = requirement.values ?? [];
+  switch (requirement.operator) {
+    case "In":
+      return value !== undefined && values.includes(value);
+    case "NotIn":
+      return value === undefined || !values.includes(value);
+    case "Exists":
+      return value !== undefined;
+    case "DoesNotExist":
+      return value === undefined;
+    case "Gt":
+      return value !== undefined && Number(value) > Number(values[0]);
+    case "Lt":
+      return value !== undefined && Number(value) < Number(values[0]);
+    default:
+      return false;
+  }
+}
