@@ -202,6 +202,12 @@ function verbOf(method: string, call: RestCall): string {
 }
 
 async function readBody(request: IncomingMessage): Promise<unknown> {
+  if (/protobuf|cbor/.test(request.headers["content-type"] ?? "")) {
+    // kubectl and client-go send the same again as JSON after this answer.
+    const accepted = "accepted media types include: application/json";
+    const message = `the body of the request was in an unknown format - ${accepted}`;
+    throw new StatusError(415, "UnsupportedMediaType", message);
+  }
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
