@@ -203,7 +203,7 @@ function verbOf(method: string, call: RestCall): string {
 
 async function readBody(request: IncomingMessage): Promise<unknown> {
   if (/protobuf|cbor/.test(request.headers["content-type"] ?? "")) {
-    // kubectl and client-go send the same again as JSON after this answer.
+    // Nothing here decodes protobuf; kubectl create with a generator (not -f) sends it and fails with this.
     const accepted = "accepted media types include: application/json";
     const message = `the body of the request was in an unknown format - ${accepted}`;
     throw new StatusError(415, "UnsupportedMediaType", message);
