@@ -1,0 +1,96 @@
+/**
+ * The embedded control plane put together: certificates, store, extensions, server. No decisions. Called by
+ * cli/up.ts and by tests. For trying and developing; production is a genuine control plane.
+ */
+
+import { join } from "node:path";
+import type { Clock } from "../core/clock.ts";
+import type { Logger } from "../core/logger.ts";
+import type { ClientCredentials, Extend } from "./extension.ts";
+import { Pki, writeKubeconfig } from "./pki.ts";
+import { NAMESPACES } from "./registry.ts";
+import { ApiServer } from "./server.ts";
+import { Store } from "./store.ts";
+
+export interface ControlPlaneOptions {
+  readonly dir: string;
+  readonly address: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly randomUid: () => string;
+  readonly log: Logger;
+  readonly extraSans?: readonly string[];
+  readonly extend?: Extend;
+}
+
+export interface ControlPlane {
+  readonly url: string;
+  readonly caFile: string;
+  readonly adminKubeconfig: string;
+  readonly kubeletClient: ClientCredentials;
+  readonly store: Store;
+  issueKubeconfig(user: string, groups: readonly string[], path: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const SANS = [
+  "127.0.0.1",
+  "localhost",
+  "kubernetes",
+  "kubernetes.default",
+  "kubernetes.default.svc",
+];
+
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { clock, random, randomUid, log, address } = options;
+  const pki = new Pki({ dir: join(options.dir, "pki"), clock });
+  const { cert: ca } = await pki.ca();
+  const sans = [...new Set([...SANS, address, ...(options.extraSans ?? [])])];
+  const serving = await pki.issue({ file: "apiserver", commonName: "kube-apiserver", sans });
+  const name = "kube-apiserver-kubelet-client";
+  const client = await pki.issue({
+    file: name,
+    commonName: name,
+    organizations: ["system:masters"],
+  });
+  const kubeletClient = { ca, ...client };
+  const store = new Store({ path: join(options.dir, "store.db"), clock, randomUid, log });
+  store.open();
+  ensureNamespaces(store);
+  const extensions =
+    options.extend?.({ store, clock, random, randomUid, log, kubeletClient }) ?? {};
+  const server = new ApiServer({ ...options, ca, serving, store, extensions });
+  const port = await server.start();
+  const url = `https://${address}:${port}`;
+  const issueKubeconfig = async (
+    user: string,
+    groups: readonly string[],
+    path: string,
+  ): Promise<void> => {
+    const file = `client-${user.replaceAll(/[^a-z0-9.-]/gi, "_")}`;
+    const pair = await pki.issue({ file, commonName: user, organizations: groups });
+    writeKubeconfig(path, { server: url, ca, user, ...pair });
+  };
+  const adminKubeconfig = join(options.dir, "admin.kubeconfig");
+  await issueKubeconfig("kubernetes-admin", ["system:masters"], adminKubeconfig);
+  const stop = async (): Promise<void> => {
+    await server.stop();
+    store.close();
+  };
+  return { url, caFile: pki.caFile, adminKubeconfig, kubeletClient, store, issueKubeconfig, stop };
+}
+
+function ensureNamespaces(store: Store): void {
+  for (const name of ["default", "kube-system", "kube-public", "kube-node-lease"]) {
+    if (store.get(NAMESPACES, undefined, name) !== undefined) continue;
+    store.create(NAMESPACES, {
+      apiVersion: "v1",
+      kind: "Namespace",
+      metadata: { name, labels: { "kubernetes.io/metadata.name": name } },
+      spec: { finalizers: ["kubernetes"] },
+      status: { phase: "Active" },
+    });
+  }
+}
