@@ -1,19 +1,22 @@
 /**
  * The composition root: builds the parts of the agent, starts them in order, stops them in reverse. No decisions: who
- * retries, waits or gives up is written in the parts. Called by cli/agent.ts and cli/up.ts.
+ * retries, waits or gives up is written in the parts. `start` does what an operator must mend when it fails; what
+ * waits for the API server goes on behind it. Called by cli/agent.ts and cli/up.ts.
  */
 
 import { mkdir, readFile } from "node:fs/promises";
-import { createApiClient } from "./api/http-client.ts";
-import type { ApiClient } from "./api/client.ts";
+import type { ApiClient, ListOptions } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
+import { createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
 import { Reflector } from "./api/reflector.ts";
 import { ENDPOINT_SLICES, PODS, type Resource, SERVICES } from "./api/resources.ts";
-import type { StoredObject } from "./api/types.ts";
+import type { Store } from "./api/store.ts";
+import type { Node, Pod, Service, StoredObject } from "./api/types.ts";
 import type { AgentConfig } from "./config.ts";
+import { sleep } from "./core/abort.ts";
 import type { Clock } from "./core/clock.ts";
-import { hasCode, messageOf } from "./core/errors.ts";
+import { hasCode } from "./core/errors.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
@@ -22,16 +25,17 @@ import { computeHostsFile } from "./network/hosts-file.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { computeResolvConf } from "./network/resolv-conf.ts";
 import { createHostReader } from "./node/host.ts";
-import { computeHostChecks, readHostFacts } from "./node/host-checks.ts";
+import { findNodeIps } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
+import { Checkpoint } from "./pods/checkpoint.ts";
+import { PodManager } from "./pods/manager.ts";
 import type { NodeFacts } from "./pods/node-facts.ts";
 import { ObjectCache } from "./pods/object-cache.ts";
-import { PodManager } from "./pods/manager.ts";
+import { PodFiles } from "./pods/pod-files.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import { Proxier } from "./proxy/proxier.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
-import { createDockerRuntime } from "./runtime/docker/docker-runtime.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
@@ -39,11 +43,286 @@ import { VolumeManager } from "./volumes/volume-manager.ts";
 export interface AgentOptions {
   readonly config: AgentConfig;
   readonly version: string;
+  readonly runtime: Runtime;
+  readonly syscalls: Syscalls;
+  readonly exec: Exec;
   readonly clock: Clock;
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly exec: Exec;
-  readonly syscalls: Syscalls;
-  readonly isRoot: boolean;
   readonly log: Logger;
+}
+
+const RETRY_MS = 5_000;
+/** How often what others may have changed is put right: bridge, rules, the text of the node's own files. */
+const REPAIR_MS = 60_000;
+const NETWORK_NOT_READY = "container runtime network not ready: waiting for a podCIDR";
+
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #stopping = new AbortController();
+  /** What was started, newest last; each says how it ends. */
+  readonly #started: (() => Promise<void>)[] = [];
+  #manager: PodManager | undefined;
+  #networkProblem: string | undefined = NETWORK_NOT_READY;
+  #node: Node | undefined;
+  #etcHosts = "";
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+  }
+
+  /** Throws for what a person must mend: kubeconfig, Engine, address in use. Resolves before the node is Ready. */
+  async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Ends what was started, newest first. Containers, rules and mounts stay as they are. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const stop of this.#started.splice(0).reverse()) await stop();
+  }
+
+  async #start(): Promise<void> {
+    const { config, runtime, clock, log, version } = this.#options;
+    await runtime.info(this.#stopping.signal);
+    await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
+    const client = await this.#connect(config.kubeconfig);
+    const proxyClient =
+      config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
+    const component = { client, clock, log, host: config.nodeName };
+    const events = this.#own(new EventRecorder({ ...component, component: "kubelet" }));
+    events.start();
+
+    const host = createHostReader();
+    const readiness = (): readonly string[] =>
+      this.#networkProblem === undefined ? [] : [this.#networkProblem];
+    const nodeIps = await findNodeIps(host, config.nodeIps);
+    const pods = {
+      find: (namespace: string, name: string) => this.#manager?.find(namespace, name),
+      list: () => this.#manager?.list() ?? [],
+    };
+    const serving = { ...config, nodeIps };
+    const server = this.#own(
+      new KubeletServer({ config: serving, pods, runtime, readiness, clock, log }),
+    );
+    await server.start();
+
+    const declaredFeatures = ["ExtendWebSocketsToKubelet"];
+    const nodeLoop = this.#own(
+      new NodeLoop({
+        ...this.#options,
+        client,
+        host,
+        readiness,
+        declaredFeatures,
+        version,
+        events,
+      }),
+    );
+    nodeLoop.onNode((node) => {
+      this.#node = node;
+    });
+    await nodeLoop.start();
+
+    const fieldSelector = `spec.nodeName=${config.nodeName}`;
+    const podStore = this.#reflect(client, PODS, "pods", { fieldSelector });
+    const services = this.#reflect(client, SERVICES, "services");
+    if (config.proxyMode === "iptables") this.#startProxy(proxyClient);
+    const work = this.#runPods({ client, events, nodeLoop, podStore, services });
+    this.#started.push(() => work);
+  }
+
+  /** Registers a part to be stopped with the agent. */
+  #own<T extends { stop(): Promise<void> }>(part: T): T {
+    this.#started.push(() => part.stop());
+    return part;
+  }
+
+  async #connect(path: string): Promise<ApiClient> {
+    const { clock, exec, env, random, log, version } = this.#options;
+    const credentials = await loadKubeconfig(path, { clock, exec, env });
+    const userAgent = `longshore/${version}`;
+    const client = createApiClient({ credentials, clock, random, log, userAgent });
+    this.#started.push(async () => client.close());
+    return client;
+  }
+
+  #reflect<T extends StoredObject>(
+    client: ApiClient,
+    resource: Resource<T>,
+    name: string,
+    options: Pick<ListOptions, "labelSelector" | "fieldSelector"> = {},
+  ): Store<T> {
+    const { clock, random, log } = this.#options;
+    const reflector = this.#own(
+      new Reflector({ client, resource, options, clock, random, log, name }),
+    );
+    reflector.start();
+    return reflector.store;
+  }
+
+  /** Without this and src/proxy there is still a working kubelet. */
+  #startProxy(client: ApiClient): void {
+    const { config, exec, clock, log } = this.#options;
+    const family = "IPv4" as const;
+    const services = this.#reflect(client, SERVICES, "proxy services", {
+      labelSelector: "!service.kubernetes.io/service-proxy-name",
+    });
+    const endpointSlices = this.#reflect(client, ENDPOINT_SLICES, "proxy endpointslices", {
+      labelSelector: "!service.kubernetes.io/headless",
+    });
+    const proxier = this.#own(
+      new Proxier({
+        services,
+        endpointSlices,
+        nodeName: config.nodeName,
+        ...(config.clusterCidr === undefined ? {} : { clusterCidr: config.clusterCidr }),
+        iptables: createIptables({ exec, family }),
+        conntrack: createConntrack({ exec, family, log }),
+        clock,
+        log,
+        masqueradeAll: config.masqueradeAll,
+        syncPeriodMs: config.iptablesSyncPeriodMs,
+        minSyncPeriodMs: config.iptablesMinSyncPeriodMs,
+      }),
+    );
+    proxier.start();
+  }
+
+  /** Waits for the node's podCIDR, starts network and pods, then keeps the network in repair until stopped. */
+  async #runPods(parts: PodParts): Promise<void> {
+    const { clock, log } = this.#options;
+    const { signal } = this.#stopping;
+    let network: BridgePodNetwork | undefined;
+    let manager: PodManager | undefined;
+    while (!signal.aborted) {
+      let waitMs = REPAIR_MS;
+      try {
+        this.#etcHosts = await readFile("/etc/hosts", "utf8");
+        network ??= this.#createNetwork(await this.#podCidr(signal));
+        if (manager === undefined) {
+          await network.start(signal);
+          manager = await this.#startPods(parts, network, signal);
+          this.#manager = manager;
+          this.#networkProblem = undefined;
+        } else {
+          await network.repair(signal);
+          this.#networkProblem = undefined;
+        }
+      } catch (error) {
+        if (signal.aborted) break;
+        waitMs = RETRY_MS;
+        this.#networkProblem = `container runtime network not ready: ${(error as Error).message}`;
+        log.warn({ err: error }, "the pod network is not ready; trying again");
+      }
+      await sleepUnlessStopped(clock, waitMs, signal);
+    }
+    await manager?.stop();
+  }
+
+  async #podCidr(signal: AbortSignal): Promise<string> {
+    for (;;) {
+      const podCidr = this.#node?.spec?.podCIDR ?? this.#options.config.podCidr;
+      if (podCidr !== undefined) return podCidr;
+      await sleep(this.#options.clock, 100, signal);
+    }
+  }
+
+  #createNetwork(podCidr: string): BridgePodNetwork {
+    const { config, exec, clock, log } = this.#options;
+    const { clusterCidr } = config;
+    return new BridgePodNetwork({
+      podCidr,
+      ...(clusterCidr === undefined ? {} : { clusterCidr }),
+      exec,
+      iptables: createIptables({ exec, family: "IPv4" }),
+      clock,
+      log,
+    });
+  }
+
+  async #startPods(
+    parts: PodParts,
+    network: BridgePodNetwork,
+    signal: AbortSignal,
+  ): Promise<PodManager> {
+    const { config, runtime, clock, random, log, syscalls } = this.#options;
+    const { client, events, nodeLoop, podStore, services } = parts;
+    await runtime.prepare(signal);
+    const onChange = (podUid: string): void => manager.retry(podUid);
+    const objects = this.#own(new ObjectCache({ client, clock, random, log, onChange }));
+    const { rootDir } = config;
+    const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log });
+    await volumes.start();
+    const probes = this.#own(
+      new ProbeManager({
+        runtime,
+        clock,
+        random,
+        events,
+        log,
+        onChange: (podUid) => manager.sync(podUid),
+      }),
+    );
+    const manager = new PodManager({
+      nodeName: config.nodeName,
+      maxPods: config.maxPods,
+      syncFrequencyMs: config.syncFrequencyMs,
+      maxParallelImagePulls: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
+      files: new PodFiles(rootDir),
+      checkpoint: new Checkpoint(rootDir, log),
+      ...{ client, pods: podStore, services, objects, runtime, network, volumes, probes, events },
+      ...{ clock, random, log },
+      node: () => this.#nodeFacts(nodeLoop),
+      dns: {
+        clusterDomain: config.clusterDomain,
+        clusterDns: config.clusterDns,
+        nodeResolvConf: config.resolvConf === "" ? "" : await readOptional(config.resolvConf),
+      },
+      compute: { computeHostsFile, computeResolvConf, computeContainerConfig, computeSpecHash },
+    });
+    await manager.start();
+    return manager;
+  }
+
+  #nodeFacts(nodeLoop: NodeLoop): NodeFacts {
+    const allocatable = nodeLoop.getAllocatable();
+    return {
+      hostIps: nodeLoop.getNodeIps(),
+      labels: this.#node?.metadata.labels ?? {},
+      allocatable,
+      memoryCapacity: allocatable.memory ?? 0,
+      etcHosts: this.#etcHosts,
+    };
+  }
+}
+
+interface PodParts {
+  readonly client: ApiClient;
+  readonly events: EventRecorder;
+  readonly nodeLoop: NodeLoop;
+  readonly podStore: Store<Pod>;
+  readonly services: Store<Service>;
+}
+
+async function sleepUnlessStopped(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(clock, ms, signal);
+  } catch (error) {
+    if (!hasCode(error, "Aborted")) throw error;
+  }
+}
+
+async function readOptional(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
 }

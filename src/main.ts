@@ -77,7 +77,9 @@ async function main(): Promise<void> {
   );
   const up = program.command("up").description("run an embedded control plane and the agent");
   const { addUpFlags } = await import("./cli/up-flags.ts");
-  addUpFlags(up).action(finish(async (host, o) => (await import("./cli/up.ts")).runUp(host, o)));
+  addUpFlags(up).action(
+    finish(async (host, o) => (await import("./cli/up-command.ts")).runUpCommand(host, o)),
+  );
   program
     .command("check")
     .description("say what this host can and cannot do, with consequence and remedy")

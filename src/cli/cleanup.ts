@@ -5,11 +5,99 @@
  */
 
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { connect } from "node:net";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { createIptables } from "../core/iptables.ts";
 import type { Logger } from "../core/logger.ts";
-import { removeNetwork } from "../network/remove-network.ts";
-import { removeProxyRules } from "../proxy/remove-rules.ts";
+import { createSyscalls } from "../core/syscalls-linux.ts";
+import { removeNetwork } from "../network/cleanup.ts";
+import { removeProxyRules } from "../proxy/cleanup.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
-import { removeAllPodVolumes } from "../volumes/remove-all.ts";
+import { VolumeManager } from "../volumes/volume-manager.ts";
+import type { ObjectSource } from "../volumes/volumes.ts";
 import type { Host } from "./host.ts";
+
+type Step = readonly [what: string, run: () => Promise<void>];
+
+export async function runCleanup(
+  host: Host,
+  options: Readonly<Record<string, unknown>>,
+): Promise<number> {
+  const log = host.createLogger("warn");
+  const rootDir = String(options.rootDir);
+  const endpoint = String(options.containerRuntimeEndpoint);
+  const steps: readonly Step[] = [
+    ["containers", () => removeContainers(host, endpoint, log)],
+    ["volumes", () => removeVolumes(host, rootDir, log)],
+    ["service rules", () => removeRules(host)],
+    ["pod network", () => removeNetwork(host.exec, host.stop)],
+  ];
+  await refuseWhileRunning(host);
+  let failures = 0;
+  for (const [what, run] of steps) {
+    try {
+      await run();
+      host.stderr(`longshore: removed ${what}\n`);
+    } catch (error) {
+      failures += 1;
+      host.stderr(`longshore: could not remove ${what}: ${messageOf(error)}\n`);
+    }
+  }
+  if (failures > 0) return 1;
+  if (options.keepState !== true) await rm(rootDir, { recursive: true, force: true });
+  return 0;
+}
+
+/** An agent at work would make anew what is removed here. Its health endpoint is the sign that there is one. */
+async function refuseWhileRunning(host: Host): Promise<void> {
+  if (!(await isListening(10_248, host.stop))) return;
+  throw new LongshoreError(
+    "AddressInUse",
+    "an agent runs on this host (port 10248 answers): stop it first, e.g. systemctl stop longshore",
+  );
+}
+
+function isListening(port: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1", signal });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+async function removeContainers(host: Host, endpoint: string, log: Logger): Promise<void> {
+  const { clock, random } = host;
+  const runtime = createDockerRuntime({ endpoint, clock, random, log, hasSysResource: false });
+  const state = await runtime.list(host.stop);
+  for (const { id } of state.containers) await runtime.removeContainer(id, host.stop);
+  for (const { id } of state.sandboxes) await runtime.removeSandbox(id, host.stop);
+}
+
+async function removeVolumes(host: Host, rootDir: string, log: Logger): Promise<void> {
+  const volumes = new VolumeManager({
+    rootDir,
+    objects: NO_OBJECTS,
+    syscalls: createSyscalls({ exec: host.exec }),
+    clock: host.clock,
+    log,
+  });
+  await volumes.start();
+  for (const uid of await volumes.listPodUids()) await volumes.teardown(uid, host.stop);
+}
+
+async function removeRules(host: Host): Promise<void> {
+  for (const family of ["IPv4", "IPv6"] as const) {
+    const iptables = createIptables({ exec: host.exec, family });
+    if (await iptables.isUsable(host.stop)) await removeProxyRules(iptables, host.stop);
+  }
+}
+
+/** A teardown reads no objects. */
+const NO_OBJECTS: ObjectSource = {
+  getConfigMap: async () => undefined,
+  getSecret: async () => undefined,
+  requestToken: () => Promise.reject(new LongshoreError("Bug", "a teardown asks for no token")),
+};

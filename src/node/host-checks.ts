@@ -108,6 +108,11 @@ function has(facts: HostFacts, capability: bigint): boolean {
   return ((facts.capabilities >> capability) & 1n) === 1n;
 }
 
+/** Whether negative OOM scores can be set. */
+export function hasSysResource(facts: HostFacts): boolean {
+  return has(facts, CAP_SYS_RESOURCE);
+}
+
 function checkRoot(facts: HostFacts): HostCheck {
   if (facts.isRoot && has(facts, CAP_SYS_ADMIN)) return ok("privileges", "root with CAP_SYS_ADMIN");
   return failed(
@@ -171,7 +176,7 @@ function checkBridgeFilter(facts: HostFacts): HostCheck {
 }
 
 function checkOomScores(facts: HostFacts): HostCheck {
-  if (has(facts, CAP_SYS_RESOURCE)) return ok("OOM scores", "CAP_SYS_RESOURCE present");
+  if (hasSysResource(facts)) return ok("OOM scores", "CAP_SYS_RESOURCE present");
   return degraded(
     "OOM scores",
     "no CAP_SYS_RESOURCE",

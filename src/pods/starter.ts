@@ -11,15 +11,15 @@ import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
+import type { ContainerConfigInput } from "../runtime/container-config.ts";
 import type {
   ContainerConfig,
-  ContainerKind,
   Mount,
   Runtime,
   Sandbox,
   SandboxConfig,
 } from "../runtime/runtime.ts";
-import type { MountedVolume, ObjectSource, PodFacts } from "../volumes/volumes.ts";
+import type { ObjectSource, PodFacts } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
 import type { NodeFacts } from "./node-facts.ts";
@@ -27,23 +27,6 @@ import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
 import { endedAt, instancesOf, readySandbox, type StartFailure } from "./snapshot.ts";
-
-/** Everything computeContainerConfig turns into a ContainerConfig. */
-export interface ContainerConfigInput {
-  readonly pod: Pod;
-  readonly container: ContainerSpec;
-  readonly kind: ContainerKind;
-  readonly attempt: number;
-  readonly sandboxId: string;
-  readonly imageId: string;
-  readonly env: ReadonlyMap<string, string>;
-  readonly command: readonly string[] | undefined;
-  readonly args: readonly string[] | undefined;
-  readonly volumes: ReadonlyMap<string, MountedVolume>;
-  /** The files the agent mounts itself. */
-  readonly extraMounts: readonly Mount[];
-  readonly memoryCapacity: number;
-}
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
 export interface PodComputations {

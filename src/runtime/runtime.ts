@@ -80,14 +80,12 @@ export interface ContainerConfig {
   readonly supplementalGroups: readonly string[];
   readonly privileged: boolean;
   readonly readOnlyRootfs: boolean;
+  /** allowPrivilegeEscalation: false. */
   readonly noNewPrivileges: boolean;
   /** `default` is the engine's own profile. */
   readonly seccomp: "default" | "unconfined";
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
-  /** allowPrivilegeEscalation: false. */
-  readonly noNewPrivileges: boolean;
-  readonly supplementalGroups: readonly string[];
   readonly sharePid: boolean;
   readonly hostPid: boolean;
   /** Absent = no limit. cpuShares is never absent: 2 without a request. */

@@ -86,7 +86,7 @@ describe.concurrent("a pod", () => {
   });
 
   test("scenario 5: shows its logs with every option of kubectl logs", async () => {
-    const script = "for i in 1 2 3 4 5; do echo line $i; done; echo to-stderr >&2; " + IDLE;
+    const script = `for i in 1 2 3 4 5; do echo line $i; done; echo to-stderr >&2; ${IDLE}`;
     await cluster.apply(
       podManifest("logs", {
         containers: [shell("main", script), shell("other", `echo other; ${IDLE}`)],

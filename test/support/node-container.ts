@@ -27,7 +27,7 @@ mount -o remount,rw /sys/fs/cgroup 2>/dev/null || true
 for m in /sys/fs/cgroup/*; do mountpoint -q "$m" && mount -o remount,bind,rw "$m"; done
 mount -o remount,bind,rw /proc/sys
 mount --make-rshared /
-ip link add guard0 type dummy && ip link set guard0 up && ip route add 10.96.0.0/12 dev guard0
+ip link add guard0 type veth peer name guard1; ip link set guard0 up; ip link set guard1 up; ip route add 10.96.0.0/12 dev guard0
 mkdir -p /etc/docker && echo '{"bip":"10.200.0.1/24","log-driver":"json-file"}' >/etc/docker/daemon.json
 `;
 

@@ -15,7 +15,7 @@ import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
 import type { CheckpointData } from "../../../src/pods/checkpoint.ts";
 import { PodManager } from "../../../src/pods/manager.ts";
-import type { ContainerConfigInput } from "../../../src/pods/starter.ts";
+import type { ContainerConfigInput } from "../../../src/runtime/container-config.ts";
 import type { ProbeResults } from "../../../src/probes/probes.ts";
 import type {
   Container,
@@ -340,7 +340,9 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     readOnlyRootfs: false,
     addCapabilities: [],
     dropCapabilities: [],
+    seccomp: "default",
     sharePid: false,
+    hostPid: false,
     resources: { cpuShares: 2 },
     annotations: {},
   };

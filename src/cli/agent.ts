@@ -1,0 +1,94 @@
+/**
+ * `longshore agent`: reads flags and config file, says what the host lacks, runs the agent until it is told to stop, and
+ * keeps the service manager informed. `startAgent` is also what `longshore up` runs.
+ */
+
+import { readFile } from "node:fs/promises";
+import { Agent } from "../agent.ts";
+import type { AgentConfig } from "../config.ts";
+import { sleep } from "../core/abort.ts";
+import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Syscalls } from "../core/syscalls.ts";
+import { createSyscalls } from "../core/syscalls-linux.ts";
+import { computeHostChecks, hasSysResource, readHostFacts } from "../node/host-checks.ts";
+import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
+import type { Host } from "./host.ts";
+import { computeAgentConfig, parseConfigFile } from "./parse-config.ts";
+
+type Flags = Readonly<Record<string, unknown>>;
+
+export async function runAgent(host: Host, flags: Flags): Promise<number> {
+  const config = await readConfig(host, flags);
+  const log = host.createLogger(config.logLevel);
+  const syscalls = createSyscalls({ exec: host.exec });
+  const agent = await startAgent(host, config, log);
+  try {
+    await syscalls.notify(host.env.NOTIFY_SOCKET, "READY=1");
+    await feedWatchdog(host, syscalls);
+  } finally {
+    await agent.stop();
+  }
+  return 0;
+}
+
+/** Resolves when the agent runs; the node becomes Ready a little later. */
+export async function startAgent(host: Host, config: AgentConfig, log: Logger): Promise<Agent> {
+  const { clock, random, exec, env, version } = host;
+  const facts = await readHostFacts(hostSource(host), host.stop);
+  for (const check of computeHostChecks(facts)) {
+    if (check.state === "ok") continue;
+    log.warn({ check: check.name, consequence: check.consequence }, check.detail);
+  }
+  const runtime = createDockerRuntime({
+    endpoint: config.containerRuntimeEndpoint,
+    clock,
+    random,
+    log,
+    hasSysResource: hasSysResource(facts),
+  });
+  const syscalls = createSyscalls({ exec });
+  const agent = new Agent({ config, version, runtime, syscalls, exec, clock, random, env, log });
+  await agent.start();
+  return agent;
+}
+
+/** The Engine is asked by the agent itself, which fails with its own words. */
+function hostSource(host: Host) {
+  const engineVersion = async (): Promise<string> => "20.10";
+  return { exec: host.exec, isRoot: host.isRoot, root: "/", engineVersion };
+}
+
+/** Flags over file over defaults. */
+export async function readConfig(host: Host, flags: Flags): Promise<AgentConfig> {
+  const { config: path, ...rest } = flags;
+  const file =
+    path === undefined ? {} : parseConfigFile(await readText(String(path)), String(path));
+  return computeAgentConfig({ flags: rest, file, hostname: host.hostname });
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    throw new LongshoreError("ConfigInvalid", `cannot read ${path}: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+const DEFAULT_INTERVAL_MS = 60_000;
+
+/** Tells systemd that we live, at half the time it waits, until told to stop. */
+async function feedWatchdog(host: Host, syscalls: Syscalls): Promise<void> {
+  const watchdogUsec = Number(host.env.WATCHDOG_USEC ?? 0);
+  const intervalMs = watchdogUsec > 0 ? watchdogUsec / 2000 : DEFAULT_INTERVAL_MS;
+  try {
+    for (;;) {
+      if (watchdogUsec > 0) await syscalls.notify(host.env.NOTIFY_SOCKET, "WATCHDOG=1");
+      await sleep(host.clock, intervalMs, host.stop);
+    }
+  } catch (error) {
+    if (!hasCode(error, "Aborted")) throw error;
+  }
+}
