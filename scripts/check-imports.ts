@@ -39,7 +39,7 @@ const PURE = [
   "node/status.ts",
 ];
 
-const AMBIENT = /\b(Date\.now|Math\.random|setTimeout|setInterval|console\.|process\.)/;
+const AMBIENT = /\b(Date\.now|Math\.random|setTimeout|setInterval|console\.|(?<![-/])process\.)/;
 
 function filesUnder(dir: string): string[] {
   return readdirSync(dir).flatMap((entry) => {

@@ -3,6 +3,7 @@
  * that touches `process`; what a subcommand does is in cli/, one file each, loaded when it is asked for.
  */
 
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { Command } from "commander";
@@ -34,6 +35,7 @@ function createHost(): Host {
     version: readVersion(),
     clock: systemClock,
     random: Math.random,
+    randomUid: randomUUID,
     env: process.env,
     isRoot: process.getuid?.() === 0,
     hostname: hostname(),

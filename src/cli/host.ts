@@ -8,6 +8,7 @@ export interface Host {
   readonly version: string;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly randomUid: () => string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly isRoot: boolean;
   readonly hostname: string;

@@ -4,10 +4,14 @@
  * Called by main.ts; tests call startControlPlaneWithControllers.
  */
 
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { installControllers } from "../controlplane/controllers/install.ts";
-import type { Extend } from "../controlplane/extension.ts";
+import {
+  type ControlPlane,
+  type ControlPlaneOptions,
+  startControlPlane,
+} from "../controlplane/controlplane.ts";
 import { parseRange } from "../controlplane/ipv4-range.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
@@ -27,6 +31,7 @@ export interface UpOptions {
 export interface UpHost {
   readonly clock: Clock;
   readonly random: () => number;
+  readonly randomUid: () => string;
   readonly hostname: string;
   /** Fires at SIGTERM or SIGINT. */
   readonly stop: AbortSignal;
@@ -35,40 +40,20 @@ export interface UpHost {
   createLogger(level: LoggerOptions["level"]): Logger;
 }
 
-export interface ControlPlaneOptions {
-  readonly dir: string;
-  readonly address: string;
-  readonly port: number;
-  readonly serviceCidr: string;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Logger;
-  readonly extend: Extend;
-}
-
-export interface Credentials {
-  readonly user: string;
-  readonly groups: readonly string[];
-}
-
-/** The API server, running. */
-export interface RunningControlPlane {
-  readonly url: string;
-  readonly port: number;
-  /** PEM of the authority that signs client certificates. */
-  readonly ca: string;
-  /** A kubeconfig with a new client certificate. */
-  kubeconfigFor(credentials: Credentials): Promise<string>;
-  stop(): Promise<void>;
-}
-
 export type StartControlPlane = (options: ControlPlaneOptions) => Promise<RunningControlPlane>;
+
+/** What of the API server `up` uses. */
+export type RunningControlPlane = Pick<
+  ControlPlane,
+  "url" | "caFile" | "adminKubeconfig" | "issueKubeconfig" | "stop"
+>;
 
 /** Flags of `longshore agent`, camelCase, that `up` decides. */
 export type AgentFlags = Readonly<Record<string, string>>;
 
 export interface UpDependencies {
-  readonly startControlPlane: StartControlPlane;
+  /** Absent = the real one. */
+  readonly startControlPlane?: StartControlPlane;
   /** Resolves when the agent runs. */
   readonly startAgent: (flags: AgentFlags) => Promise<{ stop(): Promise<void> }>;
 }
@@ -82,10 +67,7 @@ export interface ClusterFiles {
 
 export interface Cluster {
   readonly url: string;
-  readonly port: number;
   readonly files: ClusterFiles;
-  /** For further identities in tests. */
-  kubeconfigFor(credentials: Credentials): Promise<string>;
   untilNodeReady(name: string, signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }
@@ -93,6 +75,7 @@ export interface Cluster {
 export interface ClusterOptions extends Omit<UpOptions, "controlPlaneOnly"> {
   readonly clock: Clock;
   readonly random: () => number;
+  readonly randomUid: () => string;
   readonly log: Logger;
 }
 
@@ -128,13 +111,13 @@ export async function runUp(
   const options = parseUpOptions(flags, host.hostname);
   const log = host.createLogger((flags.logLevel ?? "info") as LoggerOptions["level"]);
   host.stderr(NOT_FOR_PRODUCTION);
-  const { clock, random } = host;
+  const { clock, random, randomUid } = host;
   const cluster = await startControlPlaneWithControllers(
-    { ...options, clock, random, log },
+    { ...options, clock, random, randomUid, log },
     dependencies.startControlPlane,
   );
   try {
-    await runWithCluster(host, options, cluster, dependencies);
+    await runWithCluster({ host, flags, options, cluster, dependencies });
   } catch (error) {
     if (!hasCode(error, "Aborted")) throw error;
   } finally {
@@ -143,15 +126,19 @@ export async function runUp(
   return 0;
 }
 
-async function runWithCluster(
-  host: UpHost,
-  options: UpOptions,
-  cluster: Cluster,
-  dependencies: UpDependencies,
-): Promise<void> {
+interface Run {
+  readonly host: UpHost;
+  readonly flags: Readonly<Record<string, unknown>>;
+  readonly options: UpOptions;
+  readonly cluster: Cluster;
+  readonly dependencies: UpDependencies;
+}
+
+async function runWithCluster(run: Run): Promise<void> {
+  const { host, flags, options, cluster, dependencies } = run;
   const agent = options.controlPlaneOnly
     ? undefined
-    : await dependencies.startAgent(agentFlags(options, cluster.files));
+    : await dependencies.startAgent(agentFlags(flags, options, cluster.files));
   try {
     if (agent !== undefined) await cluster.untilNodeReady(options.nodeName, host.stop);
     host.stdout(`KUBECONFIG=${cluster.files.admin} kubectl get nodes\n`);
@@ -161,8 +148,17 @@ async function runWithCluster(
   }
 }
 
-function agentFlags(options: UpOptions, files: ClusterFiles): AgentFlags {
+/** Flags of `up` that the agent has too, by the same name. */
+const SHARED_FLAGS = ["rootDir", "nodeIp", "containerRuntimeEndpoint", "maxPods", "logLevel"];
+
+function agentFlags(
+  flags: Readonly<Record<string, unknown>>,
+  options: UpOptions,
+  files: ClusterFiles,
+): AgentFlags {
+  const shared = SHARED_FLAGS.filter((name) => flags[name] !== undefined);
   return {
+    ...Object.fromEntries(shared.map((name) => [name, String(flags[name])])),
     kubeconfig: files.node,
     proxyKubeconfig: files.proxy,
     clientCaFile: files.clientCa,
@@ -174,59 +170,32 @@ function agentFlags(options: UpOptions, files: ClusterFiles): AgentFlags {
 /** The API server with everything around it, and kubeconfigs (mode 0600) for administrator, node and proxy. */
 export async function startControlPlaneWithControllers(
   options: ClusterOptions,
-  startControlPlane: StartControlPlane,
+  start: StartControlPlane = startControlPlane,
 ): Promise<Cluster> {
-  const { serviceCidr, clusterCidr, nodeName, ...rest } = options;
+  const { serviceCidr, clusterCidr, nodeName, dir, ...rest } = options;
   const controllers = installControllers({ serviceCidr, clusterCidr });
-  const server = await startControlPlane({ ...rest, serviceCidr, extend: controllers.extend });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const server = await start({ ...rest, dir, extend: controllers.extend });
   const stop = async (): Promise<void> => {
     await controllers.stop();
     await server.stop();
   };
   try {
-    controllers.start({ address: options.address, port: server.port });
-    const files = await writeCredentials(options.dir, nodeName, server);
-    return {
-      url: server.url,
-      port: server.port,
-      files,
-      kubeconfigFor: (credentials) => server.kubeconfigFor(credentials),
-      untilNodeReady: (name, signal) => controllers.untilNodeReady(name, signal),
-      stop,
+    controllers.start({ address: options.address, port: Number(new URL(server.url).port) });
+    const files: ClusterFiles = {
+      admin: server.adminKubeconfig,
+      node: join(dir, "node.kubeconfig"),
+      proxy: join(dir, "proxy.kubeconfig"),
+      clientCa: server.caFile,
     };
+    await server.issueKubeconfig(`system:node:${nodeName}`, ["system:nodes"], files.node);
+    await server.issueKubeconfig("system:kube-proxy", [], files.proxy);
+    const untilNodeReady = controllers.untilNodeReady.bind(controllers);
+    return { url: server.url, files, untilNodeReady, stop };
   } catch (error) {
     await stop();
     throw error;
   }
-}
-
-async function writeCredentials(
-  dir: string,
-  nodeName: string,
-  server: RunningControlPlane,
-): Promise<ClusterFiles> {
-  const files: ClusterFiles = {
-    admin: join(dir, "admin.kubeconfig"),
-    node: join(dir, "node.kubeconfig"),
-    proxy: join(dir, "proxy.kubeconfig"),
-    clientCa: join(dir, "client-ca.crt"),
-  };
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  const identities: readonly [path: string, credentials: Credentials][] = [
-    [files.admin, { user: "kubernetes-admin", groups: ["system:masters"] }],
-    [files.node, { user: `system:node:${nodeName}`, groups: ["system:nodes"] }],
-    [files.proxy, { user: "system:kube-proxy", groups: [] }],
-  ];
-  for (const [path, credentials] of identities)
-    await writePrivate(path, await server.kubeconfigFor(credentials));
-  await writePrivate(files.clientCa, server.ca);
-  return files;
-}
-
-/** Whole or not at all, and never readable by others in between. */
-async function writePrivate(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { mode: 0o600 });
-  await rename(`${path}.new`, path);
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

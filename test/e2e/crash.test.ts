@@ -11,7 +11,7 @@ let cluster: Cluster;
 async function startAgent(): Promise<void> {
   await node.background(
     "agent",
-    "longshore agent --kubeconfig /var/lib/longshore/controlplane/node.kubeconfig --proxy-kubeconfig /var/lib/longshore/controlplane/proxy.kubeconfig --hostname-override node1 --client-ca-file /var/lib/longshore/controlplane/client-ca.crt --cluster-cidr 10.244.0.0/16",
+    "longshore agent --kubeconfig /var/lib/longshore/controlplane/node.kubeconfig --proxy-kubeconfig /var/lib/longshore/controlplane/proxy.kubeconfig --hostname-override node1 --client-ca-file /var/lib/longshore/controlplane/pki/ca.crt --cluster-cidr 10.244.0.0/16",
   );
 }
 

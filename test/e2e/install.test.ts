@@ -27,7 +27,7 @@ afterAll(() => node.stop());
 
 test("install starts a service that brings the node up and runs a pod", async () => {
   await node.sh(
-    `/src/scripts/install --binary /usr/local/bin/longshore --kubeconfig ${CP}/node.kubeconfig --proxy-kubeconfig ${CP}/proxy.kubeconfig --client-ca ${CP}/client-ca.crt --cluster-cidr 10.244.0.0/16 --node-name node1`,
+    `/src/scripts/install --binary /usr/local/bin/longshore --kubeconfig ${CP}/node.kubeconfig --proxy-kubeconfig ${CP}/proxy.kubeconfig --client-ca ${CP}/pki/ca.crt --cluster-cidr 10.244.0.0/16 --node-name node1`,
     { timeoutMs: 120_000 },
   );
   expect((await node.sh("systemctl is-active longshore")).trim()).toBe("active");

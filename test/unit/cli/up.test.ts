@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -43,6 +43,7 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 const host = (): UpHost => ({
   clock: still,
   random: () => 0,
+  randomUid: () => "uid",
   hostname: "Box",
   stop: stop.signal,
   stdout: (text) => void said.push(`out ${text}`),
@@ -51,18 +52,24 @@ const host = (): UpHost => ({
 });
 
 /** The API server without its HTTP. */
-const startControlPlane: StartControlPlane = async ({ extend, clock, random, log }) => {
+const startControlPlane: StartControlPlane = async ({
+  dir: stateDir,
+  extend,
+  clock,
+  random,
+  log,
+}) => {
   let uid = 0;
   const randomUid = () => `uid-${uid++}`;
   store = new Store({ path: ":memory:", clock, randomUid, log });
   store.open();
   const kubeletClient = { ca: "CA", cert: "", key: "" };
-  extend({ store, clock, random, randomUid, log, kubeletClient });
+  extend?.({ store, clock, random, randomUid, log, kubeletClient });
   return {
     url: "https://127.0.0.1:6443",
-    port: 6443,
-    ca: "CA",
-    kubeconfigFor: async ({ user, groups }) => `${user} ${groups.join(",")}`,
+    caFile: `${stateDir}/ca.crt`,
+    adminKubeconfig: `${stateDir}/admin.kubeconfig`,
+    issueKubeconfig: (user, groups, path) => writeFile(path, `${user} ${groups.join(",")}`),
     stop: async () => {
       said.push("server stopped");
       store.close();
@@ -94,12 +101,11 @@ describe("longshore up", () => {
     expect(flags).toEqual({
       kubeconfig: `${dir}/node.kubeconfig`,
       proxyKubeconfig: `${dir}/proxy.kubeconfig`,
-      clientCaFile: `${dir}/client-ca.crt`,
+      clientCaFile: `${dir}/ca.crt`,
       hostnameOverride: "box",
       clusterCidr: "10.244.0.0/16",
     });
     expect(await readFile(`${dir}/node.kubeconfig`, "utf8")).toBe("system:node:box system:nodes");
-    expect((await stat(`${dir}/admin.kubeconfig`)).mode & 0o777).toBe(0o600);
   });
 
   it("stops cleanly when told to before the node is Ready", async () => {

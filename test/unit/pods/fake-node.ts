@@ -15,8 +15,8 @@ import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
 import type { CheckpointData } from "../../../src/pods/checkpoint.ts";
 import { PodManager } from "../../../src/pods/manager.ts";
-import type { ContainerConfigInput } from "../../../src/runtime/container-config.ts";
 import type { ProbeResults } from "../../../src/probes/probes.ts";
+import type { ContainerConfigInput } from "../../../src/runtime/container-config.ts";
 import type {
   Container,
   ContainerConfig,
