@@ -5,7 +5,7 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";
 
@@ -26,6 +26,8 @@ await build({
   format: "cjs",
   legalComments: "linked",
   logLevel: "warning",
+  // Read only where LONGSHORE_VERSION is not defined.
+  logOverride: { "empty-import-meta": "silent" },
   define: { LONGSHORE_VERSION: JSON.stringify(version) },
   alias: {
     ssh2: stub,
@@ -53,7 +55,7 @@ writeFileSync(
     main: join(dist, "longshore.cjs"),
     mainFormat: "commonjs",
     executable: node,
-    output: join(dist, "longshore"),
+    output: join(dist, "longshore.new"),
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
     execArgv: ["--disable-warning=ExperimentalWarning"],
@@ -62,4 +64,6 @@ writeFileSync(
 );
 execFileSync(process.execPath, ["--build-sea", join(dist, "sea.json")], { stdio: "inherit" });
 rmSync(node);
+// By a rename, because a binary that runs cannot be written to.
+renameSync(join(dist, "longshore.new"), join(dist, "longshore"));
 process.stdout.write(`build: ${join(dist, "longshore")} ${version}\n`);

@@ -95,7 +95,7 @@ export class ImageManager {
       found = await this.#options.runtime.inspectImage(image, signal);
     } catch (error) {
       if (!hasCode(error, "ImageInvalidName")) throw error;
-      const message = `Failed to apply default image tag "${image}": couldn't parse image name "${image}": ${messageOf(error)}`;
+      const message = `Failed to apply default image tag "${image}": ${messageOf(error)}`;
       return this.#refuse(pod, spec, "InvalidImageName", message, "InspectFailed");
     }
     if (found !== undefined && policy !== "Always") {

@@ -5,6 +5,7 @@
 
 import type { ApiClient } from "../api/client.ts";
 import { PODS } from "../api/resources.ts";
+import type { Pod } from "../api/types.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode } from "../core/errors.ts";
@@ -82,20 +83,31 @@ export class StatusWriter {
     try {
       const stored = await this.#options.client.patch(PODS, ref, patch, signal);
       this.#accepted.set(uid, { desired, resourceVersion: stored.metadata.resourceVersion });
+      this.#logPhase(record, stored);
       updateRecord(record, stored);
     } catch (error) {
-      // Conflict: the name belongs to another pod by now.
-      if (!hasCode(error, "ApiNotFound", "ApiConflict")) throw error;
+      // A conflict may pass, or the name belongs to another pod by now: the store will tell, so it is tried again.
+      if (!hasCode(error, "ApiNotFound")) throw error;
       record.isApiGone = true;
     }
     this.#failures.delete(uid);
     this.#options.onWritten(uid);
   }
 
+  #logPhase(record: PodRecord, stored: Pod): void {
+    const phase = stored.status?.phase;
+    if (phase === record.pod.status?.phase) return;
+    const { namespace, name } = stored.metadata;
+    this.#options.log.info({ pod: `${namespace}/${name}`, phase }, "pod changed its phase");
+  }
+
   #onError(uid: string, error: unknown): number {
     const attempt = this.#failures.get(uid) ?? 0;
     this.#failures.set(uid, attempt + 1);
-    this.#options.log.warn({ podUid: uid, err: error }, "the pod status could not be written");
+    const fields = { podUid: uid, err: error };
+    const message = "the pod status could not be written; it will be tried again";
+    if (attempt === 0) this.#options.log.warn(fields, message);
+    else this.#options.log.debug(fields, message);
     return jitteredDelay(attempt, RETRY, this.#options.random);
   }
 }
