@@ -4,16 +4,19 @@
  * Called by server.ts, which has authenticated and authorized the request.
  */
 
-import jsonpatch from "fast-json-patch";
 import type { Clock } from "../core/clock.ts";
+import { applyDefaults } from "./defaults.ts";
 import { deleteObject, isReleased } from "./deletion.ts";
 import type { Admission, User } from "./extension.ts";
 import { at, isObject, type KubeObject, textAt, withMeta } from "./objects.ts";
+import { applyPatch } from "./patch.ts";
+import type { ObjectPage } from "./present.ts";
 import { apiVersionOf, NAMESPACES, PODS, type ResourceType } from "./registry.ts";
 import type { ResourcePath } from "./request-path.ts";
 import { type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
 import { badRequest, invalid, modified, notFound, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
+import { validateCreate, validateUpdate } from "./validation.ts";
 
 export interface RestOptions {
   readonly store: Store;
@@ -30,7 +33,6 @@ export interface RestCall {
 
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
-const POISON = ["__proto__", "constructor", "prototype"];
 
 export class Rest {
   readonly #options: RestOptions;
@@ -46,15 +48,18 @@ export class Rest {
     return found;
   }
 
-  list(call: RestCall): object {
+  /** A page by name order; `continue` is the key after which it goes on, at whatever version holds then. */
+  list(call: RestCall): ObjectPage {
     const { type, namespace } = call.path;
     const { items, resourceVersion } = this.#options.store.list(type, namespace, selectorOf(call));
-    return {
-      kind: `${type.kind}List`,
-      apiVersion: apiVersionOf(type),
-      metadata: { resourceVersion },
-      items,
-    };
+    const limit = Number(call.query.get("limit") ?? 0);
+    const after = decodeContinue(call.query.get("continue") ?? "");
+    const rest = after === "" ? items : items.filter((item) => pageKey(item) > after);
+    if (!(limit > 0) || rest.length <= limit) return { items: rest, meta: { resourceVersion } };
+    const page = rest.slice(0, limit);
+    const next = encodeContinue(pageKey(page.at(-1) as KubeObject));
+    const remainingItemCount = rest.length - limit;
+    return { items: page, meta: { resourceVersion, continue: next, remainingItemCount } };
   }
 
   create(call: RestCall, body: unknown): KubeObject {
@@ -62,7 +67,7 @@ export class Rest {
     const named = this.#name(type, objectOf(type, body), namespace);
     if (type.namespaced) this.#requireNamespace(namespace ?? "");
     const base = { type, user: call.user, name: named.metadata.name, isDryRun: isDryRun(call) };
-    let object = prepare(type, named);
+    let object = prepare(type, applyDefaults(type, named));
     for (const admit of this.#options.admission) {
       object =
         admit({
@@ -72,6 +77,7 @@ export class Rest {
           object,
         }) ?? object;
     }
+    validateCreate(type, object);
     return base.isDryRun ? object : this.#options.store.create(type, object);
   }
 
@@ -85,10 +91,10 @@ export class Rest {
     });
   }
 
-  /** JSON patch and merge patch; anything else is refused with 415. */
+  /** JSON, merge and strategic merge patches; anything else is refused with 415. */
   patch(call: RestCall, mediaType: string, body: unknown): KubeObject {
     return this.#change(call, (current) => {
-      const patched = applyPatch(mediaType, current, body);
+      const patched = applyPatch(call.path.type, current, mediaType, body);
       if (patched.metadata.resourceVersion !== current.metadata.resourceVersion)
         throw modified(call.path.type, current.metadata.name);
       return patched;
@@ -121,6 +127,23 @@ export class Rest {
     }).object;
   }
 
+  deleteCollection(call: RestCall, body: unknown): ObjectPage {
+    const { query: _, ...rest } = call;
+    const page = this.list({ ...rest, query: withoutPaging(call.query) });
+    const items = page.items.map(({ metadata: { name, namespace } }) => {
+      const path = { ...call.path, name, ...(namespace === undefined ? {} : { namespace }) };
+      return this.delete({ ...rest, query: new URLSearchParams(), path }, body);
+    });
+    return { ...page, items };
+  }
+
+  /** pods/eviction: there are no disruption budgets here, so it is a delete. */
+  evict(call: RestCall, body: unknown): object {
+    const { subresource: _, ...path } = call.path;
+    this.delete({ ...call, path }, at(body, "deleteOptions"));
+    return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
+  }
+
   /** pods/binding: names the node, once. */
   bind(call: RestCall, body: unknown): object {
     const { type, namespace, name = "" } = call.path;
@@ -137,7 +160,7 @@ export class Rest {
     const { store, admission } = this.#options;
     const base = { type, user: call.user, name, isDryRun: isDryRun(call) };
     const compute = (old: KubeObject): KubeObject => {
-      let object = merge(type, old, change(old), subresource);
+      let object = merge(type, old, applyDefaults(type, change(old)), subresource);
       for (const admit of admission) {
         object =
           admit({
@@ -149,6 +172,7 @@ export class Rest {
             old,
           }) ?? object;
       }
+      validateUpdate(type, object, old, subresource);
       return object;
     };
     if (base.isDryRun) return compute(this.get(call));
@@ -255,35 +279,22 @@ function merge(
   return hasStatus && old.status !== undefined ? { ...kept, status: old.status } : kept;
 }
 
-function applyPatch(mediaType: string, current: KubeObject, patch: unknown): KubeObject {
-  if (mediaType === "application/merge-patch+json") return mergePatch(current, patch) as KubeObject;
-  if (mediaType === "application/json-patch+json") {
-    if (!Array.isArray(patch)) throw badRequest("a JSON patch must be a list of operations");
-    try {
-      return jsonpatch.applyPatch(structuredClone(current), patch, true).newDocument;
-    } catch (cause) {
-      throw new StatusError(
-        422,
-        "Invalid",
-        `the server rejected our request due to an error in our request: ${String(cause)}`,
-      );
-    }
-  }
-  throw new StatusError(
-    415,
-    "UnsupportedMediaType",
-    `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json`,
-  );
+/** The order of the store's lists. */
+function pageKey({ metadata }: KubeObject): string {
+  return `${metadata.namespace ?? ""}/${metadata.name}`;
 }
 
-/** RFC 7386. */
-function mergePatch(target: unknown, patch: unknown): unknown {
-  if (!isObject(patch)) return patch;
-  const result: Record<string, unknown> = isObject(target) ? { ...target } : {};
-  for (const [field, value] of Object.entries(patch)) {
-    if (POISON.includes(field)) continue;
-    if (value === null) delete result[field];
-    else result[field] = mergePatch(result[field], value);
-  }
-  return result;
+function encodeContinue(key: string): string {
+  return Buffer.from(key).toString("base64url");
+}
+
+function decodeContinue(token: string): string {
+  return Buffer.from(token, "base64url").toString("utf8");
+}
+
+function withoutPaging(query: URLSearchParams): URLSearchParams {
+  const copy = new URLSearchParams(query);
+  copy.delete("limit");
+  copy.delete("continue");
+  return copy;
 }

@@ -5,14 +5,18 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
+import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "../core/clock.ts";
-import { LongshoreError, messageOf } from "../core/errors.ts";
+import { LongshoreError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { discoveryDocument } from "./discovery.ts";
-import type { Extensions, User } from "./extension.ts";
+import { discoveryReply } from "./discovery.ts";
+import type { ConnectHandler, ConnectRequest, Extensions, User } from "./extension.ts";
+import { type Answer, json, readBody, send, sendRaw, statusErrorOf } from "./http-io.ts";
+import { openapiReply } from "./openapi.ts";
 import type { KeyPair } from "./pki.ts";
-import { parseResourcePath, type ResourcePath } from "./request-path.ts";
+import { type Presentation, presentationOf, presentList, presentObject } from "./present.ts";
+import { parseResourcePath } from "./request-path.ts";
 import { Rest, type RestCall } from "./rest.ts";
 import {
   badRequest,
@@ -36,12 +40,14 @@ export interface ServerOptions {
   readonly extensions: Extensions;
 }
 
-const MAX_BODY_BYTES = 3 * 1024 * 1024;
+const HEALTH = ["/healthz", "/livez", "/readyz"];
 
 export class ApiServer {
   readonly #options: ServerOptions;
   readonly #rest: Rest;
   readonly #server: Server;
+  /** Upgraded connections, which the server itself no longer counts. */
+  readonly #upgraded = new Set<Duplex>();
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -53,9 +59,15 @@ export class ApiServer {
         requestCert: true,
         rejectUnauthorized: false,
         maxHeaderSize: 1024 * 1024,
+        keepAliveTimeout: 120_000,
+        requestTimeout: 0,
       },
       (request, response) => void this.#serve(request, response),
     );
+    this.#server.on("upgrade", (request, socket, head) => void this.#upgrade(request, socket, head));
+    this.#server.on("tlsClientError", (error) => {
+      options.log.debug({ err: error }, "a client did not finish its TLS handshake");
+    });
   }
 
   /** The port it listens on. */
@@ -64,9 +76,11 @@ export class ApiServer {
     return new Promise((resolve, reject) => {
       this.#server.once("error", (cause) =>
         reject(
-          new LongshoreError("AddressInUse", `listening on ${address}:${port}: ${cause.message}`, {
-            cause,
-          }),
+          new LongshoreError(
+            "AddressInUse",
+            `the API server cannot listen on ${address}:${port} (${cause.message}); stop what does, or choose another --port`,
+            { cause },
+          ),
         ),
       );
       this.#server.listen(port, address, () => {
@@ -80,6 +94,7 @@ export class ApiServer {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
+      for (const socket of this.#upgraded) socket.destroy();
     });
   }
 
@@ -87,56 +102,56 @@ export class ApiServer {
     try {
       await this.#dispatch(request, response);
     } catch (error) {
+      const failure = statusErrorOf(error);
       if (!(error instanceof StatusError))
         this.#options.log.error({ err: error, path: request.url }, "a request failed");
-      const failure =
-        error instanceof StatusError
-          ? error
-          : new StatusError(500, "InternalError", `Internal error occurred: ${messageOf(error)}`);
       if (response.headersSent) response.destroy();
-      else send(response, failure.body.code, failure.body);
+      else send(response, failure.body.code, json(failure.body));
     }
   }
 
   async #dispatch(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const user = userOf(request);
     const url = new URL(request.url ?? "/", "https://localhost");
+    const accept = request.headers.accept ?? "";
     const path = parseResourcePath(url.pathname);
-    if (path === undefined) {
-      const document = discoveryDocument(url.pathname);
-      if (document === undefined) throw pathNotFound();
-      return send(response, 200, document);
-    }
+    if (path === undefined) return send(response, 200, documentAt(url.pathname, accept));
     const call: RestCall = { user, path, query: url.searchParams };
     const verb = verbOf(request.method ?? "", call);
     this.#authorize(call, verb, url.pathname);
-    if (path.subresource !== undefined && (await this.#connect(call, request, response))) return;
-    const body = ["create", "update", "patch", "delete"].includes(verb)
-      ? await readBody(request)
-      : undefined;
-    if (verb === "watch") return serveWatch(this.#options, call, response);
+    const handler = this.#connectHandler(call);
+    if (handler !== undefined) return handler.serve(this.#connect(call, request), response);
+    const presentation = presentationOf(accept, call.query, this.#options.clock.now());
+    if (verb === "watch") return serveWatch(this.#options, { call, presentation }, response);
+    const hasBody = !["get", "list"].includes(verb);
+    const body = hasBody ? await readBody(request) : undefined;
     const mediaType = (request.headers["content-type"] ?? "").split(";")[0] ?? "";
-    send(response, verb === "create" ? 201 : 200, this.#run(verb, call, mediaType, body));
+    const answer = this.#run({ verb, call, mediaType, body, presentation });
+    send(response, verb === "create" ? 201 : 200, answer);
   }
 
-  #run(verb: string, call: RestCall, mediaType: string, body: unknown): object {
-    const { subresource } = call.path;
-    if (subresource === "binding" && verb === "create") return this.#rest.bind(call, body);
+  #run(todo: Todo): Answer {
+    const { verb, call, mediaType, body, presentation } = todo;
+    const { subresource, type, name } = call.path;
+    if (subresource === "binding" && verb === "create") return json(this.#rest.bind(call, body));
+    if (subresource === "eviction" && verb === "create") return json(this.#rest.evict(call, body));
     if (subresource !== undefined && subresource !== "status") throw pathNotFound();
     switch (verb) {
       case "get":
-        return this.#rest.get(call);
+        return presentObject(type, this.#rest.get(call), presentation);
       case "list":
-        return this.#rest.list(call);
+        return presentList(type, this.#rest.list(call), presentation);
       case "create":
-        if (subresource !== undefined || call.path.name !== undefined) throw methodNotAllowed();
-        return this.#rest.create(call, body);
+        if (subresource !== undefined || name !== undefined) throw methodNotAllowed();
+        return presentObject(type, this.#rest.create(call, body), presentation);
       case "update":
-        return this.#rest.update(call, body);
+        return presentObject(type, this.#rest.update(call, body), presentation);
       case "patch":
-        return this.#rest.patch(call, mediaType, body);
+        return presentObject(type, this.#rest.patch(call, mediaType, body), presentation);
       case "delete":
-        return this.#rest.delete(call, body);
+        return presentObject(type, this.#rest.delete(call, body), presentation);
+      case "deletecollection":
+        return presentList(type, this.#rest.deleteCollection(call, body), presentation);
       default:
         throw methodNotAllowed();
     }
@@ -162,23 +177,58 @@ export class ApiServer {
     );
   }
 
-  async #connect(
-    call: RestCall,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<boolean> {
-    const { subresource = "", type, name = "", namespace, rest } = call.path;
-    const handler = this.#options.extensions.connect?.[`${type.plural}/${subresource}`];
-    if (handler === undefined) return false;
-    const parent = this.#rest.get(call);
-    const place: Pick<ResourcePath, "namespace"> = namespace === undefined ? {} : { namespace };
-    const { user, query } = call;
-    await handler.serve(
-      { user, type, subresource, name, parent, rest, query, request, ...place },
-      response,
-    );
-    return true;
+  #connectHandler(call: RestCall): ConnectHandler | undefined {
+    const { subresource, type } = call.path;
+    if (subresource === undefined) return undefined;
+    return this.#options.extensions.connect?.[`${type.plural}/${subresource}`];
   }
+
+  /** Throws 404 when what the subresource belongs to does not exist. */
+  #connect(call: RestCall, request: IncomingMessage): ConnectRequest {
+    const { user, query, path } = call;
+    const { subresource = "", type, name = "", namespace, rest } = path;
+    const parent = this.#rest.get(call);
+    const place = namespace === undefined ? {} : { namespace };
+    return { user, type, subresource, name, parent, rest, query, request, ...place };
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    this.#upgraded.add(socket);
+    socket.on("close", () => this.#upgraded.delete(socket));
+    // Both ends of a stream may go at any time; the handler sees it as the end of its socket.
+    socket.on("error", () => socket.destroy());
+    try {
+      const user = userOf(request);
+      const url = new URL(request.url ?? "/", "https://localhost");
+      const path = parseResourcePath(url.pathname);
+      if (path === undefined) throw pathNotFound();
+      const call: RestCall = { user, path, query: url.searchParams };
+      this.#authorize(call, verbOf(request.method ?? "", call), url.pathname);
+      const handler = this.#connectHandler(call);
+      if (handler?.upgrade === undefined) throw badRequest("this resource knows no upgrade");
+      await handler.upgrade(this.#connect(call, request), socket, head);
+    } catch (error) {
+      if (!(error instanceof StatusError))
+        this.#options.log.debug({ err: error, path: request.url }, "a stream ended with an error");
+      if (socket.writable) sendRaw(socket, statusErrorOf(error));
+    }
+  }
+}
+
+interface Todo {
+  readonly verb: string;
+  readonly call: RestCall;
+  readonly mediaType: string;
+  readonly body: unknown;
+  readonly presentation: Presentation;
+}
+
+/** What is no resource: health, version, discovery, OpenAPI. */
+function documentAt(path: string, accept: string): Answer {
+  if (HEALTH.includes(path)) return { contentType: "text/plain", body: "ok" };
+  const answer = discoveryReply(path, accept) ?? openapiReply(path, accept);
+  if (answer === undefined) throw pathNotFound();
+  return answer;
 }
 
 function userOf(request: IncomingMessage): User {
@@ -199,33 +249,4 @@ function verbOf(method: string, call: RestCall): string {
   const verb = { POST: "create", PUT: "update", PATCH: "patch" }[method];
   if (verb === undefined) throw methodNotAllowed();
   return verb;
-}
-
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  if (/protobuf|cbor/.test(request.headers["content-type"] ?? "")) {
-    // Nothing here decodes protobuf; kubectl create with a generator (not -f) sends it and fails with this.
-    const accepted = "accepted media types include: application/json";
-    const message = `the body of the request was in an unknown format - ${accepted}`;
-    throw new StatusError(415, "UnsupportedMediaType", message);
-  }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES)
-      throw new StatusError(413, "RequestEntityTooLarge", `limit is ${MAX_BODY_BYTES}`);
-    chunks.push(chunk as Buffer);
-  }
-  if (size === 0) return undefined;
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString("utf8"));
-  } catch (error) {
-    throw badRequest(`the body of the request is not JSON: ${messageOf(error)}`);
-  }
-}
-
-function send(response: ServerResponse, code: number, body: object | string): void {
-  const isText = typeof body === "string";
-  response.writeHead(code, { "content-type": isText ? "text/plain" : "application/json" });
-  response.end(isText ? body : JSON.stringify(body));
 }

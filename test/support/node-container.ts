@@ -31,6 +31,10 @@ ip link add guard0 type veth peer name guard1; ip link set guard0 up; ip link se
 mkdir -p /etc/docker && echo '{"bip":"10.200.0.1/24","log-driver":"json-file"}' >/etc/docker/daemon.json
 `;
 
+/** So that a test can stop the Engine and see it come back, as a service manager would bring it. */
+const DOCKERD_LOOP =
+  "while true; do rm -f /var/run/docker.pid; dockerd >>/var/log/dockerd.log 2>&1; sleep 0.5; done";
+
 const BUSYBOX_IMAGE = `
 d=$(mktemp -d); mkdir -p $d/bin $d/tmp $d/etc $d/www; chmod 1777 $d/tmp; cp /bin/busybox $d/bin/busybox
 for a in $($d/bin/busybox --list); do [ $a = busybox ] || ln -s busybox $d/bin/$a; done
@@ -125,8 +129,7 @@ export class NodeContainer {
     if (network.code !== 0 && !network.stderr.includes("already exists"))
       throw new Error(network.stderr);
     const id = `longshore-e2e-${randomBytes(4).toString("hex")}`;
-    const init =
-      options.init === "systemd" ? "exec /sbin/init" : "exec dockerd >/var/log/dockerd.log 2>&1";
+    const init = options.init === "systemd" ? "exec /sbin/init" : DOCKERD_LOOP;
     await runOk([
       ...["docker", "run", "-d", "--name", id, "--hostname", "node1", "--network", NETWORK],
       ...CAPABILITIES.map((capability) => `--cap-add=${capability}`),
