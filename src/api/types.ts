@@ -3,7 +3,6 @@
  * always fills in. Types only; erased at build time.
  */
 
-import type { IIoK8sApimachineryPkgApisMetaV1ObjectMeta } from "@kubernetes-models/apimachinery/apis/meta/v1/ObjectMeta";
 import type { ILease } from "kubernetes-models/coordination.k8s.io/v1/Lease";
 import type { IEndpointSlice } from "kubernetes-models/discovery.k8s.io/v1/EndpointSlice";
 import type { IConfigMap } from "kubernetes-models/v1/ConfigMap";
@@ -24,7 +23,7 @@ import type { ISecret } from "kubernetes-models/v1/Secret";
 import type { IService } from "kubernetes-models/v1/Service";
 import type { IVolume } from "kubernetes-models/v1/Volume";
 
-export type ObjectMeta = IIoK8sApimachineryPkgApisMetaV1ObjectMeta;
+export type ObjectMeta = NonNullable<IPod["metadata"]>;
 
 /** Metadata as an API server hands it out: these are always there. */
 export type StoredMeta = ObjectMeta & {

@@ -85,9 +85,7 @@ export function presentList(
         items: items.map(metadataOnly),
       });
     case "table":
-      return json(
-        computeTable(type, items, meta, presentation.nowMs, presentation.includeObject),
-      );
+      return json(computeTable(type, items, meta, presentation.nowMs, presentation.includeObject));
   }
 }
 

@@ -64,7 +64,10 @@ export class ApiServer {
       },
       (request, response) => void this.#serve(request, response),
     );
-    this.#server.on("upgrade", (request, socket, head) => void this.#upgrade(request, socket, head));
+    this.#server.on(
+      "upgrade",
+      (request, socket, head) => void this.#upgrade(request, socket, head),
+    );
     this.#server.on("tlsClientError", (error) => {
       options.log.debug({ err: error }, "a client did not finish its TLS handshake");
     });

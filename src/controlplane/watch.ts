@@ -51,7 +51,8 @@ export function serveWatch(
     if (namespace !== undefined && event.object.metadata.namespace !== namespace) return;
     const was = event.previous !== undefined && selects(event.previous);
     const is = event.type !== "DELETED" && selects(event.object);
-    const now = presentation.kind === "table" ? { ...presentation, nowMs: clock.now() } : presentation;
+    const now =
+      presentation.kind === "table" ? { ...presentation, nowMs: clock.now() } : presentation;
     const object = presentObject(type, event.object, now).body as object;
     if (is) write(was ? "MODIFIED" : "ADDED", object);
     else if (was) write("DELETED", object);
@@ -84,7 +85,11 @@ function sendBookmarks(
   const { type } = call.path;
   const tick = (): void => {
     const { resourceVersion } = store;
-    write("BOOKMARK", { kind: type.kind, apiVersion: apiVersionOf(type), metadata: { resourceVersion } });
+    write("BOOKMARK", {
+      kind: type.kind,
+      apiVersion: apiVersionOf(type),
+      metadata: { resourceVersion },
+    });
     timer = clock.after(BOOKMARK_INTERVAL_MS, tick);
   };
   let timer = clock.after(BOOKMARK_INTERVAL_MS, tick);
