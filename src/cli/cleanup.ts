@@ -4,8 +4,9 @@
  * tried even when another failed; the exit code is 1 then.
  */
 
-import { rm } from "node:fs/promises";
+import { readdir, rmdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { LongshoreError, messageOf } from "../core/errors.ts";
 import { createIptables } from "../core/iptables.ts";
 import type { Logger } from "../core/logger.ts";
@@ -13,6 +14,7 @@ import { createSyscalls } from "../core/syscalls-linux.ts";
 import { removeNetwork } from "../network/cleanup.ts";
 import { removeProxyRules } from "../proxy/cleanup.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
+import { removeTree } from "../volumes/remove-tree.ts";
 import { VolumeManager } from "../volumes/volume-manager.ts";
 import type { ObjectSource } from "../volumes/volumes.ts";
 import type { Host } from "./host.ts";
@@ -44,8 +46,24 @@ export async function runCleanup(
     }
   }
   if (failures > 0) return 1;
-  if (options.keepState !== true) await rm(rootDir, { recursive: true, force: true });
+  if (options.keepState !== true) await removeState(rootDir, host);
   return 0;
+}
+
+/** The directory itself may be a mount of somebody's, which stays. */
+async function removeState(rootDir: string, host: Host): Promise<void> {
+  // The agent binds it onto itself where it must be shared with an Engine in another mount namespace.
+  await createSyscalls({ exec: host.exec }).unmount(join(rootDir, "pods"));
+  for (const entry of await readdir(rootDir, { withFileTypes: true })) {
+    const path = join(rootDir, entry.name);
+    if (entry.isDirectory()) await removeTree(path, host.stop);
+    else await unlink(path);
+  }
+  try {
+    await rmdir(rootDir);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error;
+  }
 }
 
 /** An agent at work would make anew what is removed here. Its health endpoint is the sign that there is one. */
