@@ -1,30 +1,27 @@
 /**
- * The HTTPS side: client certificates in, authorization, dispatch to REST, watches, discovery and connect handlers,
- * and every failure as a metav1.Status. Never exits on what a client sends. Started by controlplane.ts.
+ * The HTTPS side: every request is authenticated, authorized and handed to REST, a watch, a connect handler or the
+ * documents of discovery; every failure becomes a metav1.Status. Nothing a client sends ends the process.
+ * Started and stopped by controlplane.ts.
  */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "../core/clock.ts";
-import { LongshoreError } from "../core/errors.ts";
+import { LongshoreError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { authorize, userOf } from "./authentication.ts";
+import { readBody } from "./body.ts";
 import { discoveryReply } from "./discovery.ts";
-import type { ConnectHandler, ConnectRequest, Extensions, User } from "./extension.ts";
-import { type Answer, json, readBody, send, sendRaw, statusErrorOf } from "./http-io.ts";
+import type { ConnectHandler, ConnectRequest, Extensions } from "./extension.ts";
+import { type Form, formOf, shapeList, shapeObject } from "./negotiate.ts";
+import type { KubeObject } from "./objects.ts";
 import { openapiReply } from "./openapi.ts";
 import type { KeyPair } from "./pki.ts";
-import { type Presentation, presentationOf, presentList, presentObject } from "./present.ts";
 import { parseResourcePath } from "./request-path.ts";
 import { Rest, type RestCall } from "./rest.ts";
-import {
-  badRequest,
-  forbidden,
-  methodNotAllowed,
-  pathNotFound,
-  StatusError,
-} from "./status-error.ts";
+import { badRequest, methodNotAllowed, pathNotFound, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
 import { serveWatch } from "./watch.ts";
 
@@ -36,17 +33,19 @@ export interface ServerOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly randomUid: () => string;
   readonly log: Logger;
   readonly extensions: Extensions;
 }
 
-const HEALTH = ["/healthz", "/livez", "/readyz"];
+const MAX_HEADER_BYTES = 1024 * 1024;
+/** Longer than clients keep idle connections, so that they and not we close them. */
+const KEEP_ALIVE_MS = 120_000;
 
 export class ApiServer {
   readonly #options: ServerOptions;
   readonly #rest: Rest;
   readonly #server: Server;
-  /** Upgraded connections, which the server itself no longer counts. */
   readonly #upgraded = new Set<Duplex>();
 
   constructor(options: ServerOptions) {
@@ -58,9 +57,8 @@ export class ApiServer {
         ca: options.ca,
         requestCert: true,
         rejectUnauthorized: false,
-        maxHeaderSize: 1024 * 1024,
-        keepAliveTimeout: 120_000,
-        requestTimeout: 0,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        keepAliveTimeout: KEEP_ALIVE_MS,
       },
       (request, response) => void this.#serve(request, response),
     );
@@ -68,24 +66,16 @@ export class ApiServer {
       "upgrade",
       (request, socket, head) => void this.#upgrade(request, socket, head),
     );
-    this.#server.on("tlsClientError", (error) => {
-      options.log.debug({ err: error }, "a client did not finish its TLS handshake");
-    });
   }
 
-  /** The port it listens on. */
+  /** The port it listens on. Throws AddressInUse. */
   start(): Promise<number> {
     const { address, port } = this.#options;
     return new Promise((resolve, reject) => {
-      this.#server.once("error", (cause) =>
-        reject(
-          new LongshoreError(
-            "AddressInUse",
-            `the API server cannot listen on ${address}:${port} (${cause.message}); stop what does, or choose another --port`,
-            { cause },
-          ),
-        ),
-      );
+      this.#server.once("error", (cause) => {
+        const message = `listening on ${address}:${port}: ${cause.message}`;
+        reject(new LongshoreError("AddressInUse", message, { cause }));
+      });
       this.#server.listen(port, address, () => {
         const bound = this.#server.address();
         resolve(bound !== null && typeof bound === "object" ? bound.port : port);
@@ -93,6 +83,7 @@ export class ApiServer {
     });
   }
 
+  /** Cuts watches and streams; resolves when nothing is open. */
   stop(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
@@ -105,151 +96,210 @@ export class ApiServer {
     try {
       await this.#dispatch(request, response);
     } catch (error) {
-      const failure = statusErrorOf(error);
-      if (!(error instanceof StatusError))
-        this.#options.log.error({ err: error, path: request.url }, "a request failed");
+      const { body } = this.#failureOf(error, request);
       if (response.headersSent) response.destroy();
-      else send(response, failure.body.code, json(failure.body));
+      else sendJson(response, body.code, body);
     }
   }
 
   async #dispatch(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const user = userOf(request);
-    const url = new URL(request.url ?? "/", "https://localhost");
-    const accept = request.headers.accept ?? "";
-    const path = parseResourcePath(url.pathname);
-    if (path === undefined) return send(response, 200, documentAt(url.pathname, accept));
-    const call: RestCall = { user, path, query: url.searchParams };
-    const verb = verbOf(request.method ?? "", call);
-    this.#authorize(call, verb, url.pathname);
-    const handler = this.#connectHandler(call);
-    if (handler !== undefined) return handler.serve(this.#connect(call, request), response);
-    const presentation = presentationOf(accept, call.query, this.#options.clock.now());
-    if (verb === "watch") return serveWatch(this.#options, { call, presentation }, response);
-    const hasBody = !["get", "list"].includes(verb);
-    const body = hasBody ? await readBody(request) : undefined;
-    const mediaType = (request.headers["content-type"] ?? "").split(";")[0] ?? "";
-    const answer = this.#run({ verb, call, mediaType, body, presentation });
-    send(response, verb === "create" ? 201 : 200, answer);
+    const { path, call, verb } = this.#admitRequest(request);
+    if (call === undefined) return sendDocument(request, path, response);
+    const connect = this.#connectOf(call, request);
+    if (connect !== undefined) return connect.handler.serve(connect.request, response);
+    const form = formOf(request.headers.accept, call.query);
+    if (verb === "watch") return serveWatch(this.#options, call, form, response);
+    const body = verb === "get" || verb === "list" ? undefined : await readBody(request);
+    const contentType = request.headers["content-type"] ?? "";
+    const answer = this.#run({ verb, call, form, body, contentType });
+    sendJson(response, answer.code, answer.body);
   }
 
-  #run(todo: Todo): Answer {
-    const { verb, call, mediaType, body, presentation } = todo;
-    const { subresource, type, name } = call.path;
-    if (subresource === "binding" && verb === "create") return json(this.#rest.bind(call, body));
-    if (subresource === "eviction" && verb === "create") return json(this.#rest.evict(call, body));
-    if (subresource !== undefined && subresource !== "status") throw pathNotFound();
+  #run(job: Job): Answer {
+    const { verb, call, body, form } = job;
+    const { subresource, type } = call.path;
+    const now = this.#options.clock.now();
+    const shape = (object: KubeObject, code = 200): Answer => ({
+      code,
+      body: shapeObject(form, type, object, now),
+    });
+    const isPost = verb === "create" && subresource !== undefined;
+    if (isPost && subresource === "binding")
+      return { code: 201, body: this.#rest.bind(call, body) };
+    if (isPost && subresource === "eviction")
+      return { code: 201, body: this.#rest.evict(call, body) };
+    checkVerb(verb, call);
     switch (verb) {
       case "get":
-        return presentObject(type, this.#rest.get(call), presentation);
+        return shape(this.#rest.get(call));
       case "list":
-        return presentList(type, this.#rest.list(call), presentation);
+        return { code: 200, body: shapeList(form, { type, ...this.#rest.list(call) }, now) };
       case "create":
-        if (subresource !== undefined || name !== undefined) throw methodNotAllowed();
-        return presentObject(type, this.#rest.create(call, body), presentation);
+        return shape(this.#rest.create(call, body), 201);
       case "update":
-        return presentObject(type, this.#rest.update(call, body), presentation);
+        return shape(this.#rest.update(call, body));
       case "patch":
-        return presentObject(type, this.#rest.patch(call, mediaType, body), presentation);
+        return shape(this.#rest.patch(call, job.contentType, body));
       case "delete":
-        return presentObject(type, this.#rest.delete(call, body), presentation);
-      case "deletecollection":
-        return presentList(type, this.#rest.deleteCollection(call, body), presentation);
+        return { code: 200, body: this.#rest.delete(call, body) };
+      case "deletecollection": {
+        const page = this.#rest.deleteCollection(call, body);
+        return { code: 200, body: shapeList({ kind: "object" }, { type, ...page }, now) };
+      }
       default:
         throw methodNotAllowed();
     }
   }
 
-  #authorize(call: RestCall, verb: string, pathname: string): void {
-    const { user, path, query } = call;
-    if (user.groups.includes("system:masters")) return;
-    const { rest: _, ...attributes } = path;
+  /** Authenticates and authorizes. `call` is undefined for paths that are no resource. */
+  #admitRequest(request: IncomingMessage): {
+    readonly path: string;
+    readonly verb: string;
+    readonly call: RestCall | undefined;
+  } {
+    const user = userOf(request);
+    const url = URL.parse(request.url ?? "/", "https://localhost");
+    if (url === null) throw badRequest("the request's URL cannot be parsed");
+    const { pathname: path, searchParams: query } = url;
+    const resource = parseResourcePath(path);
+    const { authorize: authorizer } = this.#options.extensions;
+    if (resource === undefined) {
+      const verb = (request.method ?? "GET").toLowerCase();
+      authorize(authorizer, user, { verb, path });
+      return { path, verb, call: undefined };
+    }
+    const call = { user, path: resource, query };
+    const verb = verbOf(request.method ?? "GET", call);
+    const { rest: _, ...attributes } = resource;
     const fieldSelector = query.get("fieldSelector");
-    const decision = this.#options.extensions.authorize?.(user, {
+    const labelSelector = query.get("labelSelector");
+    authorize(authorizer, user, {
       ...attributes,
       verb,
-      path: pathname,
+      path,
       ...(fieldSelector === null ? {} : { fieldSelector }),
+      ...(labelSelector === null ? {} : { labelSelector }),
     });
-    if (decision?.kind === "allow") return;
-    const why = `User "${user.name}" cannot ${verb} resource "${path.type.plural}" in API group "${path.type.group}"`;
-    throw forbidden(
-      path.type,
-      path.name ?? "",
-      decision === undefined || decision.message === "" ? why : `${why}: ${decision.message}`,
-    );
+    return { path, verb, call };
   }
 
-  #connectHandler(call: RestCall): ConnectHandler | undefined {
-    const { subresource, type } = call.path;
-    if (subresource === undefined) return undefined;
-    return this.#options.extensions.connect?.[`${type.plural}/${subresource}`];
-  }
-
-  /** Throws 404 when what the subresource belongs to does not exist. */
-  #connect(call: RestCall, request: IncomingMessage): ConnectRequest {
-    const { user, query, path } = call;
-    const { subresource = "", type, name = "", namespace, rest } = path;
+  #connectOf(
+    call: RestCall,
+    request: IncomingMessage,
+  ): { readonly handler: ConnectHandler; readonly request: ConnectRequest } | undefined {
+    const { subresource, type, name, namespace, rest } = call.path;
+    if (subresource === undefined || name === undefined) return undefined;
+    const handler = this.#options.extensions.connect?.[`${type.plural}/${subresource}`];
+    if (handler === undefined) return undefined;
+    const { user, query } = call;
     const parent = this.#rest.get(call);
     const place = namespace === undefined ? {} : { namespace };
-    return { user, type, subresource, name, parent, rest, query, request, ...place };
+    const about = { user, type, subresource, name, parent, rest, query, request, ...place };
+    return { handler, request: about };
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     this.#upgraded.add(socket);
-    socket.on("close", () => this.#upgraded.delete(socket));
-    // Both ends of a stream may go at any time; the handler sees it as the end of its socket.
+    const before = (socket as TLSSocket).bytesWritten;
+    // A connection that breaks is closed by Node; there is nobody left to tell.
     socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#upgraded.delete(socket));
     try {
-      const user = userOf(request);
-      const url = new URL(request.url ?? "/", "https://localhost");
-      const path = parseResourcePath(url.pathname);
-      if (path === undefined) throw pathNotFound();
-      const call: RestCall = { user, path, query: url.searchParams };
-      this.#authorize(call, verbOf(request.method ?? "", call), url.pathname);
-      const handler = this.#connectHandler(call);
-      if (handler?.upgrade === undefined) throw badRequest("this resource knows no upgrade");
-      await handler.upgrade(this.#connect(call, request), socket, head);
+      const { call } = this.#admitRequest(request);
+      const connect = call === undefined ? undefined : this.#connectOf(call, request);
+      if (connect?.handler.upgrade === undefined)
+        throw badRequest("this path does not take upgraded connections");
+      await connect.handler.upgrade(connect.request, socket, head);
     } catch (error) {
-      if (!(error instanceof StatusError))
-        this.#options.log.debug({ err: error, path: request.url }, "a stream ended with an error");
-      if (socket.writable) sendRaw(socket, statusErrorOf(error));
+      const { body } = this.#failureOf(error, request);
+      // What has begun to stream cannot be answered any more.
+      if ((socket as TLSSocket).bytesWritten > before) socket.destroy();
+      else refuseUpgrade(request, socket, body);
     }
+  }
+
+  #failureOf(error: unknown, request: IncomingMessage): StatusError {
+    if (error instanceof StatusError) return error;
+    const path = (request.url ?? "").split("?")[0];
+    this.#options.log.error({ err: error, method: request.method, path }, "a request failed");
+    return new StatusError(500, "InternalError", `Internal error occurred: ${messageOf(error)}`);
   }
 }
 
-interface Todo {
+interface Answer {
+  readonly code: number;
+  readonly body: object;
+}
+
+interface Job {
   readonly verb: string;
   readonly call: RestCall;
-  readonly mediaType: string;
+  readonly form: Form;
   readonly body: unknown;
-  readonly presentation: Presentation;
+  readonly contentType: string;
 }
 
-/** What is no resource: health, version, discovery, OpenAPI. */
-function documentAt(path: string, accept: string): Answer {
-  if (HEALTH.includes(path)) return { contentType: "text/plain", body: "ok" };
-  const answer = discoveryReply(path, accept) ?? openapiReply(path, accept);
-  if (answer === undefined) throw pathNotFound();
-  return answer;
+function checkVerb(verb: string, { path }: RestCall): void {
+  const { type, subresource, rest } = path;
+  const verbs =
+    subresource === undefined
+      ? type.verbs
+      : type.subresources.find(({ name, isConnect }) => name === subresource && !isConnect)?.verbs;
+  if (verbs === undefined || rest !== "") throw pathNotFound();
+  if (!(verbs as readonly string[]).includes(verb)) throw methodNotAllowed();
 }
 
-function userOf(request: IncomingMessage): User {
-  const socket = request.socket as TLSSocket;
-  if (!socket.authorized) throw new StatusError(401, "Unauthorized", "Unauthorized");
-  const { CN, O } = socket.getPeerCertificate().subject as { CN?: string; O?: string | string[] };
-  return {
-    name: CN ?? "",
-    groups: [...(O === undefined ? [] : [O].flat()), "system:authenticated"],
-  };
+function verbOf(method: string, { path, query }: RestCall): string {
+  const isWatch = ["true", "1"].includes(query.get("watch") ?? "");
+  if (method === "GET" && path.subresource === undefined && isWatch) return "watch";
+  if (method === "GET") return path.name === undefined ? "list" : "get";
+  if (method === "DELETE") return path.name === undefined ? "deletecollection" : "delete";
+  if (method === "POST" && (path.name === undefined || path.subresource !== undefined))
+    return "create";
+  if (path.name === undefined) throw methodNotAllowed();
+  if (method === "PUT") return "update";
+  if (method === "PATCH") return "patch";
+  throw methodNotAllowed();
 }
 
-function verbOf(method: string, call: RestCall): string {
-  const { name } = call.path;
-  const isWatch = ["true", "1"].includes(call.query.get("watch") ?? "");
-  if (method === "GET") return isWatch ? "watch" : name === undefined ? "list" : "get";
-  if (method === "DELETE") return name === undefined ? "deletecollection" : "delete";
-  const verb = { POST: "create", PUT: "update", PATCH: "patch" }[method];
-  if (verb === undefined) throw methodNotAllowed();
-  return verb;
+function sendDocument(request: IncomingMessage, path: string, response: ServerResponse): void {
+  const document =
+    request.method === "GET" ? documentAt(path, request.headers.accept ?? "") : undefined;
+  if (document === undefined) throw pathNotFound();
+  send(response, 200, document.contentType, document.body);
+}
+
+function documentAt(
+  path: string,
+  accept: string,
+): { readonly contentType: string; readonly body: string | Uint8Array } | undefined {
+  if (["/healthz", "/livez", "/readyz"].includes(path))
+    return { contentType: "text/plain", body: "ok" };
+  const discovery = discoveryReply(path, accept);
+  if (discovery === undefined) return openapiReply(path, accept);
+  return { contentType: discovery.contentType, body: JSON.stringify(discovery.body) };
+}
+
+function sendJson(response: ServerResponse, code: number, body: object): void {
+  send(response, code, "application/json", JSON.stringify(body));
+}
+
+function send(
+  response: ServerResponse,
+  code: number,
+  type: string,
+  body: string | Uint8Array,
+): void {
+  response.writeHead(code, { "content-type": type, "content-length": Buffer.byteLength(body) });
+  response.end(body);
+}
+
+/** Answers on a socket that Node has given away. */
+function refuseUpgrade(request: IncomingMessage, socket: Duplex, body: { code: number }): void {
+  if (socket.destroyed) return;
+  const response = new ServerResponse(request);
+  response.assignSocket(socket as TLSSocket);
+  response.shouldKeepAlive = false;
+  response.on("finish", () => socket.end());
+  sendJson(response, body.code, body);
 }
