@@ -1,7 +1,7 @@
 /**
  * What the API server fills in: `applyDefaults` on every write (upstream's versioned defaulting), `prepareForCreate`
- * once on create (its strategies' PrepareForCreate and the admission plugins that are always on). Both are pure, never
- * throw and leave values of a wrong type alone for validation to refuse. Called by rest.ts, in that order.
+ * once on create (its strategies' PrepareForCreate and the admission plugins that are always on), `prepareForUpdate`
+ * on each later write of the object itself. All are pure, never throw and leave values of a wrong type alone for validation to refuse. Called by rest.ts, in that order.
  */
 
 import { at, isObject, type JsonObject, type KubeObject } from "./objects.ts";
@@ -15,7 +15,7 @@ import {
   SECRETS,
   SERVICES,
 } from "./registry.ts";
-import { serviceWithDefaults } from "./service-defaults.ts";
+import { keepAllocated, serviceWithDefaults } from "./service-defaults.ts";
 
 /** The object with its defaults; fields that are null are absent, as for Go's decoder. Running it again changes nothing. */
 export function applyDefaults(type: ResourceType, object: KubeObject): KubeObject {
@@ -50,6 +50,15 @@ export function prepareForCreate(type: ResourceType, object: KubeObject): KubeOb
     default:
       return object;
   }
+}
+
+/** The object as it replaces `old`: what the server allocated stays where the client left it out. */
+export function prepareForUpdate(
+  type: ResourceType,
+  object: KubeObject,
+  old: KubeObject,
+): KubeObject {
+  return type === SERVICES ? keepAllocated(object, old) : object;
 }
 
 function dropNulls(value: unknown): unknown {

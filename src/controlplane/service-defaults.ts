@@ -4,7 +4,7 @@
  * defaults.ts.
  */
 
-import { isObject, type KubeObject } from "./objects.ts";
+import { at, isObject, type KubeObject, listAt } from "./objects.ts";
 
 type Plain = Readonly<Record<string, unknown>>;
 
@@ -47,4 +47,30 @@ function portWithDefaults(port: unknown): unknown {
   const { targetPort } = port;
   const isUnset = targetPort === undefined || targetPort === 0 || targetPort === "";
   return { protocol: "TCP", ...port, ...(isUnset ? { targetPort: port.port } : {}) };
+}
+
+/** Addresses and node ports of `old` in a new version that names none, as upstream's patchAllocatedValues. */
+export function keepAllocated(service: KubeObject, old: KubeObject): KubeObject {
+  const { spec } = service;
+  const before = old.spec;
+  if (!isObject(spec) || !isObject(before)) return service;
+  if (spec.type === "ExternalName" || before.type === "ExternalName") return service;
+  const kept: Record<string, unknown> = {};
+  for (const name of ["clusterIP", "clusterIPs"]) {
+    const isUnset = spec[name] === undefined || spec[name] === "";
+    if (isUnset && before[name] !== undefined) kept[name] = before[name];
+  }
+  const hasNodePorts = spec.type === "NodePort" || spec.type === "LoadBalancer";
+  if (hasNodePorts && Array.isArray(spec.ports))
+    kept.ports = spec.ports.map((port) => withNodePort(port, listAt(before, "ports")));
+  return { ...service, spec: { ...spec, ...kept } };
+}
+
+function withNodePort(port: unknown, before: readonly unknown[]): unknown {
+  if (!isObject(port) || port.nodePort) return port;
+  const same = before.find(
+    (other) => at(other, "port") === port.port && at(other, "protocol") === port.protocol,
+  );
+  const nodePort = at(same, "nodePort");
+  return nodePort === undefined ? port : { ...port, nodePort };
 }
