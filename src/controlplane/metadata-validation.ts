@@ -107,8 +107,7 @@ export function checkFormat(field: Field, format: Format, problems: Problems): v
   if (text === undefined) return;
   if (text.length > format.limit)
     problems.push(invalidValue(field, `must be no more than ${format.limit} characters`));
-  if (text.length > format.limit || !format.form.test(text))
-    problems.push(invalidValue(field, format.message));
+  else if (!format.form.test(text)) problems.push(invalidValue(field, format.message));
 }
 
 /** Labels: keys and values. Upstream names the map, not the key, in the path. */
