@@ -1,0 +1,288 @@
+/**
+ * Containers of a pod: names, images, ports, environment, mounts, probes and resources, in upstream's words. Pure;
+ * problems are collected. Called by pod-validation.ts.
+ */
+
+import {
+  checkBoolean,
+  checkEnum,
+  checkObject,
+  checkUnique,
+  child,
+  entriesOf,
+  type Field,
+  integerOf,
+  invalidValue,
+  itemsOf,
+  notFoundValue,
+  objectsOf,
+  type Problems,
+  required,
+  textOf,
+} from "./field-errors.ts";
+import { checkFormat, DNS_LABEL } from "./metadata-validation.ts";
+import { comparableQuantity } from "./quantity.ts";
+
+const PROBES = ["livenessProbe", "readinessProbe", "startupProbe"];
+const PROBE_NUMBERS = [
+  "initialDelaySeconds",
+  "timeoutSeconds",
+  "periodSeconds",
+  "successThreshold",
+  "failureThreshold",
+];
+const HANDLERS = ["exec", "httpGet", "tcpSocket", "grpc"];
+const FLAGS = ["stdin", "stdinOnce", "tty"];
+const ENV_SOURCES = [
+  "fieldRef",
+  "resourceFieldRef",
+  "configMapKeyRef",
+  "secretKeyRef",
+  "fileKeyRef",
+];
+export const PROTOCOLS = ["SCTP", "TCP", "UDP"];
+
+export function validateContainer(
+  container: Field,
+  volumes: ReadonlySet<unknown>,
+  problems: Problems,
+): void {
+  const name = child(container, "name");
+  if (name.value === undefined || name.value === "") problems.push(required(name));
+  else checkFormat(name, DNS_LABEL, problems);
+  const image = child(container, "image");
+  const text = textOf(image, problems);
+  if (image.value === undefined || text === "") problems.push(required(image));
+  else if (text !== undefined && text.trim() !== text)
+    problems.push(invalidValue(image, "must not have leading or trailing whitespace"));
+  checkEnum(child(container, "imagePullPolicy"), ["Always", "IfNotPresent", "Never"], problems);
+  const messagePolicy = child(container, "terminationMessagePolicy");
+  checkEnum(messagePolicy, ["FallbackToLogsOnError", "File"], problems);
+  checkEnum(child(container, "restartPolicy"), ["Always", "Never", "OnFailure"], problems);
+  for (const list of ["command", "args"]) checkTexts(child(container, list), problems);
+  for (const flag of FLAGS) checkBoolean(child(container, flag), problems);
+  for (const path of ["workingDir", "terminationMessagePath"])
+    textOf(child(container, path), problems);
+  validatePorts(child(container, "ports"), problems);
+  validateEnv(child(container, "env"), problems);
+  validateEnvFrom(child(container, "envFrom"), problems);
+  validateMounts(child(container, "volumeMounts"), volumes, problems);
+  for (const probe of PROBES) validateProbe(child(container, probe), problems);
+  validateLifecycle(child(container, "lifecycle"), problems);
+  validateResources(child(container, "resources"), problems);
+  validateSecurityContext(child(container, "securityContext"), problems);
+}
+
+export function checkTexts(list: Field, problems: Problems): void {
+  for (const item of itemsOf(list, problems)) {
+    // Go reads null as "" here, but nobody means that.
+    if (item.value === null) problems.push(required(item));
+    else textOf(item, problems);
+  }
+}
+
+/** A port number; `isRequired` when 0 and absence are refused too. */
+export function checkPort(port: Field, isRequired: boolean, problems: Problems): void {
+  const number = integerOf(port, problems);
+  if (port.value === undefined) {
+    if (isRequired) problems.push(required(port));
+    return;
+  }
+  if (number === undefined || (number === 0 && !isRequired)) return;
+  if (number < 1 || number > 65_535)
+    problems.push(invalidValue(port, "must be between 1 and 65535, inclusive"));
+}
+
+/** A number or the name of a port. */
+export function checkPortOrName(port: Field, problems: Problems): void {
+  if (port.value === undefined) problems.push(required(port));
+  else if (typeof port.value !== "string") checkPort(port, true, problems);
+  else if (!isPortName(port.value))
+    problems.push(invalidValue(port, "must be a valid port name (IANA_SVC_NAME)"));
+}
+
+function isPortName(name: string): boolean {
+  const isForm = /^[a-z0-9]+(-[a-z0-9]+)*$/.test(name);
+  return isForm && name.length <= 15 && /[a-z]/.test(name);
+}
+
+function validatePorts(ports: Field, problems: Problems): void {
+  const list = objectsOf(ports, problems);
+  for (const port of list) {
+    const name = child(port, "name");
+    const text = textOf(name, problems) ?? "";
+    if (text !== "" && !isPortName(text))
+      problems.push(invalidValue(name, "must be a valid port name (IANA_SVC_NAME)"));
+    checkPort(child(port, "containerPort"), true, problems);
+    checkPort(child(port, "hostPort"), false, problems);
+    checkEnum(child(port, "protocol"), PROTOCOLS, problems);
+    textOf(child(port, "hostIP"), problems);
+  }
+  const names = list.map((port) => child(port, "name")).filter(({ value }) => value !== "");
+  checkUnique(names, problems);
+}
+
+function validateEnv(env: Field, problems: Problems): void {
+  for (const variable of objectsOf(env, problems)) {
+    const name = child(variable, "name");
+    const text = textOf(name, problems);
+    if (name.value === undefined || text === "") problems.push(required(name));
+    else if (text !== undefined && !/^[ -<>-~]+$/.test(text)) {
+      const rule =
+        "a valid environment variable name must consist only of printable ASCII characters other than '='";
+      problems.push(invalidValue(name, rule));
+    }
+    textOf(child(variable, "value"), problems);
+    const source = child(variable, "valueFrom");
+    if (source.value === undefined || !checkObject(source, problems)) continue;
+    const given = ENV_SOURCES.filter((kind) => child(source, kind).value !== undefined);
+    for (const kind of given) checkObject(child(source, kind), problems);
+    if (given.length !== 1) {
+      const rule =
+        given.length === 0
+          ? `must specify one of: ${ENV_SOURCES.map((kind) => `\`${kind}\``).join(", ")}`
+          : "may not have more than one field specified at a time";
+      problems.push(invalidValue(source, rule));
+    }
+  }
+}
+
+function validateEnvFrom(envFrom: Field, problems: Problems): void {
+  for (const source of objectsOf(envFrom, problems)) {
+    textOf(child(source, "prefix"), problems);
+    const given = ["configMapRef", "secretRef"].map((kind) => child(source, kind));
+    const present = given.filter(({ value }) => value !== undefined);
+    for (const ref of present) {
+      if (!checkObject(ref, problems)) continue;
+      const name = child(ref, "name");
+      if (!textOf(name, problems)) problems.push(required(name));
+    }
+    if (present.length !== 1)
+      problems.push(invalidValue(source, "must specify one of: `configMapRef` or `secretRef`"));
+  }
+}
+
+function validateMounts(mounts: Field, volumes: ReadonlySet<unknown>, problems: Problems): void {
+  const list = objectsOf(mounts, problems);
+  for (const mount of list) {
+    const name = child(mount, "name");
+    const text = textOf(name, problems);
+    if (name.value === undefined || text === "") problems.push(required(name));
+    else if (text !== undefined && !volumes.has(text)) problems.push(notFoundValue(name));
+    const path = child(mount, "mountPath");
+    if (!textOf(path, problems)) problems.push(required(path));
+    checkBoolean(child(mount, "readOnly"), problems);
+    const [subPath, subPathExpr] = [child(mount, "subPath"), child(mount, "subPathExpr")];
+    for (const field of [subPath, subPathExpr]) {
+      const inside = textOf(field, problems) ?? "";
+      if (inside.startsWith("/")) problems.push(invalidValue(field, "must be a relative path"));
+      if (inside.split("/").includes(".."))
+        problems.push(invalidValue(field, "must not contain '..'"));
+    }
+    if (subPath.value && subPathExpr.value)
+      problems.push(invalidValue(subPathExpr, "subPathExpr and subPath are mutually exclusive"));
+  }
+  const paths = list.map((mount) => child(mount, "mountPath"));
+  const seen = new Set<unknown>();
+  for (const path of paths) {
+    if (seen.has(path.value) && path.value !== undefined)
+      problems.push(invalidValue(path, "must be unique"));
+    seen.add(path.value);
+  }
+}
+
+function validateProbe(probe: Field, problems: Problems): void {
+  if (probe.value === undefined || !checkObject(probe, problems)) return;
+  validateHandler(probe, problems);
+  for (const name of PROBE_NUMBERS) {
+    const field = child(probe, name);
+    const number = integerOf(field, problems);
+    if (number !== undefined && number < 0)
+      problems.push(invalidValue(field, "must be greater than or equal to 0"));
+  }
+  const successes = child(probe, "successThreshold");
+  const isReadiness = probe.path.endsWith(".readinessProbe");
+  if (!isReadiness && typeof successes.value === "number" && successes.value > 1)
+    problems.push(invalidValue(successes, "must be 1"));
+}
+
+function validateLifecycle(lifecycle: Field, problems: Problems): void {
+  if (!checkObject(lifecycle, problems)) return;
+  for (const hook of ["postStart", "preStop"]) {
+    const field = child(lifecycle, hook);
+    if (field.value === undefined || !checkObject(field, problems)) continue;
+    if (checkObject(child(field, "sleep"), problems) && child(field, "sleep").value !== undefined)
+      continue;
+    validateHandler(field, problems);
+  }
+}
+
+function validateHandler(holder: Field, problems: Problems): void {
+  const given = HANDLERS.map((kind) => child(holder, kind)).filter(
+    ({ value }) => value !== undefined,
+  );
+  if (given.length === 0) problems.push(required(holder, "must specify a handler type"));
+  for (const extra of given.slice(1)) {
+    const message = "Forbidden: may not specify more than 1 handler type";
+    problems.push({ reason: "FieldValueForbidden", message, field: extra.path });
+  }
+  for (const handler of given) {
+    if (!checkObject(handler, problems)) continue;
+    if (handler.path.endsWith(".exec")) {
+      const command = child(handler, "command");
+      checkTexts(command, problems);
+      if (Array.isArray(command.value) && command.value.length === 0)
+        problems.push(required(command));
+      if (command.value === undefined) problems.push(required(command));
+    } else if (handler.path.endsWith(".grpc")) checkPort(child(handler, "port"), true, problems);
+    else checkPortOrName(child(handler, "port"), problems);
+  }
+}
+
+function validateResources(resources: Field, problems: Problems): void {
+  if (!checkObject(resources, problems)) return;
+  const limits = quantities(child(resources, "limits"), problems);
+  const requests = quantities(child(resources, "requests"), problems);
+  for (const [name, request] of requests) {
+    const limit = limits.get(name);
+    if (limit === undefined || request.size <= limit.size) continue;
+    const field = { path: `${resources.path}.requests`, value: request.text };
+    problems.push(
+      invalidValue(field, `must be less than or equal to ${name} limit of ${limit.text}`),
+    );
+  }
+}
+
+interface Amount {
+  readonly text: string;
+  readonly size: bigint;
+}
+
+/** The quantities of a map; others and negative ones are reported. */
+export function quantities(map: Field, problems: Problems): ReadonlyMap<string, Amount> {
+  const found = new Map<string, Amount>();
+  for (const { key, ...field } of entriesOf(map, problems)) {
+    const size = comparableQuantity(field.value);
+    if (size === undefined) {
+      const form = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$";
+      problems.push(invalidValue(field, `quantities must match the regular expression '${form}'`));
+    } else if (size < 0n) problems.push(invalidValue(field, "must be greater than or equal to 0"));
+    else found.set(key, { text: String(field.value), size });
+  }
+  return found;
+}
+
+function validateSecurityContext(context: Field, problems: Problems): void {
+  if (!checkObject(context, problems)) return;
+  for (const flag of [
+    "privileged",
+    "readOnlyRootFilesystem",
+    "allowPrivilegeEscalation",
+    "runAsNonRoot",
+  ])
+    checkBoolean(child(context, flag), problems);
+  for (const id of ["runAsUser", "runAsGroup"]) integerOf(child(context, id), problems);
+  const capabilities = child(context, "capabilities");
+  if (!checkObject(capabilities, problems)) return;
+  for (const list of ["add", "drop"]) checkTexts(child(capabilities, list), problems);
+}
