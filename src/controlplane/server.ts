@@ -12,6 +12,7 @@ import type { Logger } from "../core/logger.ts";
 import { discoveryDocument } from "./discovery.ts";
 import type { Extensions, User } from "./extension.ts";
 import type { KeyPair } from "./pki.ts";
+import { decodeProtobuf, PROTOBUF_MEDIA_TYPE } from "./protobuf.ts";
 import { parseResourcePath, type ResourcePath } from "./request-path.ts";
 import { Rest, type RestCall } from "./rest.ts";
 import {
@@ -202,9 +203,10 @@ function verbOf(method: string, call: RestCall): string {
 }
 
 async function readBody(request: IncomingMessage): Promise<unknown> {
-  if (/protobuf|cbor/.test(request.headers["content-type"] ?? "")) {
-    // Nothing here decodes protobuf; kubectl create with a generator (not -f) sends it and fails with this.
-    const accepted = "accepted media types include: application/json";
+  const mediaType = (request.headers["content-type"] ?? "").split(";")[0] ?? "";
+  const isProtobuf = mediaType === PROTOBUF_MEDIA_TYPE;
+  if (!isProtobuf && /protobuf|cbor/.test(mediaType)) {
+    const accepted = `accepted media types include: application/json, ${PROTOBUF_MEDIA_TYPE}`;
     const message = `the body of the request was in an unknown format - ${accepted}`;
     throw new StatusError(415, "UnsupportedMediaType", message);
   }
@@ -217,6 +219,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
     chunks.push(chunk as Buffer);
   }
   if (size === 0) return undefined;
+  if (isProtobuf) return decodeProtobuf(Buffer.concat(chunks));
   try {
     return JSON.parse(Buffer.concat(chunks).toString("utf8"));
   } catch (error) {
