@@ -34,6 +34,7 @@ export function decodeProtobuf(body: Buffer): object {
   if (!body.subarray(0, MAGIC.length).equals(MAGIC)) throw malformed("it has not the prefix k8s");
   const envelope: Envelope = decodeMessage(body.subarray(MAGIC.length), UNKNOWN);
   const { apiVersion = "", kind = "" } = envelope.typeMeta ?? {};
+  if (apiVersion === "" || kind === "") throw malformed("it has no apiVersion and kind");
   const { contentType = PROTOBUF_MEDIA_TYPE } = envelope;
   const message = messageOfKind(apiVersion, kind);
   if (message === undefined || contentType !== PROTOBUF_MEDIA_TYPE) {

@@ -257,6 +257,11 @@ describe("a protobuf body is refused", () => {
     ],
     ["without the prefix", text('{"kind":"Pod"}'), `${malformed}: it has not the prefix k8s`],
     [
+      "without a kind",
+      envelope("v1", "", message()),
+      `${malformed}: it has no apiVersion and kind`,
+    ],
+    [
       "when it is cut off",
       Buffer.concat([text("k8s\0"), Buffer.from([0x12, 0x05])]),
       `${malformed}: unexpected EOF`,
