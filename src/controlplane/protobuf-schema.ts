@@ -3,7 +3,7 @@
  * (Kubernetes 1.33) by number. Data only; the names are those of the JSON. Read by protobuf.ts.
  */
 
-export type FieldType =
+type FieldType =
   | { readonly kind: "string" }
   | { readonly kind: "bytes" }
   | { readonly kind: "bool" }
