@@ -6,9 +6,9 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
+import { startEventExpiry } from "./event-expiry.ts";
 import type { ClientCredentials, Extend } from "./extension.ts";
 import { Pki, writeKubeconfig } from "./pki.ts";
-import { NAMESPACES } from "./registry.ts";
 import { ApiServer } from "./server.ts";
 import { Store } from "./store.ts";
 
@@ -58,9 +58,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const kubeletClient = { ca, ...client };
   const store = new Store({ path: join(options.dir, "store.db"), clock, randomUid, log });
   store.open();
-  ensureNamespaces(store);
   const extensions =
     options.extend?.({ store, clock, random, randomUid, log, kubeletClient }) ?? {};
+  const expiry = startEventExpiry({ store, clock });
   const server = new ApiServer({ ...options, ca, serving, store, extensions });
   const port = await server.start();
   const url = `https://${address}:${port}`;
@@ -76,21 +76,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const adminKubeconfig = join(options.dir, "admin.kubeconfig");
   await issueKubeconfig("kubernetes-admin", ["system:masters"], adminKubeconfig);
   const stop = async (): Promise<void> => {
+    expiry.cancel();
     await server.stop();
     store.close();
   };
   return { url, caFile: pki.caFile, adminKubeconfig, kubeletClient, store, issueKubeconfig, stop };
-}
-
-function ensureNamespaces(store: Store): void {
-  for (const name of ["default", "kube-system", "kube-public", "kube-node-lease"]) {
-    if (store.get(NAMESPACES, undefined, name) !== undefined) continue;
-    store.create(NAMESPACES, {
-      apiVersion: "v1",
-      kind: "Namespace",
-      metadata: { name, labels: { "kubernetes.io/metadata.name": name } },
-      spec: { finalizers: ["kubernetes"] },
-      status: { phase: "Active" },
-    });
-  }
 }

@@ -1,6 +1,7 @@
 /** Reads what a URL asks for: the resource, its namespace, name and subresource. Pure; called by server.ts. */
 
 import { findType, NAMESPACES, type ResourceType } from "./registry.ts";
+import { badRequest } from "./status-error.ts";
 
 export interface ResourcePath {
   readonly type: ResourceType;
@@ -11,12 +12,9 @@ export interface ResourcePath {
   readonly rest: string;
 }
 
-/** Undefined where the path names no resource that is served. */
+/** Undefined where the path names no resource that is served. Throws 400 for broken percent-encoding. */
 export function parseResourcePath(pathname: string): ResourcePath | undefined {
-  const parts = pathname
-    .split("/")
-    .filter((part) => part !== "")
-    .map(decodeURIComponent);
+  const parts = decodedParts(pathname);
   const isCore = parts[0] === "api";
   if (!isCore && parts[0] !== "apis") return undefined;
   const [group = "", version = "", ...tail] = isCore ? ["", ...parts.slice(1)] : parts.slice(1);
@@ -37,4 +35,14 @@ export function parseResourcePath(pathname: string): ResourcePath | undefined {
     ...(subresource === undefined ? {} : { subresource }),
     rest: rest.length === 0 ? "" : `/${rest.join("/")}`,
   };
+}
+
+function decodedParts(pathname: string): readonly string[] {
+  const parts = pathname.split("/").filter((part) => part !== "");
+  try {
+    return parts.map(decodeURIComponent);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    throw badRequest(`the path ${pathname} has a broken percent-encoding`);
+  }
 }

@@ -1,24 +1,30 @@
 /**
- * The verbs on stored objects: create, read, list, update, patch and delete, with admission, conflict detection and
- * the split between an object and its status. Synchronous, so that nothing comes between reading and writing.
- * Called by server.ts, which has authenticated and authorized the request.
+ * The verbs on stored objects: create, read, list, update, patch, delete and the subresources that are writes, with
+ * admission, conflict detection and the split between an object and its status. Synchronous, so that nothing comes
+ * between reading and writing. Called by server.ts, which has authenticated and authorized the request.
  */
 
-import jsonpatch from "fast-json-patch";
-import type { Clock } from "../core/clock.ts";
-import { deleteObject, isReleased } from "./deletion.ts";
-import type { Admission, User } from "./extension.ts";
+import { isDeepStrictEqual } from "node:util";
+import { type Clock, formatTime } from "../core/clock.ts";
+import { applyDefaults, prepareForCreate, prepareForUpdate } from "./defaults.ts";
+import { type DeleteChoices, deleteObject, isReleased } from "./deletion.ts";
+import type { Admission, AdmissionRequest, User } from "./extension.ts";
+import { type Page, pageOf } from "./listing.ts";
+import { checkIdentity, mergeSent, nameObject, readObject } from "./object-input.ts";
 import { at, isObject, type KubeObject, textAt, withMeta } from "./objects.ts";
-import { apiVersionOf, NAMESPACES, PODS, type ResourceType } from "./registry.ts";
+import { applyPatch } from "./patch.ts";
+import { PODS, type ResourceType } from "./registry.ts";
 import type { ResourcePath } from "./request-path.ts";
 import { type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
-import { badRequest, invalid, modified, notFound, StatusError } from "./status-error.ts";
+import { badRequest, conflict, modified, notFound, type Status } from "./status-error.ts";
 import type { Store } from "./store.ts";
+import { validateCreate, validateUpdate } from "./validation.ts";
 
 export interface RestOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly randomUid: () => string;
   readonly admission: readonly Admission[];
 }
 
@@ -28,9 +34,10 @@ export interface RestCall {
   readonly query: URLSearchParams;
 }
 
-const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
-const NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
-const POISON = ["__proto__", "constructor", "prototype"];
+/** `Omit` that keeps a union a union. */
+type PartOf<T> = T extends unknown
+  ? Omit<T, "type" | "user" | "namespace" | "name" | "subresource" | "isDryRun">
+  : never;
 
 export class Rest {
   readonly #options: RestOptions;
@@ -46,244 +53,186 @@ export class Rest {
     return found;
   }
 
-  list(call: RestCall): object {
+  list(call: RestCall): Page {
     const { type, namespace } = call.path;
-    const { items, resourceVersion } = this.#options.store.list(type, namespace, selectorOf(call));
-    return {
-      kind: `${type.kind}List`,
-      apiVersion: apiVersionOf(type),
-      metadata: { resourceVersion },
-      items,
-    };
+    return pageOf(this.#options.store.list(type, namespace, selectorOf(call)), call.query);
   }
 
   create(call: RestCall, body: unknown): KubeObject {
-    const { type, namespace } = call.path;
-    const named = this.#name(type, objectOf(type, body), namespace);
-    if (type.namespaced) this.#requireNamespace(namespace ?? "");
-    const base = { type, user: call.user, name: named.metadata.name, isDryRun: isDryRun(call) };
-    let object = prepare(type, named);
-    for (const admit of this.#options.admission) {
-      object =
-        admit({
-          ...base,
-          ...(namespace === undefined ? {} : { namespace }),
-          operation: "CREATE",
-          object,
-        }) ?? object;
-    }
-    return base.isDryRun ? object : this.#options.store.create(type, object);
+    const { type } = call.path;
+    const { store, clock, random, randomUid } = this.#options;
+    const named = nameObject(call.path, readObject(type, body), random);
+    const whole = applyDefaults(type, withInitialGeneration(type, named));
+    const defaulted = prepareForCreate(type, whole);
+    const object = this.#admit(call, defaulted.metadata.name, {
+      operation: "CREATE",
+      object: defaulted,
+    });
+    validateCreate(type, object);
+    if (!isDryRun(call)) return store.create(type, object);
+    return withMeta(object, { uid: randomUid(), creationTimestamp: formatTime(clock.now()) });
   }
 
   update(call: RestCall, body: unknown): KubeObject {
-    const sent = objectOf(call.path.type, body);
-    return this.#change(call, (current) => {
-      const wanted = sent.metadata.resourceVersion;
-      if (wanted !== undefined && wanted !== "" && wanted !== current.metadata.resourceVersion)
-        throw modified(call.path.type, current.metadata.name);
-      return sent;
-    });
+    const sent = readObject(call.path.type, body);
+    return this.#change(call, () => sent);
   }
 
-  /** JSON patch and merge patch; anything else is refused with 415. */
-  patch(call: RestCall, mediaType: string, body: unknown): KubeObject {
-    return this.#change(call, (current) => {
-      const patched = applyPatch(mediaType, current, body);
-      if (patched.metadata.resourceVersion !== current.metadata.resourceVersion)
-        throw modified(call.path.type, current.metadata.name);
-      return patched;
-    });
+  patch(call: RestCall, contentType: string, body: unknown): KubeObject {
+    const { type } = call.path;
+    return this.#change(call, (current) =>
+      readObject(type, applyPatch(type, current, contentType, body)),
+    );
   }
 
-  delete(call: RestCall, body: unknown): KubeObject {
-    const { type, namespace, name = "" } = call.path;
+  /** The object while something holds it, otherwise what upstream answers for its kind. */
+  delete(call: RestCall, body: unknown): object {
+    const { type, name = "" } = call.path;
     const old = this.get(call);
-    const base = { type, user: call.user, name, isDryRun: isDryRun(call) };
-    for (const admit of this.#options.admission)
-      admit({
-        ...base,
-        ...(namespace === undefined ? {} : { namespace }),
-        operation: "DELETE",
-        old,
-      });
-    if (base.isDryRun) return old;
-    const asked =
-      at(body, "gracePeriodSeconds") ?? call.query.get("gracePeriodSeconds") ?? undefined;
-    const uid = textAt(body, "preconditions", "uid");
-    const resourceVersion = textAt(body, "preconditions", "resourceVersion");
-    const target = { type, name, ...(namespace === undefined ? {} : { namespace }) };
-    return deleteObject(this.#options, target, {
-      ...(asked === undefined ? {} : { gracePeriodSeconds: Number(asked) }),
-      precondition: {
-        ...(uid === "" ? {} : { uid }),
-        ...(resourceVersion === "" ? {} : { resourceVersion }),
-      },
-    }).object;
+    this.#admit(call, name, { operation: "DELETE", old });
+    if (isDryRun(call)) return old;
+    const { object, isGone } = deleteObject(
+      this.#options,
+      targetOf(call, old),
+      choicesOf(call, body),
+    );
+    if (!isGone || type === PODS) return object;
+    const uid = old.metadata.uid ?? "";
+    const group = type.group === "" ? {} : { group: type.group };
+    return success(200, { name, ...group, kind: type.plural, uid });
+  }
+
+  deleteCollection(call: RestCall, body: unknown): Page {
+    const page = this.list(call);
+    for (const old of page.items) {
+      this.#admit(call, old.metadata.name, { operation: "DELETE", old });
+      if (isDryRun(call)) continue;
+      deleteObject(this.#options, targetOf(call, old), choicesOf(call, body));
+    }
+    return page;
   }
 
   /** pods/binding: names the node, once. */
-  bind(call: RestCall, body: unknown): object {
+  bind(call: RestCall, body: unknown): Status {
     const { type, namespace, name = "" } = call.path;
-    this.#options.store.update(type, namespace, name, (pod) => {
-      if (textAt(pod, "spec", "nodeName") !== "") throw modified(type, name);
-      const spec = { ...(pod.spec as object), nodeName: textAt(body, "target", "name") };
-      return { ...pod, spec };
-    });
-    return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };
+    const nodeName = textAt(body, "target", "name");
+    if (nodeName === "") throw badRequest("target.name: Required value");
+    const old = this.get(call);
+    const assigned = textAt(old, "spec", "nodeName");
+    if (assigned !== "")
+      throw conflict(type, name, `pod ${name} is already assigned to node "${assigned}"`);
+    if (old.metadata.deletionTimestamp !== undefined)
+      throw conflict(type, name, `pod ${name} is being deleted, cannot be assigned to a host`);
+    this.#options.store.update(type, namespace, name, (pod) => ({
+      ...pod,
+      spec: { ...(isObject(pod.spec) ? pod.spec : {}), nodeName },
+    }));
+    return success(201);
+  }
+
+  /** pods/eviction: a delete, since there are no disruption budgets. */
+  evict(call: RestCall, body: unknown): Status {
+    this.delete(call, at(body, "deleteOptions"));
+    return success(201);
   }
 
   #change(call: RestCall, change: (current: KubeObject) => KubeObject): KubeObject {
     const { type, namespace, name = "", subresource } = call.path;
-    const { store, admission } = this.#options;
-    const base = { type, user: call.user, name, isDryRun: isDryRun(call) };
+    const { store } = this.#options;
     const compute = (old: KubeObject): KubeObject => {
-      let object = merge(type, old, change(old), subresource);
-      for (const admit of admission) {
-        object =
-          admit({
-            ...base,
-            ...(namespace === undefined ? {} : { namespace }),
-            ...(subresource === undefined ? {} : { subresource }),
-            operation: "UPDATE",
-            object,
-            old,
-          }) ?? object;
-      }
+      const sent = change(old);
+      checkIdentity(call.path, sent, old);
+      const wanted = sent.metadata.resourceVersion ?? "";
+      if (wanted !== "" && wanted !== old.metadata.resourceVersion) throw modified(type, name);
+      const merged = applyDefaults(type, mergeSent(call.path, old, sent));
+      const defaulted = subresource === undefined ? prepareForUpdate(type, merged, old) : merged;
+      const object = withGeneration(
+        old,
+        this.#admit(call, name, { operation: "UPDATE", object: defaulted, old }),
+      );
+      validateUpdate(type, object, old, subresource);
       return object;
     };
-    if (base.isDryRun) return compute(this.get(call));
+    if (isDryRun(call)) return compute(this.get(call));
     const next = store.update(type, namespace, name, compute);
     return isReleased(type, next) ? store.delete(type, namespace, name) : next;
   }
 
-  #name(type: ResourceType, object: KubeObject, namespace: string | undefined): KubeObject {
-    const {
-      name = "",
-      generateName = "",
-      namespace: own,
-    } = object.metadata as Partial<KubeObject["metadata"]>;
-    if (own !== undefined && own !== "" && own !== namespace)
-      throw badRequest(
-        "the namespace of the provided object does not match the namespace sent on the request",
-      );
-    const letter = (): string =>
-      NAME_LETTERS[Math.floor(this.#options.random() * NAME_LETTERS.length)] ?? "b";
-    const full =
-      name === "" && generateName !== ""
-        ? generateName + Array.from({ length: 5 }, letter).join("")
-        : name;
-    if (full === "") {
-      throw invalid(type, "", [
-        {
-          reason: "FieldValueRequired",
-          message: "Required value: name or generateName is required",
-          field: "metadata.name",
-        },
-      ]);
+  #admit(call: RestCall, name: string, part: PartOf<AdmissionRequest>): KubeObject {
+    const { type, namespace, subresource } = call.path;
+    let request: AdmissionRequest = {
+      ...part,
+      type,
+      user: call.user,
+      name,
+      isDryRun: isDryRun(call),
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(subresource === undefined ? {} : { subresource }),
+    };
+    for (const admit of this.#options.admission) {
+      const admitted = admit(request);
+      if (request.operation !== "DELETE" && admitted !== undefined)
+        request = { ...request, object: admitted };
     }
-    if (!NAME.test(full) || full.length > 253) {
-      const message = `Invalid value: "${full}": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character`;
-      throw invalid(type, full, [{ reason: "FieldValueInvalid", message, field: "metadata.name" }]);
-    }
-    return withMeta(object, { name: full, ...(namespace === undefined ? {} : { namespace }) });
-  }
-
-  #requireNamespace(name: string): void {
-    if (this.#options.store.get(NAMESPACES, undefined, name) === undefined)
-      throw notFound(NAMESPACES, name);
+    return request.operation === "DELETE" ? request.old : request.object;
   }
 }
 
+/** What of a collection a list, a watch or a collection's delete is about. Throws 400. */
 export function selectorOf(call: RestCall): Predicate {
   const labels = parseLabelSelector(call.query.get("labelSelector") ?? "");
   const fields = parseFieldSelector(call.path.type.plural, call.query.get("fieldSelector") ?? "");
   const { name } = call.path;
   return (object) =>
-    labels(object) && fields(object) && (name === undefined || object.metadata.name === name);
+    (name === undefined || object.metadata.name === name) && labels(object) && fields(object);
 }
 
 function isDryRun(call: RestCall): boolean {
-  return call.query.getAll("dryRun").includes("All");
+  const asked = call.query.getAll("dryRun");
+  if (asked.some((value) => value !== "All"))
+    throw badRequest(`invalid dryRun: ${asked.join(",")}`);
+  return asked.length > 0;
 }
 
-function objectOf(type: ResourceType, body: unknown): KubeObject {
-  if (!isObject(body)) throw badRequest("the body of the request must be a JSON object");
-  const { kind = type.kind, apiVersion = apiVersionOf(type) } = body;
-  if (kind !== type.kind || apiVersion !== apiVersionOf(type)) {
-    const why = `the API version in the data (${apiVersion}, ${kind}) does not match the expected (${apiVersionOf(type)}, ${type.kind})`;
-    throw badRequest(why);
-  }
-  const { managedFields: _, ...metadata } = isObject(body.metadata) ? body.metadata : {};
-  return { ...body, kind, apiVersion, metadata } as unknown as KubeObject;
+function targetOf(call: RestCall, { metadata }: KubeObject): Parameters<typeof deleteObject>[1] {
+  const { name, namespace } = metadata;
+  return { type: call.path.type, name, ...(namespace === undefined ? {} : { namespace }) };
 }
 
-/** What the server itself decides about a new object. */
-function prepare(type: ResourceType, object: KubeObject): KubeObject {
-  if (type === NAMESPACES) {
-    const labels = {
-      ...object.metadata.labels,
-      "kubernetes.io/metadata.name": object.metadata.name,
-    };
-    return {
-      ...withMeta(object, { labels }),
-      spec: { finalizers: ["kubernetes"] },
-      status: { phase: "Active" },
-    };
-  }
-  if (type === PODS)
-    return { ...withMeta(object, { generation: 1 }), status: { phase: "Pending" } };
-  return object;
+/** DeleteOptions from the body, or from the query where the body has none. Throws 400. */
+function choicesOf({ query }: RestCall, body: unknown): DeleteChoices {
+  const asked = at(body, "gracePeriodSeconds") ?? query.get("gracePeriodSeconds") ?? undefined;
+  const grace = asked === undefined ? undefined : Number(asked);
+  if (grace !== undefined && !Number.isInteger(grace))
+    throw badRequest(`invalid gracePeriodSeconds: ${String(asked)}`);
+  const uid = textAt(body, "preconditions", "uid");
+  const resourceVersion = textAt(body, "preconditions", "resourceVersion");
+  return {
+    ...(grace === undefined ? {} : { gracePeriodSeconds: grace }),
+    precondition: {
+      ...(uid === "" ? {} : { uid }),
+      ...(resourceVersion === "" ? {} : { resourceVersion }),
+    },
+  };
 }
 
-/** Main updates keep the status, status updates keep all but it; what only the server sets stays. */
-function merge(
-  type: ResourceType,
-  old: KubeObject,
-  sent: KubeObject,
-  subresource?: string,
-): KubeObject {
-  if (subresource === "status") return { ...old, status: sent.status };
-  const hasStatus = type.subresources.some(({ name }) => name === "status");
-  const { deletionTimestamp, deletionGracePeriodSeconds, generation } = old.metadata;
-  const specChanged =
-    generation !== undefined && JSON.stringify(old.spec) !== JSON.stringify(sent.spec);
-  const kept = withMeta(sent, {
-    ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
-    ...(deletionGracePeriodSeconds === undefined ? {} : { deletionGracePeriodSeconds }),
-    ...(generation === undefined ? {} : { generation: generation + (specChanged ? 1 : 0) }),
-  });
-  return hasStatus && old.status !== undefined ? { ...kept, status: old.status } : kept;
+function withInitialGeneration(type: ResourceType, object: KubeObject): KubeObject {
+  return type === PODS ? withMeta(object, { generation: 1 }) : object;
 }
 
-function applyPatch(mediaType: string, current: KubeObject, patch: unknown): KubeObject {
-  if (mediaType === "application/merge-patch+json") return mergePatch(current, patch) as KubeObject;
-  if (mediaType === "application/json-patch+json") {
-    if (!Array.isArray(patch)) throw badRequest("a JSON patch must be a list of operations");
-    try {
-      return jsonpatch.applyPatch(structuredClone(current), patch, true).newDocument;
-    } catch (cause) {
-      throw new StatusError(
-        422,
-        "Invalid",
-        `the server rejected our request due to an error in our request: ${String(cause)}`,
-      );
-    }
-  }
-  throw new StatusError(
-    415,
-    "UnsupportedMediaType",
-    `the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json`,
-  );
+function withGeneration(old: KubeObject, object: KubeObject): KubeObject {
+  const { generation } = old.metadata;
+  if (generation === undefined || isDeepStrictEqual(old.spec, object.spec)) return object;
+  return withMeta(object, { generation: generation + 1 });
 }
 
-/** RFC 7386. */
-function mergePatch(target: unknown, patch: unknown): unknown {
-  if (!isObject(patch)) return patch;
-  const result: Record<string, unknown> = isObject(target) ? { ...target } : {};
-  for (const [field, value] of Object.entries(patch)) {
-    if (POISON.includes(field)) continue;
-    if (value === null) delete result[field];
-    else result[field] = mergePatch(result[field], value);
-  }
-  return result;
+function success(code: number, details?: NonNullable<Status["details"]>): Status {
+  return {
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Success",
+    ...(details === undefined ? {} : { details }),
+    code,
+  };
 }

@@ -1,26 +1,27 @@
 /**
- * The HTTPS side: client certificates in, authorization, dispatch to REST, watches, discovery and connect handlers,
- * and every failure as a metav1.Status. Never exits on what a client sends. Started by controlplane.ts.
+ * The HTTPS side: every request is authenticated, authorized and handed to REST, a watch, a connect handler or the
+ * documents of discovery; every failure becomes a metav1.Status. Nothing a client sends ends the process.
+ * Started and stopped by controlplane.ts.
  */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
+import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "../core/clock.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { discoveryDocument } from "./discovery.ts";
-import type { Extensions, User } from "./extension.ts";
+import { authorize, userOf } from "./authentication.ts";
+import { readBody } from "./body.ts";
+import { discoveryReply } from "./discovery.ts";
+import type { ConnectHandler, ConnectRequest, Extensions } from "./extension.ts";
+import { type Form, formOf, shapeList, shapeObject } from "./negotiate.ts";
+import type { KubeObject } from "./objects.ts";
+import { openapiReply } from "./openapi.ts";
 import type { KeyPair } from "./pki.ts";
-import { parseResourcePath, type ResourcePath } from "./request-path.ts";
+import { parseResourcePath } from "./request-path.ts";
 import { Rest, type RestCall } from "./rest.ts";
-import {
-  badRequest,
-  forbidden,
-  methodNotAllowed,
-  pathNotFound,
-  StatusError,
-} from "./status-error.ts";
+import { badRequest, methodNotAllowed, pathNotFound, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
 import { serveWatch } from "./watch.ts";
 
@@ -32,16 +33,20 @@ export interface ServerOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly randomUid: () => string;
   readonly log: Logger;
   readonly extensions: Extensions;
 }
 
-const MAX_BODY_BYTES = 3 * 1024 * 1024;
+const MAX_HEADER_BYTES = 1024 * 1024;
+/** Longer than clients keep idle connections, so that they and not we close them. */
+const KEEP_ALIVE_MS = 120_000;
 
 export class ApiServer {
   readonly #options: ServerOptions;
   readonly #rest: Rest;
   readonly #server: Server;
+  readonly #upgraded = new Set<Duplex>();
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -52,23 +57,25 @@ export class ApiServer {
         ca: options.ca,
         requestCert: true,
         rejectUnauthorized: false,
-        maxHeaderSize: 1024 * 1024,
+        maxHeaderSize: MAX_HEADER_BYTES,
+        keepAliveTimeout: KEEP_ALIVE_MS,
       },
       (request, response) => void this.#serve(request, response),
     );
+    this.#server.on(
+      "upgrade",
+      (request, socket, head) => void this.#upgrade(request, socket, head),
+    );
   }
 
-  /** The port it listens on. */
+  /** The port it listens on. Throws AddressInUse. */
   start(): Promise<number> {
     const { address, port } = this.#options;
     return new Promise((resolve, reject) => {
-      this.#server.once("error", (cause) =>
-        reject(
-          new LongshoreError("AddressInUse", `listening on ${address}:${port}: ${cause.message}`, {
-            cause,
-          }),
-        ),
-      );
+      this.#server.once("error", (cause) => {
+        const message = `listening on ${address}:${port}: ${cause.message}`;
+        reject(new LongshoreError("AddressInUse", message, { cause }));
+      });
       this.#server.listen(port, address, () => {
         const bound = this.#server.address();
         resolve(bound !== null && typeof bound === "object" ? bound.port : port);
@@ -76,10 +83,12 @@ export class ApiServer {
     });
   }
 
+  /** Cuts watches and streams; resolves when nothing is open. */
   stop(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
       this.#server.closeAllConnections();
+      for (const socket of this.#upgraded) socket.destroy();
     });
   }
 
@@ -87,145 +96,210 @@ export class ApiServer {
     try {
       await this.#dispatch(request, response);
     } catch (error) {
-      if (!(error instanceof StatusError))
-        this.#options.log.error({ err: error, path: request.url }, "a request failed");
-      const failure =
-        error instanceof StatusError
-          ? error
-          : new StatusError(500, "InternalError", `Internal error occurred: ${messageOf(error)}`);
+      const { body } = this.#failureOf(error, request);
       if (response.headersSent) response.destroy();
-      else send(response, failure.body.code, failure.body);
+      else sendJson(response, body.code, body);
     }
   }
 
   async #dispatch(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const user = userOf(request);
-    const url = new URL(request.url ?? "/", "https://localhost");
-    const path = parseResourcePath(url.pathname);
-    if (path === undefined) {
-      const document = discoveryDocument(url.pathname);
-      if (document === undefined) throw pathNotFound();
-      return send(response, 200, document);
-    }
-    const call: RestCall = { user, path, query: url.searchParams };
-    const verb = verbOf(request.method ?? "", call);
-    this.#authorize(call, verb, url.pathname);
-    if (path.subresource !== undefined && (await this.#connect(call, request, response))) return;
-    const body = ["create", "update", "patch", "delete"].includes(verb)
-      ? await readBody(request)
-      : undefined;
-    if (verb === "watch") return serveWatch(this.#options, call, response);
-    const mediaType = (request.headers["content-type"] ?? "").split(";")[0] ?? "";
-    send(response, verb === "create" ? 201 : 200, this.#run(verb, call, mediaType, body));
+    const { path, call, verb } = this.#admitRequest(request);
+    if (call === undefined) return sendDocument(request, path, response);
+    const connect = this.#connectOf(call, request);
+    if (connect !== undefined) return connect.handler.serve(connect.request, response);
+    const form = formOf(request.headers.accept, call.query);
+    if (verb === "watch") return serveWatch(this.#options, call, form, response);
+    const body = verb === "get" || verb === "list" ? undefined : await readBody(request);
+    const contentType = request.headers["content-type"] ?? "";
+    const answer = this.#run({ verb, call, form, body, contentType });
+    sendJson(response, answer.code, answer.body);
   }
 
-  #run(verb: string, call: RestCall, mediaType: string, body: unknown): object {
-    const { subresource } = call.path;
-    if (subresource === "binding" && verb === "create") return this.#rest.bind(call, body);
-    if (subresource !== undefined && subresource !== "status") throw pathNotFound();
+  #run(job: Job): Answer {
+    const { verb, call, body, form } = job;
+    const { subresource, type } = call.path;
+    const now = this.#options.clock.now();
+    const shape = (object: KubeObject, code = 200): Answer => ({
+      code,
+      body: shapeObject(form, type, object, now),
+    });
+    const isPost = verb === "create" && subresource !== undefined;
+    if (isPost && subresource === "binding")
+      return { code: 201, body: this.#rest.bind(call, body) };
+    if (isPost && subresource === "eviction")
+      return { code: 201, body: this.#rest.evict(call, body) };
+    checkVerb(verb, call);
     switch (verb) {
       case "get":
-        return this.#rest.get(call);
+        return shape(this.#rest.get(call));
       case "list":
-        return this.#rest.list(call);
+        return { code: 200, body: shapeList(form, { type, ...this.#rest.list(call) }, now) };
       case "create":
-        if (subresource !== undefined || call.path.name !== undefined) throw methodNotAllowed();
-        return this.#rest.create(call, body);
+        return shape(this.#rest.create(call, body), 201);
       case "update":
-        return this.#rest.update(call, body);
+        return shape(this.#rest.update(call, body));
       case "patch":
-        return this.#rest.patch(call, mediaType, body);
+        return shape(this.#rest.patch(call, job.contentType, body));
       case "delete":
-        return this.#rest.delete(call, body);
+        return { code: 200, body: this.#rest.delete(call, body) };
+      case "deletecollection": {
+        const page = this.#rest.deleteCollection(call, body);
+        return { code: 200, body: shapeList({ kind: "object" }, { type, ...page }, now) };
+      }
       default:
         throw methodNotAllowed();
     }
   }
 
-  #authorize(call: RestCall, verb: string, pathname: string): void {
-    const { user, path, query } = call;
-    if (user.groups.includes("system:masters")) return;
-    const { rest: _, ...attributes } = path;
+  /** Authenticates and authorizes. `call` is undefined for paths that are no resource. */
+  #admitRequest(request: IncomingMessage): {
+    readonly path: string;
+    readonly verb: string;
+    readonly call: RestCall | undefined;
+  } {
+    const user = userOf(request);
+    const url = URL.parse(request.url ?? "/", "https://localhost");
+    if (url === null) throw badRequest("the request's URL cannot be parsed");
+    const { pathname: path, searchParams: query } = url;
+    const resource = parseResourcePath(path);
+    const { authorize: authorizer } = this.#options.extensions;
+    if (resource === undefined) {
+      const verb = (request.method ?? "GET").toLowerCase();
+      authorize(authorizer, user, { verb, path });
+      return { path, verb, call: undefined };
+    }
+    const call = { user, path: resource, query };
+    const verb = verbOf(request.method ?? "GET", call);
+    const { rest: _, ...attributes } = resource;
     const fieldSelector = query.get("fieldSelector");
-    const decision = this.#options.extensions.authorize?.(user, {
+    const labelSelector = query.get("labelSelector");
+    authorize(authorizer, user, {
       ...attributes,
       verb,
-      path: pathname,
+      path,
       ...(fieldSelector === null ? {} : { fieldSelector }),
+      ...(labelSelector === null ? {} : { labelSelector }),
     });
-    if (decision?.kind === "allow") return;
-    const why = `User "${user.name}" cannot ${verb} resource "${path.type.plural}" in API group "${path.type.group}"`;
-    throw forbidden(
-      path.type,
-      path.name ?? "",
-      decision === undefined || decision.message === "" ? why : `${why}: ${decision.message}`,
-    );
+    return { path, verb, call };
   }
 
-  async #connect(
+  #connectOf(
     call: RestCall,
     request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<boolean> {
-    const { subresource = "", type, name = "", namespace, rest } = call.path;
+  ): { readonly handler: ConnectHandler; readonly request: ConnectRequest } | undefined {
+    const { subresource, type, name, namespace, rest } = call.path;
+    if (subresource === undefined || name === undefined) return undefined;
     const handler = this.#options.extensions.connect?.[`${type.plural}/${subresource}`];
-    if (handler === undefined) return false;
-    const parent = this.#rest.get(call);
-    const place: Pick<ResourcePath, "namespace"> = namespace === undefined ? {} : { namespace };
+    if (handler === undefined) return undefined;
     const { user, query } = call;
-    await handler.serve(
-      { user, type, subresource, name, parent, rest, query, request, ...place },
-      response,
-    );
-    return true;
+    const parent = this.#rest.get(call);
+    const place = namespace === undefined ? {} : { namespace };
+    const about = { user, type, subresource, name, parent, rest, query, request, ...place };
+    return { handler, request: about };
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    this.#upgraded.add(socket);
+    const before = (socket as TLSSocket).bytesWritten;
+    // A connection that breaks is closed by Node; there is nobody left to tell.
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#upgraded.delete(socket));
+    try {
+      const { call } = this.#admitRequest(request);
+      const connect = call === undefined ? undefined : this.#connectOf(call, request);
+      if (connect?.handler.upgrade === undefined)
+        throw badRequest("this path does not take upgraded connections");
+      await connect.handler.upgrade(connect.request, socket, head);
+    } catch (error) {
+      const { body } = this.#failureOf(error, request);
+      // What has begun to stream cannot be answered any more.
+      if ((socket as TLSSocket).bytesWritten > before) socket.destroy();
+      else refuseUpgrade(request, socket, body);
+    }
+  }
+
+  #failureOf(error: unknown, request: IncomingMessage): StatusError {
+    if (error instanceof StatusError) return error;
+    const path = (request.url ?? "").split("?")[0];
+    this.#options.log.error({ err: error, method: request.method, path }, "a request failed");
+    return new StatusError(500, "InternalError", `Internal error occurred: ${messageOf(error)}`);
   }
 }
 
-function userOf(request: IncomingMessage): User {
-  const socket = request.socket as TLSSocket;
-  if (!socket.authorized) throw new StatusError(401, "Unauthorized", "Unauthorized");
-  const { CN, O } = socket.getPeerCertificate().subject as { CN?: string; O?: string | string[] };
-  return {
-    name: CN ?? "",
-    groups: [...(O === undefined ? [] : [O].flat()), "system:authenticated"],
-  };
+interface Answer {
+  readonly code: number;
+  readonly body: object;
 }
 
-function verbOf(method: string, call: RestCall): string {
-  const { name } = call.path;
-  const isWatch = ["true", "1"].includes(call.query.get("watch") ?? "");
-  if (method === "GET") return isWatch ? "watch" : name === undefined ? "list" : "get";
-  if (method === "DELETE") return name === undefined ? "deletecollection" : "delete";
-  const verb = { POST: "create", PUT: "update", PATCH: "patch" }[method];
-  if (verb === undefined) throw methodNotAllowed();
-  return verb;
+interface Job {
+  readonly verb: string;
+  readonly call: RestCall;
+  readonly form: Form;
+  readonly body: unknown;
+  readonly contentType: string;
 }
 
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  if (/protobuf|cbor/.test(request.headers["content-type"] ?? "")) {
-    // Nothing here decodes protobuf; kubectl create with a generator (not -f) sends it and fails with this.
-    const accepted = "accepted media types include: application/json";
-    const message = `the body of the request was in an unknown format - ${accepted}`;
-    throw new StatusError(415, "UnsupportedMediaType", message);
-  }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES)
-      throw new StatusError(413, "RequestEntityTooLarge", `limit is ${MAX_BODY_BYTES}`);
-    chunks.push(chunk as Buffer);
-  }
-  if (size === 0) return undefined;
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString("utf8"));
-  } catch (error) {
-    throw badRequest(`the body of the request is not JSON: ${messageOf(error)}`);
-  }
+function checkVerb(verb: string, { path }: RestCall): void {
+  const { type, subresource, rest } = path;
+  const verbs =
+    subresource === undefined
+      ? type.verbs
+      : type.subresources.find(({ name, isConnect }) => name === subresource && !isConnect)?.verbs;
+  if (verbs === undefined || rest !== "") throw pathNotFound();
+  if (!(verbs as readonly string[]).includes(verb)) throw methodNotAllowed();
 }
 
-function send(response: ServerResponse, code: number, body: object | string): void {
-  const isText = typeof body === "string";
-  response.writeHead(code, { "content-type": isText ? "text/plain" : "application/json" });
-  response.end(isText ? body : JSON.stringify(body));
+function verbOf(method: string, { path, query }: RestCall): string {
+  const isWatch = ["true", "1"].includes(query.get("watch") ?? "");
+  if (method === "GET" && path.subresource === undefined && isWatch) return "watch";
+  if (method === "GET") return path.name === undefined ? "list" : "get";
+  if (method === "DELETE") return path.name === undefined ? "deletecollection" : "delete";
+  if (method === "POST" && (path.name === undefined || path.subresource !== undefined))
+    return "create";
+  if (path.name === undefined) throw methodNotAllowed();
+  if (method === "PUT") return "update";
+  if (method === "PATCH") return "patch";
+  throw methodNotAllowed();
+}
+
+function sendDocument(request: IncomingMessage, path: string, response: ServerResponse): void {
+  const document =
+    request.method === "GET" ? documentAt(path, request.headers.accept ?? "") : undefined;
+  if (document === undefined) throw pathNotFound();
+  send(response, 200, document.contentType, document.body);
+}
+
+function documentAt(
+  path: string,
+  accept: string,
+): { readonly contentType: string; readonly body: string | Uint8Array } | undefined {
+  if (["/healthz", "/livez", "/readyz"].includes(path))
+    return { contentType: "text/plain", body: "ok" };
+  const discovery = discoveryReply(path, accept);
+  if (discovery === undefined) return openapiReply(path, accept);
+  return { contentType: discovery.contentType, body: JSON.stringify(discovery.body) };
+}
+
+function sendJson(response: ServerResponse, code: number, body: object): void {
+  send(response, code, "application/json", JSON.stringify(body));
+}
+
+function send(
+  response: ServerResponse,
+  code: number,
+  type: string,
+  body: string | Uint8Array,
+): void {
+  response.writeHead(code, { "content-type": type, "content-length": Buffer.byteLength(body) });
+  response.end(body);
+}
+
+/** Answers on a socket that Node has given away. */
+function refuseUpgrade(request: IncomingMessage, socket: Duplex, body: { code: number }): void {
+  if (socket.destroyed) return;
+  const response = new ServerResponse(request);
+  response.assignSocket(socket as TLSSocket);
+  response.shouldKeepAlive = false;
+  response.on("finish", () => socket.end());
+  sendJson(response, body.code, body);
 }
