@@ -19,8 +19,7 @@ import { type Form, formOf, shapeList, shapeObject } from "./negotiate.ts";
 import type { KubeObject } from "./objects.ts";
 import { openapiReply } from "./openapi.ts";
 import type { KeyPair } from "./pki.ts";
-import { decodeProtobuf, PROTOBUF_MEDIA_TYPE } from "./protobuf.ts";
-import { parseResourcePath, type ResourcePath } from "./request-path.ts";
+import { parseResourcePath } from "./request-path.ts";
 import { Rest, type RestCall } from "./rest.ts";
 import { badRequest, methodNotAllowed, pathNotFound, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
@@ -240,29 +239,14 @@ interface Job {
   readonly contentType: string;
 }
 
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  const mediaType = (request.headers["content-type"] ?? "").split(";")[0] ?? "";
-  const isProtobuf = mediaType === PROTOBUF_MEDIA_TYPE;
-  if (!isProtobuf && /protobuf|cbor/.test(mediaType)) {
-    const accepted = `accepted media types include: application/json, ${PROTOBUF_MEDIA_TYPE}`;
-    const message = `the body of the request was in an unknown format - ${accepted}`;
-    throw new StatusError(415, "UnsupportedMediaType", message);
-  }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES)
-      throw new StatusError(413, "RequestEntityTooLarge", `limit is ${MAX_BODY_BYTES}`);
-    chunks.push(chunk as Buffer);
-  }
-  if (size === 0) return undefined;
-  if (isProtobuf) return decodeProtobuf(Buffer.concat(chunks));
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString("utf8"));
-  } catch (error) {
-    throw badRequest(`the body of the request is not JSON: ${messageOf(error)}`);
-  }
+function checkVerb(verb: string, { path }: RestCall): void {
+  const { type, subresource, rest } = path;
+  const verbs =
+    subresource === undefined
+      ? type.verbs
+      : type.subresources.find(({ name, isConnect }) => name === subresource && !isConnect)?.verbs;
+  if (verbs === undefined || rest !== "") throw pathNotFound();
+  if (!(verbs as readonly string[]).includes(verb)) throw methodNotAllowed();
 }
 
 function verbOf(method: string, { path, query }: RestCall): string {
