@@ -101,22 +101,22 @@ export function mergeSent(path: ResourcePath, old: KubeObject, sent: KubeObject)
     : { ...kept, status: old.status };
 }
 
+/** What identifies the object and what only the server sets, as it was; a client may leave all of it out. */
+const SERVER_META = [
+  "name",
+  "namespace",
+  "uid",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "generation",
+] as const;
+
 function withServerMeta(old: KubeObject, sent: KubeObject): KubeObject {
-  const { deletionTimestamp, deletionGracePeriodSeconds, generation } = old.metadata;
-  const own = without(
-    sent.metadata,
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-  );
-  return withMeta(
-    { ...sent, metadata: own as Meta },
-    {
-      ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
-      ...(deletionGracePeriodSeconds === undefined ? {} : { deletionGracePeriodSeconds }),
-      ...(generation === undefined ? {} : { generation }),
-    },
-  );
+  const own = without(sent.metadata, ...SERVER_META);
+  const kept = SERVER_META.filter((field) => old.metadata[field] !== undefined);
+  const metadata = { ...own, ...Object.fromEntries(kept.map((it) => [it, old.metadata[it]])) };
+  return { ...sent, metadata: metadata as Meta };
 }
 
 function checkNamespace({ namespace }: ResourcePath, sent: KubeObject): void {
