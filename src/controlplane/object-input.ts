@@ -3,7 +3,7 @@
  * against the URL, fields only the server sets taken away, a name generated. Pure but for `random`. Called by rest.ts.
  */
 
-import { isObject, type KubeObject, type Meta, withMeta, without } from "./objects.ts";
+import { isObject, type KubeObject, type Meta, without } from "./objects.ts";
 import { apiVersionOf, type ResourceType } from "./registry.ts";
 import type { ResourcePath } from "./request-path.ts";
 import { badRequest, conflict, invalid } from "./status-error.ts";
