@@ -3,7 +3,7 @@
  * against the URL, fields only the server sets taken away, a name generated. Pure but for `random`. Called by rest.ts.
  */
 
-import { isObject, type KubeObject, type Meta, withMeta, without } from "./objects.ts";
+import { isObject, type KubeObject, type Meta, without } from "./objects.ts";
 import { apiVersionOf, type ResourceType } from "./registry.ts";
 import type { ResourcePath } from "./request-path.ts";
 import { badRequest, conflict, invalid } from "./status-error.ts";
@@ -101,22 +101,22 @@ export function mergeSent(path: ResourcePath, old: KubeObject, sent: KubeObject)
     : { ...kept, status: old.status };
 }
 
+/** What identifies the object and what only the server sets, as it was; a client may leave all of it out. */
+const SERVER_META = [
+  "name",
+  "namespace",
+  "uid",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "generation",
+] as const;
+
 function withServerMeta(old: KubeObject, sent: KubeObject): KubeObject {
-  const { deletionTimestamp, deletionGracePeriodSeconds, generation } = old.metadata;
-  const own = without(
-    sent.metadata,
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-  );
-  return withMeta(
-    { ...sent, metadata: own as Meta },
-    {
-      ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
-      ...(deletionGracePeriodSeconds === undefined ? {} : { deletionGracePeriodSeconds }),
-      ...(generation === undefined ? {} : { generation }),
-    },
-  );
+  const own = without(sent.metadata, ...SERVER_META);
+  const kept = SERVER_META.filter((field) => old.metadata[field] !== undefined);
+  const metadata = { ...own, ...Object.fromEntries(kept.map((it) => [it, old.metadata[it]])) };
+  return { ...sent, metadata: metadata as Meta };
 }
 
 function checkNamespace({ namespace }: ResourcePath, sent: KubeObject): void {

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { KubeObject } from "../../../src/controlplane/objects.ts";
 import { CONFIG_MAPS } from "../../../src/controlplane/registry.ts";
@@ -25,6 +28,37 @@ test("an update that changes nothing keeps the resource version and tells nobody
   const same = store.update(CONFIG_MAPS, "default", "a", (current) => ({ ...current }));
   expect(same.metadata.resourceVersion).toBe(made.metadata.resourceVersion);
   expect(store.eventsSince(CONFIG_MAPS, 1)).toEqual([]);
+});
+
+test("objects and versions survive a restart, and older versions are expired after it", () => {
+  const dir = mkdtempSync(join(tmpdir(), "longshore-store-"));
+  const open = (): Store => {
+    const path = join(dir, "store.db");
+    const store = new Store({ path, clock: systemClock, randomUid: () => "u1", log });
+    store.open();
+    return store;
+  };
+  const first = open();
+  const made = first.create(CONFIG_MAPS, base);
+  first.close();
+  const second = open();
+  expect(second.get(CONFIG_MAPS, "default", "a")).toEqual(made);
+  expect(second.eventsSince(CONFIG_MAPS, 1)).toBe("expired");
+  expect(Number(second.resourceVersion)).toBeGreaterThan(Number(made.metadata.resourceVersion));
+  second.close();
+  rmSync(dir, { recursive: true });
+});
+
+test("listeners hear of changes in their order, also when one of them writes", () => {
+  const store = openStore();
+  const heard: number[] = [];
+  store.subscribe(CONFIG_MAPS, ({ type, object }) => {
+    if (type !== "ADDED") return;
+    store.update(CONFIG_MAPS, "default", object.metadata.name, (it) => ({ ...it, data: {} }));
+  });
+  store.subscribe(CONFIG_MAPS, (event) => heard.push(event.resourceVersion));
+  store.create(CONFIG_MAPS, base);
+  expect(heard).toEqual([1, 2]);
 });
 
 test("versions from before the window or from the future are expired", () => {
