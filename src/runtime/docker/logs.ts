@@ -6,8 +6,8 @@
 import type { Readable } from "node:stream";
 import type { LogOptions, LogRecord } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
+import { splitFrames } from "./frames.ts";
 
-const HEADER_BYTES = 8;
 /** "2026-11-21T09:26:00.123456789Z " at the most. */
 const MAX_TIME_BYTES = 40;
 
@@ -18,7 +18,7 @@ export async function* readLogs(
   signal: AbortSignal,
 ): AsyncIterable<LogRecord> {
   const what = `read the logs of container ${containerId.slice(0, 12)}`;
-  const { stream, isTty } = await engine.call(what, signal, async (docker) => {
+  const { stream, isTty } = await engine.call(what, signal, async (docker, abortSignal) => {
     const container = docker.getContainer(containerId);
     const { Config } = await container.inspect();
     // Always as a stream: without `follow` dockerode would hold the whole log in memory.
@@ -28,6 +28,7 @@ export async function* readLogs(
           path: `/containers/${containerId}/logs?${logQuery(options)}`,
           method: "GET",
           isStream: true,
+          abortSignal,
           statusCodes: { 101: true, 200: true },
         },
         (error: unknown, data: unknown) => (error ? reject(error) : resolve(data as Readable)),
@@ -59,18 +60,13 @@ function logQuery(options: LogOptions): string {
   return query.toString();
 }
 
-/** Frames of the Engine: one byte stream, three zero bytes, four bytes length, data; each one record. */
+/** Each frame is one record. */
 async function* readFrames(stream: AsyncIterable<Buffer>): AsyncIterable<LogRecord> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of stream) {
-    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (;;) {
-      if (rest.length < HEADER_BYTES) break;
-      const end = HEADER_BYTES + rest.readUInt32BE(4);
-      if (rest.length < end) break;
-      yield parseRecord(rest.subarray(HEADER_BYTES, end), rest[0] === 2 ? "stderr" : "stdout");
-      rest = rest.subarray(end);
-    }
+    const split = splitFrames(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
+    rest = split.rest;
+    for (const frame of split.frames) yield parseRecord(frame.data, frame.stream);
   }
 }
 

@@ -61,12 +61,21 @@ export class Sandboxes {
       );
       return await this.#untilReady(config, id, signal);
     } catch (error) {
-      // Also when we are told to stop: a half-made sandbox is of no use to anybody.
-      await removeContainer(this.#engine, id, new AbortController().signal);
+      await this.#discard(id);
       if (!hasCode(error, "Unsupported")) throw error;
       this.#style = "none";
       this.#log.warn({ err: error }, "sandboxes use network mode none, which starts slower");
       return this.run(config, signal);
+    }
+  }
+
+  /** Also when we are told to stop: a half-made sandbox is of no use to anybody. */
+  async #discard(id: string): Promise<void> {
+    try {
+      await removeContainer(this.#engine, id, new AbortController().signal);
+    } catch (error) {
+      // What made the sandbox fail says more; the next one of this pod finds the leftover by its name.
+      this.#log.warn({ err: error, id }, "a half-made sandbox could not be removed");
     }
   }
 
