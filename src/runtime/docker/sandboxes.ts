@@ -9,7 +9,7 @@ import { readlink } from "node:fs/promises";
 import { arch } from "node:os";
 import type Docker from "dockerode";
 import { pack } from "tar-stream";
-import { sleep } from "../../core/abort.ts";
+import { orAborted, sleep } from "../../core/abort.ts";
 import { hasCode, LongshoreError } from "../../core/errors.ts";
 import { hashValue } from "../../core/hash.ts";
 import type { Logger } from "../../core/logger.ts";
@@ -40,15 +40,16 @@ export class Sandboxes {
     this.#log = log;
   }
 
-  /** Makes the image of the sandbox's program present; returns its tag. */
-  async ensureImage(signal: AbortSignal): Promise<string> {
-    this.#image ??= this.#loadImage(signal);
-    try {
-      return await this.#image;
-    } catch (error) {
-      this.#image = undefined;
-      throw error;
+  /** Makes the image of the sandbox's program present, once for all callers; returns its tag. */
+  ensureImage(signal: AbortSignal): Promise<string> {
+    if (this.#image === undefined) {
+      const loading = this.#loadImage(new AbortController().signal);
+      this.#image = loading;
+      loading.catch(() => {
+        if (this.#image === loading) this.#image = undefined;
+      });
     }
+    return orAborted(this.#image, signal);
   }
 
   async run(config: SandboxConfig, signal: AbortSignal): Promise<Sandbox> {
