@@ -82,6 +82,40 @@ describe.each([
     await expect(attempt).rejects.toThrow();
   });
 
+  it("knows what it can do to a container that does not run, or is not there", async () => {
+    const sandbox = await runtime.runSandbox(sandboxOf(pod, { attempt: 2 }), signal);
+    const config = containerOf(pod, sandbox.id, { name: "idle", imageId: await imageId() });
+    const id = await runtime.createContainer(config, signal);
+    const request = { command: ["true"], tty: false, stdin: false };
+    const read = (container: string) =>
+      runtime.logs(container, { follow: true }, signal)[Symbol.asyncIterator]().next();
+    const conflict = { code: "EngineConflict" };
+    await expect(runtime.exec(id, request, signal)).rejects.toMatchObject(conflict);
+    await expect(runtime.execSync(id, ["true"], 1000, signal)).rejects.toMatchObject(conflict);
+    await runtime.stopContainer(id, 1, signal);
+    const gone = "f".repeat(64);
+    const missing = { code: "EngineNotFound" };
+    await expect(runtime.exec(gone, request, signal)).rejects.toMatchObject(missing);
+    await expect(read(gone)).rejects.toMatchObject(missing);
+    await expect(runtime.startContainer(gone, signal)).rejects.toMatchObject({
+      code: "ContainerStartFailed",
+    });
+    await runtime.stopContainer(gone, 1, signal);
+    await runtime.removeContainer(gone, signal);
+  });
+
+  it("does not start a container whose sandbox has ended", async () => {
+    const sandbox = await runtime.runSandbox(sandboxOf(pod, { attempt: 3 }), signal);
+    const config = containerOf(pod, sandbox.id, { name: "late", imageId: await imageId() });
+    const id = await runtime.createContainer(config, signal);
+    await runtime.stopSandbox(sandbox.id, signal);
+    await expect(runtime.startContainer(id, signal)).rejects.toMatchObject({
+      code: "ContainerStartFailed",
+    });
+    const { containers } = await runtime.list(signal, pod.uid);
+    expect(containers.find((one) => one.id === id)?.state).not.toBe("running");
+  });
+
   it("says why a pull failed, and checks names first", async () => {
     await expect(runtime.pullImage("runtime-missing:1", undefined, signal)).rejects.toMatchObject({
       code: "ImagePullFailed",
