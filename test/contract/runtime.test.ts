@@ -2,15 +2,9 @@
 
 import { afterAll, describe, expect, it } from "vitest";
 import type { Runtime } from "../../src/runtime/runtime.ts";
+import { containerOf, IMAGE, makePod, sandboxOf } from "../builders/runtime.ts";
 import { FakeRuntime } from "../fakes/runtime.ts";
-import {
-  containerOf,
-  createReal,
-  IMAGE,
-  makePod,
-  removePod,
-  sandboxOf,
-} from "../support/runtime.ts";
+import { createReal, removePod } from "../support/runtime.ts";
 
 const { signal } = new AbortController();
 

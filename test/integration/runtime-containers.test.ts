@@ -5,14 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Container, ContainerConfig, LogOptions } from "../../src/runtime/runtime.ts";
-import {
-  containerOf,
-  createReal,
-  makePod,
-  never,
-  removePod,
-  sandboxOf,
-} from "../support/runtime.ts";
+import { containerOf, makePod, sandboxOf } from "../builders/runtime.ts";
+import { createReal, never, removePod } from "../support/runtime.ts";
 
 const runtime = createReal();
 const pod = makePod("containers");

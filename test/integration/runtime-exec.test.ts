@@ -4,14 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  containerOf,
-  createReal,
-  makePod,
-  never,
-  removePod,
-  sandboxOf,
-} from "../support/runtime.ts";
+import { containerOf, makePod, sandboxOf } from "../builders/runtime.ts";
+import { createReal, never, removePod } from "../support/runtime.ts";
 
 const runtime = createReal();
 const pod = makePod("exec");

@@ -5,15 +5,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { createLogger } from "../../src/core/logger.ts";
 import type { PodIdentity } from "../../src/runtime/runtime.ts";
+import { containerOf, makePod, sandboxOf } from "../builders/runtime.ts";
 import { EngineProxy } from "../support/engine-proxy.ts";
-import {
-  containerOf,
-  createReal,
-  makePod,
-  never,
-  removePod,
-  sandboxOf,
-} from "../support/runtime.ts";
+import { createReal, never, removePod } from "../support/runtime.ts";
 
 const runtime = createReal();
 const pods: PodIdentity[] = [];

@@ -6,14 +6,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { computeSandboxOptions } from "../../src/runtime/docker/sandboxes.ts";
 import { UNSHARE_REFUSED } from "../../src/runtime/pause/program.ts";
 import type { PodIdentity, Sandbox, SandboxConfig } from "../../src/runtime/runtime.ts";
-import {
-  containerOf,
-  createReal,
-  makePod,
-  never,
-  removePod,
-  sandboxOf,
-} from "../support/runtime.ts";
+import { containerOf, makePod, sandboxOf } from "../builders/runtime.ts";
+import { createReal, never, removePod } from "../support/runtime.ts";
 
 const runtime = createReal();
 const docker = new Docker({ socketPath: "/var/run/docker.sock" });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decodeLabels, encodeContainer, encodeSandbox } from "../../../src/runtime/labels.ts";
-import { containerOf, sandboxOf } from "../../support/runtime.ts";
+import { containerOf, sandboxOf } from "../../builders/runtime.ts";
 
 const pod = { namespace: "n", name: "p", uid: "u" };
 const sandbox = sandboxOf(pod, { attempt: 3, ips: ["10.1.2.3", "fd00::3"] });

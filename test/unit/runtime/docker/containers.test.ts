@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { computeCreateOptions } from "../../../../src/runtime/docker/containers.ts";
 import type { ContainerConfig } from "../../../../src/runtime/runtime.ts";
-import { containerOf } from "../../../support/runtime.ts";
+import { containerOf } from "../../../builders/runtime.ts";
 
 const pod = { namespace: "n", name: "p", uid: "u" };
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { computeSandboxOptions } from "../../../../src/runtime/docker/sandboxes.ts";
 import type { SandboxConfig } from "../../../../src/runtime/runtime.ts";
-import { sandboxOf } from "../../../support/runtime.ts";
+import { sandboxOf } from "../../../builders/runtime.ts";
 
 const pod = { namespace: "n", name: "p", uid: "u" };
 
