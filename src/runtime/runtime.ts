@@ -155,7 +155,7 @@ export interface RuntimeInfo {
 
 export interface LogOptions {
   readonly follow: boolean;
-  /** Lines from the end, before the `since` filter; undefined = all. */
+  /** Records from the end, of both streams together, before the `since` filter; undefined = all. */
   readonly tail?: number;
   /** Milliseconds since the epoch, fractions allowed; lines strictly before are dropped. */
   readonly sinceMs?: number;
@@ -175,16 +175,17 @@ export interface ExecRequest {
   readonly stdin: boolean;
 }
 
-/** A running command. The streams must be consumed; `kill` ends the process if it still runs. */
+/** A running command. The streams must be consumed; a signal that fires ends them, but not the process. */
 export interface ExecSession {
   /** Ends the command's standard input when ended. Writable also when stdin was not asked for (and ignored then). */
   readonly stdin: Writable;
   readonly stdout: Readable;
   /** Ends at once with a tty. */
   readonly stderr: Readable;
-  /** Resolves after both streams ended. */
+  /** Resolves after both streams ended and the process did; 137 when we let go of it before. */
   readonly exitCode: Promise<number>;
   resize(columns: number, rows: number): Promise<void>;
+  /** Ends the process with its children, if it still runs and can be seen, and in any case the streams. */
   kill(): Promise<void>;
 }
 

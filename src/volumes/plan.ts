@@ -113,9 +113,10 @@ const HOST_PATH_WANTS: Readonly<
 };
 
 function hostPathSteps(path: string, type: HostPathType, entry: EntryKind): readonly VolumeStep[] {
-  if (type === "") return [];
-  if (entry === "absent" && type === "DirectoryOrCreate")
+  // Without a type nothing is checked, but container runtimes make a directory of what is missing.
+  if (entry === "absent" && (type === "" || type === "DirectoryOrCreate"))
     return [{ kind: "make-host-directory", path }];
+  if (type === "") return [];
   if (entry === "absent" && type === "FileOrCreate") return [{ kind: "make-host-file", path }];
   const wants = HOST_PATH_WANTS[type];
   if (entry === wants.entry) return [];

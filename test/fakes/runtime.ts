@@ -209,7 +209,12 @@ export class FakeRuntime implements Runtime {
         this.#containers.set(id, { ...broken, exitCode: 127, error: (error as Error).message });
       throw error;
     }
-    const container = this.#existing(id);
+    const container = this.#containers.get(id);
+    if (container === undefined)
+      throw new LongshoreError(
+        "ContainerStartFailed",
+        `failed to start "${id}": no such container`,
+      );
     if (container.state === "running") return;
     if (this.#sandboxes.get(container.sandboxId)?.state !== "ready")
       throw new LongshoreError(

@@ -6,6 +6,7 @@ import { encodeContainer } from "../labels.ts";
 import type { ContainerConfig } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
 import { engineWords, statusOf } from "./errors.ts";
+import { translateInspect } from "./translate.ts";
 
 /** So that logs can always be read, whatever the Engine's default driver. */
 const LOG_CONFIG = { Type: "json-file", Config: { "max-size": "10m", "max-file": "5" } };
@@ -90,23 +91,48 @@ export function createContainer(
   return createNamed(engine, computeCreateOptions(config, options), signal);
 }
 
-/** Creates; a leftover of ours that holds the name, from a crash between create and start, makes way. */
+/**
+ * Creates; a leftover of ours that holds the name, from a crash between create and start, makes way. Not given up
+ * half-way: the Engine would go on, and what it made then would hold the name without anybody knowing.
+ */
 export async function createNamed(
   engine: Engine,
   options: Docker.ContainerCreateOptions,
   signal: AbortSignal,
 ): Promise<string> {
-  const create = (): Promise<string> =>
-    engine.call(`create container ${options.name}`, signal, async (docker) => {
-      const container = await docker.createContainer(options);
-      return container.id;
-    });
+  const toTheEnd = new AbortController().signal;
+  const what = `create container ${options.name}`;
+  const create = async (): Promise<string> => {
+    const gaveUp = new LongshoreError("Aborted", `stopped while asking the Engine to ${what}`);
+    if (signal.aborted) throw gaveUp;
+    const { id } = await engine.call(what, toTheEnd, (docker) => docker.createContainer(options));
+    if (!signal.aborted) return id;
+    await removeContainer(engine, id, toTheEnd);
+    throw gaveUp;
+  };
   try {
     return await create();
   } catch (error) {
     if (!hasCode(error, "EngineConflict")) throw error;
+    if (!(await isLeftover(engine, options.name as string, signal))) throw error;
     await removeContainer(engine, options.name as string, signal);
     return create();
+  }
+}
+
+/** Whether what holds a name is ours and does not run. */
+async function isLeftover(engine: Engine, name: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    const raw = await engine.call(`look at container ${name}`, signal, (docker) =>
+      docker.getContainer(name).inspect(),
+    );
+    const seen = translateInspect(raw);
+    if (seen.role === "sandbox") return seen.sandbox.state !== "ready";
+    return seen.role === "container" && seen.container.state !== "running";
+  } catch (error) {
+    // It went meanwhile.
+    if (hasCode(error, "EngineNotFound")) return true;
+    throw error;
   }
 }
 

@@ -36,6 +36,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   const log = options.log.child({ part: "runtime" });
   const engine = new Engine(options.endpoint, clock);
   const sandboxes = new Sandboxes(engine, log);
+  const execDeps = { engine, kill: killProcess, log };
   return {
     info: (signal) => readInfo(engine, signal),
     prepare: async (signal) => void (await sandboxes.ensureImage(signal)),
@@ -51,10 +52,9 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
     pullImage: (ref, credentials, signal) => pullImage(engine, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),
-    exec: (containerId, request, signal) =>
-      startExec(engine, killProcess, { containerId, request }, signal),
+    exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
     execSync: (containerId, command, timeoutMs, signal) =>
-      runExec(engine, killProcess, { containerId, command, timeoutMs }, signal),
+      runExec(execDeps, { containerId, command, timeoutMs }, signal),
     logs: (containerId, logOptions, signal) => readLogs(engine, containerId, logOptions, signal),
     watchEvents: (onEvent, signal) => watchEvents({ engine, random, log }, onEvent, signal),
   };

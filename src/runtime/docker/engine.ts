@@ -4,7 +4,7 @@
  */
 
 import Docker from "dockerode";
-import { withDeadline } from "../../core/abort.ts";
+import { orAborted, withDeadline } from "../../core/abort.ts";
 import type { Clock } from "../../core/clock.ts";
 import { LongshoreError } from "../../core/errors.ts";
 import { engineError } from "./errors.ts";
@@ -13,6 +13,7 @@ import { engineError } from "./errors.ts";
 const NEWEST_API = "1.47";
 const OLDEST_API = "1.41";
 const CALL_DEADLINE_MS = 120_000;
+const VERSION_DEADLINE_MS = 15_000;
 
 export class Engine {
   readonly docker: Docker;
@@ -55,15 +56,34 @@ export class Engine {
     try {
       return await withDeadline({ ...deadline, code: "EngineTimeout" }, work);
     } catch (cause) {
-      throw engineError(what, this.#socketPath, cause, signal);
+      throw this.explain(what, cause, signal);
     }
   }
 
-  /** Once for a connection; an Engine that was replaced while we ran answers the same way or newer. */
-  async #negotiate(signal: AbortSignal): Promise<void> {
-    this.#negotiated ??= this.#guarded(
+  /** What broke while answers were still coming in, as `call` would have thrown it. */
+  explain(what: string, cause: unknown, signal: AbortSignal): LongshoreError {
+    const error = engineError(what, this.#socketPath, cause, signal);
+    // It may come back as another version.
+    if (error.code === "EngineUnreachable") this.#negotiated = undefined;
+    return error;
+  }
+
+  /** Once for all callers: one that gives up does not take the others along. */
+  #negotiate(signal: AbortSignal): Promise<void> {
+    if (this.#negotiated === undefined) {
+      const asked = this.#askVersion();
+      this.#negotiated = asked;
+      asked.catch(() => {
+        if (this.#negotiated === asked) this.#negotiated = undefined;
+      });
+    }
+    return orAborted(this.#negotiated, signal);
+  }
+
+  #askVersion(): Promise<void> {
+    return this.#guarded(
       "tell its version",
-      signal,
+      new AbortController().signal,
       async () => {
         const { ApiVersion } = await this.docker.version();
         const version = isOlder(ApiVersion, NEWEST_API) ? ApiVersion : NEWEST_API;
@@ -74,14 +94,8 @@ export class Engine {
           );
         (this.docker.modem as { version?: string }).version = `v${version}`;
       },
-      15_000,
+      VERSION_DEADLINE_MS,
     );
-    try {
-      await this.#negotiated;
-    } catch (error) {
-      this.#negotiated = undefined;
-      throw error;
-    }
   }
 }
 

@@ -51,8 +51,8 @@ export async function watchEvents(
 
 async function connect(engine: Engine, signal: AbortSignal): Promise<Readable> {
   const filters = { type: ["container" as const], label: [OWNER], event: ACTIONS };
-  const stream = await engine.call("stream events", signal, (docker) =>
-    docker.getEvents({ filters }),
+  const stream = await engine.call("stream events", signal, (docker, abortSignal) =>
+    docker.getEvents({ filters, abortSignal }),
   );
   return stream as Readable;
 }

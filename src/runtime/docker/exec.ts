@@ -1,17 +1,29 @@
 /**
- * Commands inside containers. The Engine cannot cancel one, so its process is found (`exec inspect` tells its PID in
- * the Engine's namespace, which is ours) and killed. The hijacked socket is always destroyed at the end: one that is
- * half open, because the program never started, would hang for two minutes.
+ * Commands inside containers. The Engine cannot cancel one, so its process is found (`exec inspect` tells its PID) and
+ * killed with its children; where the PID is not visible to us only the stream is dropped. The hijacked socket is
+ * always destroyed at the end: one that is half open, because the program never started, would hang for two minutes.
  */
 
 import { type Duplex, PassThrough, Writable } from "node:stream";
+import { sleep } from "../../core/abort.ts";
 import { hasCode, LongshoreError } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
 import type { ExecRequest, ExecResult, ExecSession } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
+import { splitFrames } from "./frames.ts";
+import { type KillProcess, killTree } from "./process-tree.ts";
 
 const MAX_OUTPUT_BYTES = 10 * 1024;
-/** core/kill-process, or a test's. */
-export type KillProcess = (pid: number) => boolean;
+/** Of a command that we let go of before it told. */
+const KILLED = 137;
+const FIRST_LOOK_MS = 5;
+const LAST_LOOK_MS = 1_000;
+
+export interface ExecDeps {
+  readonly engine: Engine;
+  readonly kill: KillProcess;
+  readonly log: Logger;
+}
 
 interface Started {
   readonly id: string;
@@ -19,35 +31,35 @@ interface Started {
 }
 
 export async function startExec(
-  engine: Engine,
-  kill: KillProcess,
+  deps: ExecDeps,
   target: { readonly containerId: string; readonly request: ExecRequest },
   signal: AbortSignal,
 ): Promise<ExecSession> {
+  const { engine } = deps;
   const { request } = target;
   const { id, socket } = await open(engine, target, signal);
-  const stdout = new PassThrough();
-  const stderr = new PassThrough();
-  const ended = new Promise<void>((resolve) => {
+  const released = new AbortController();
+  const letGo = (): void => {
+    released.abort();
+    socket.destroy();
+  };
+  const closed = new Promise<void>((resolve) => {
     socket.once("close", resolve);
     socket.once("end", () => socket.destroy());
     // What went wrong on the socket shows in the exit code; without a listener it would end the agent.
     socket.on("error", () => socket.destroy());
   });
-  if (request.tty) {
-    socket.pipe(stdout, { end: false });
-    stderr.end();
-  } else {
-    engine.docker.modem.demuxStream(socket, stdout, stderr);
-    backPressure(socket, stdout, stderr);
-  }
-  const onAbort = (): void => void socket.destroy();
-  signal.addEventListener("abort", onAbort, { once: true });
-  const exitCode = ended.then(async () => {
-    signal.removeEventListener("abort", onAbort);
+  const stdout = new PassThrough();
+  const stderr = new PassThrough();
+  if (request.tty) stderr.end();
+  distribute(socket, { stdout, stderr, isTty: request.tty });
+  signal.addEventListener("abort", letGo, { once: true });
+  if (signal.aborted) letGo();
+  const exitCode = closed.then(() => {
+    signal.removeEventListener("abort", letGo);
     stdout.end();
     stderr.end();
-    return readExitCode(engine, id);
+    return waitForExit(engine, id, released.signal);
   });
   // Whoever asks gets the rejection; nobody has to.
   exitCode.catch(() => undefined);
@@ -57,24 +69,51 @@ export async function startExec(
     stderr,
     exitCode,
     resize: (columns, rows) => resize(engine, id, columns, rows),
-    kill: async () => {
-      await killExec(engine, kill, id);
-      socket.destroy();
-    },
+    kill: () => killExec(deps, id).finally(letGo),
   };
 }
 
-/** dockerode's demultiplexer writes without looking back: the socket waits for the slower of the two readers. */
-function backPressure(socket: Duplex, ...outputs: readonly PassThrough[]): void {
-  socket.on("data", () => {
-    if (outputs.some((output) => output.writableNeedDrain)) socket.pause();
+interface Outputs {
+  readonly stdout: PassThrough;
+  readonly stderr: PassThrough;
+  /** With a terminal there are no frames. */
+  readonly isTty: boolean;
+}
+
+/** From the socket to the outputs; the socket waits for the slower of the two readers. */
+function distribute(socket: Duplex, { stdout, stderr, isTty }: Outputs): void {
+  const isFull = (): boolean => stdout.writableNeedDrain || stderr.writableNeedDrain;
+  let rest: Buffer = Buffer.alloc(0);
+  const onFrames = (chunk: Buffer): void => {
+    const split = splitFrames(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
+    rest = split.rest;
+    for (const { stream, data } of split.frames)
+      (stream === "stderr" ? stderr : stdout).write(data);
+  };
+  socket.on("data", (chunk: Buffer) => {
+    if (isTty) stdout.write(chunk);
+    else onFrames(chunk);
+    if (isFull()) socket.pause();
   });
-  for (const output of outputs) {
+  for (const output of [stdout, stderr]) {
     output.on("drain", () => {
-      if (!outputs.some((other) => other.writableNeedDrain)) socket.resume();
+      if (!isFull()) socket.resume();
     });
     // A reader that went away must not hold up the other.
     output.on("close", () => socket.resume());
+  }
+}
+
+/** The streams end before the Engine knows the exit code, or long before when the command closes its outputs. */
+async function waitForExit(engine: Engine, id: string, released: AbortSignal): Promise<number> {
+  for (let delay = FIRST_LOOK_MS; ; delay = Math.min(2 * delay, LAST_LOOK_MS)) {
+    const { Running, ExitCode } = await inspectExec(engine, id);
+    if (!Running || released.aborted) return ExitCode ?? KILLED;
+    try {
+      await sleep(engine.clock, delay, released);
+    } catch (error) {
+      if (!hasCode(error, "Aborted")) throw error;
+    }
   }
 }
 
@@ -87,7 +126,7 @@ async function open(
   return engine.call(
     `run a command in container ${containerId.slice(0, 12)}`,
     signal,
-    async (docker) => {
+    async (docker, abortSignal) => {
       const exec = await docker.getContainer(containerId).exec({
         Cmd: [...request.command],
         AttachStdin: request.stdin,
@@ -95,7 +134,12 @@ async function open(
         AttachStderr: true,
         Tty: request.tty,
       });
-      const socket = await exec.start({ hijack: true, stdin: request.stdin, Tty: request.tty });
+      const socket = await exec.start({
+        hijack: true,
+        stdin: request.stdin,
+        Tty: request.tty,
+        abortSignal,
+      });
       return { id: exec.id, socket: socket as Duplex };
     },
   );
@@ -104,12 +148,6 @@ async function open(
 async function inspectExec(engine: Engine, id: string) {
   const signal = new AbortController().signal;
   return engine.call("look at a command", signal, (docker) => docker.getExec(id).inspect(), 10_000);
-}
-
-async function readExitCode(engine: Engine, id: string): Promise<number> {
-  const { ExitCode } = await inspectExec(engine, id);
-  // null: the stream ended because we let go of it.
-  return ExitCode ?? 137;
 }
 
 async function resize(engine: Engine, id: string, columns: number, rows: number): Promise<void> {
@@ -125,23 +163,21 @@ async function resize(engine: Engine, id: string, columns: number, rows: number)
   }
 }
 
-async function killExec(engine: Engine, kill: KillProcess, id: string): Promise<void> {
-  let pid: number;
+async function killExec(deps: ExecDeps, id: string): Promise<void> {
   try {
-    const info = await inspectExec(engine, id);
-    if (!info.Running) return;
-    pid = info.Pid;
+    const { Running, Pid: pid, ContainerID: containerId } = await inspectExec(deps.engine, id);
+    if (!Running || pid === 0) return;
+    // Not visible, or meanwhile somebody else's number: then the command runs on, without its streams.
+    if ((await killTree({ pid, containerId }, deps.kill)) === "not-visible")
+      deps.log.warn({ pid, containerId }, "a command cannot be killed: its process is not visible");
   } catch (error) {
-    if (hasCode(error, "EngineNotFound")) return;
-    throw error;
+    if (!hasCode(error, "EngineNotFound")) throw error;
   }
-  if (pid > 0) kill(pid);
 }
 
 /** Runs to the end or to the time-out, when the process is killed and CommandTimeout thrown. */
 export async function runExec(
-  engine: Engine,
-  kill: KillProcess,
+  deps: ExecDeps,
   target: {
     readonly containerId: string;
     readonly command: readonly string[];
@@ -149,36 +185,44 @@ export async function runExec(
   },
   signal: AbortSignal,
 ): Promise<ExecResult> {
-  const request = { command: target.command, tty: false, stdin: false };
-  const session = await startExec(
-    engine,
-    kill,
-    { containerId: target.containerId, request },
-    signal,
-  );
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  const collect = (chunk: Buffer): void => {
-    if (bytes < MAX_OUTPUT_BYTES) chunks.push(chunk.subarray(0, MAX_OUTPUT_BYTES - bytes));
-    bytes += chunk.length;
-  };
-  session.stdout.on("data", collect);
-  session.stderr.on("data", collect);
+  const { containerId, command, timeoutMs } = target;
+  const request = { command, tty: false, stdin: false };
+  const session = await startExec(deps, { containerId, request }, signal);
+  const output = collect(session);
   let isTimedOut = false;
   let killing: Promise<void> | undefined;
-  const timer = engine.clock.after(target.timeoutMs, () => {
+  const timer = deps.engine.clock.after(timeoutMs, () => {
     isTimedOut = true;
     killing = session.kill();
+    // Awaited below, but only after the exit code.
+    killing.catch(() => undefined);
   });
   try {
     const exitCode = await session.exitCode;
-    if (!isTimedOut) return { exitCode, output: Buffer.concat(chunks).toString("utf8") };
+    if (!isTimedOut && !signal.aborted) return { exitCode, output: output() };
   } finally {
     timer.cancel();
     await killing;
   }
-  throw new LongshoreError(
-    "CommandTimeout",
-    `command ${JSON.stringify(target.command)} timed out after ${target.timeoutMs / 1000}s`,
-  );
+  const words = JSON.stringify(command);
+  if (isTimedOut)
+    throw new LongshoreError(
+      "CommandTimeout",
+      `command ${words} timed out after ${timeoutMs / 1000}s`,
+    );
+  await session.kill();
+  throw new LongshoreError("Aborted", `stopped while command ${words} ran`);
+}
+
+/** Reads both outputs to their end; what came, up to the limit. */
+function collect({ stdout, stderr }: ExecSession): () => string {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const onData = (chunk: Buffer): void => {
+    if (bytes < MAX_OUTPUT_BYTES) chunks.push(chunk.subarray(0, MAX_OUTPUT_BYTES - bytes));
+    bytes += chunk.length;
+  };
+  stdout.on("data", onData);
+  stderr.on("data", onData);
+  return () => Buffer.concat(chunks).toString("utf8");
 }

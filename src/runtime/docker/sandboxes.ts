@@ -9,7 +9,7 @@ import { readlink } from "node:fs/promises";
 import { arch } from "node:os";
 import type Docker from "dockerode";
 import { pack } from "tar-stream";
-import { sleep } from "../../core/abort.ts";
+import { orAborted, sleep } from "../../core/abort.ts";
 import { hasCode, LongshoreError } from "../../core/errors.ts";
 import { hashValue } from "../../core/hash.ts";
 import type { Logger } from "../../core/logger.ts";
@@ -40,15 +40,16 @@ export class Sandboxes {
     this.#log = log;
   }
 
-  /** Makes the image of the sandbox's program present; returns its tag. */
-  async ensureImage(signal: AbortSignal): Promise<string> {
-    this.#image ??= this.#loadImage(signal);
-    try {
-      return await this.#image;
-    } catch (error) {
-      this.#image = undefined;
-      throw error;
+  /** Makes the image of the sandbox's program present, once for all callers; returns its tag. */
+  ensureImage(signal: AbortSignal): Promise<string> {
+    if (this.#image === undefined) {
+      const loading = this.#loadImage(new AbortController().signal);
+      this.#image = loading;
+      loading.catch(() => {
+        if (this.#image === loading) this.#image = undefined;
+      });
     }
+    return orAborted(this.#image, signal);
   }
 
   async run(config: SandboxConfig, signal: AbortSignal): Promise<Sandbox> {
@@ -61,12 +62,21 @@ export class Sandboxes {
       );
       return await this.#untilReady(config, id, signal);
     } catch (error) {
-      // Also when we are told to stop: a half-made sandbox is of no use to anybody.
-      await removeContainer(this.#engine, id, new AbortController().signal);
+      await this.#discard(id);
       if (!hasCode(error, "Unsupported")) throw error;
       this.#style = "none";
       this.#log.warn({ err: error }, "sandboxes use network mode none, which starts slower");
       return this.run(config, signal);
+    }
+  }
+
+  /** Also when we are told to stop: a half-made sandbox is of no use to anybody. */
+  async #discard(id: string): Promise<void> {
+    try {
+      await removeContainer(this.#engine, id, new AbortController().signal);
+    } catch (error) {
+      // What made the sandbox fail says more; the next one of this pod finds the leftover by its name.
+      this.#log.warn({ err: error, id }, "a half-made sandbox could not be removed");
     }
   }
 

@@ -27,6 +27,7 @@ export function translateInspect(raw: ContainerInspectInfo): Translated {
     const sandboxState = state === "running" ? "ready" : state;
     return { role: "sandbox", sandbox: { ...common, state: sandboxState, hostNetwork, ips, pid } };
   }
+  const startedAt = parseEngineTime(raw.State.StartedAt);
   return {
     role: "container",
     container: {
@@ -39,8 +40,10 @@ export function translateInspect(raw: ContainerInspectInfo): Translated {
       imageId: raw.Image,
       state,
       pid,
-      startedAt: parseEngineTime(raw.State.StartedAt),
-      finishedAt: state === "exited" ? parseEngineTime(raw.State.FinishedAt) : 0,
+      startedAt,
+      // The Engine stamps the start of a short-lived program up to some milliseconds after its end.
+      finishedAt:
+        state === "exited" ? Math.max(startedAt, parseEngineTime(raw.State.FinishedAt)) : 0,
       exitCode: raw.State.ExitCode,
       oomKilled: raw.State.OOMKilled,
       error: raw.State.Error,

@@ -63,7 +63,8 @@ describe("computeVolumeSteps", () => {
   });
 
   it.each<readonly [HostPathType, EntryKind, string]>([
-    ["", "absent", ""],
+    ["", "absent", "make-host-directory"],
+    ["", "socket", ""],
     ["DirectoryOrCreate", "absent", "make-host-directory"],
     ["DirectoryOrCreate", "directory", ""],
     ["DirectoryOrCreate", "file", "hostPath type check failed: /h is not a directory"],

@@ -1,0 +1,160 @@
+import { describe, expect, it } from "vitest";
+import type { Container, Pod } from "../../../src/api/types.ts";
+import {
+  type ContainerConfigInput,
+  computeContainerConfig,
+  computeSpecHash,
+} from "../../../src/runtime/container-config.ts";
+
+type PodSecurity = Pick<NonNullable<Container["securityContext"]>, "seccompProfile">;
+
+const CONTAINER: Container = { name: "web", image: "busybox" };
+
+function configure(
+  container: Partial<Container>,
+  spec: Partial<Pod["spec"]> = {},
+  input: Partial<ContainerConfigInput> = {},
+) {
+  const whole = { ...CONTAINER, ...container };
+  const pod: Pod = {
+    ...{ apiVersion: "v1", kind: "Pod" },
+    metadata: { name: "p", namespace: "n", uid: "u", resourceVersion: "1" },
+    spec: { containers: [whole], ...spec },
+  };
+  return computeContainerConfig({
+    ...{ pod, container: whole, kind: "app", attempt: 2, sandboxId: "s", imageId: "i" },
+    ...{ env: new Map([["A", "1=2"]]), command: undefined, args: undefined },
+    ...{ volumes: new Map(), extraMounts: [], memoryCapacity: 1000 },
+    ...input,
+  });
+}
+
+describe("computeContainerConfig", () => {
+  it("asks for little when the spec says little", () => {
+    expect(configure({})).toEqual({
+      ...{ pod: { namespace: "n", name: "p", uid: "u" }, name: "web", kind: "app", attempt: 2 },
+      ...{ specHash: computeSpecHash(CONTAINER), sandboxId: "s", image: "busybox", imageId: "i" },
+      ...{ env: ["A=1=2"], mounts: [], tty: false, stdin: false, stdinOnce: false },
+      ...{ supplementalGroups: [], privileged: false, readOnlyRootfs: false },
+      ...{ noNewPrivileges: false, seccomp: "default", addCapabilities: [] },
+      ...{ dropCapabilities: [], sharePid: false, hostPid: false, resources: { cpuShares: 2 } },
+      ...{ oomScoreAdj: 999, annotations: {} },
+    });
+  });
+
+  it.each([
+    [{ requests: { cpu: "500m" } }, { cpuShares: 512 }],
+    [{ requests: { cpu: "1m" } }, { cpuShares: 2 }],
+    [{ requests: { cpu: "500" } }, { cpuShares: 262_144 }],
+    [
+      { limits: { cpu: "0.1" } },
+      { cpuShares: 102, cpuQuotaMicros: 10_000, cpuPeriodMicros: 100_000 },
+    ],
+    [
+      { requests: { cpu: "1" }, limits: { cpu: "2" } },
+      { cpuShares: 1024, cpuQuotaMicros: 200_000, cpuPeriodMicros: 100_000 },
+    ],
+    [{ limits: { cpu: "1m" } }, { cpuShares: 2, cpuQuotaMicros: 1000, cpuPeriodMicros: 100_000 }],
+    [{ limits: { memory: "64Mi" } }, { cpuShares: 2, memoryBytes: 67_108_864 }],
+    [{ limits: { memory: "0" } }, { cpuShares: 2 }],
+  ])("turns resources %j into %j", (resources, expected) => {
+    expect(configure({ resources }).resources).toEqual(expected);
+  });
+
+  it.each([
+    [{}, {}, undefined],
+    [{ runAsUser: 1 }, {}, "1"],
+    [{ runAsUser: 1, runAsGroup: 2 }, {}, "1:2"],
+    [{ runAsUser: 1, runAsGroup: 2 }, { runAsUser: 9 }, "9:2"],
+    [{ runAsUser: 1 }, { runAsUser: 0 }, "0"],
+  ])("with pod %j and container %j runs as %s", (ofPod, ofContainer, expected) => {
+    const config = configure({ securityContext: ofContainer }, { securityContext: ofPod });
+    expect(config.user).toBe(expected);
+  });
+
+  it("takes capabilities with and without prefix", () => {
+    const capabilities = { add: ["CAP_NET_ADMIN", "SYS_TIME"], drop: ["all"] };
+    expect(configure({ securityContext: { capabilities } })).toMatchObject({
+      addCapabilities: ["NET_ADMIN", "SYS_TIME"],
+      dropCapabilities: ["ALL"],
+    });
+  });
+
+  it.each<readonly [string, PodSecurity, PodSecurity, string]>([
+    ["no", {}, {}, "default"],
+    ["the pod's", { seccompProfile: { type: "Unconfined" } }, {}, "unconfined"],
+    [
+      "the container's",
+      { seccompProfile: { type: "Unconfined" } },
+      { seccompProfile: { type: "RuntimeDefault" } },
+      "default",
+    ],
+  ])("with %s seccomp profile asks for the right one", (_whose, ofPod, ofContainer, expected) => {
+    const config = configure({ securityContext: ofContainer }, { securityContext: ofPod });
+    expect(config.seccomp).toBe(expected);
+  });
+
+  it.each([
+    ["Guaranteed", {}, 0, -997],
+    ["BestEffort", {}, 0, 1000],
+    ["Burstable", { requests: { memory: "500" } }, 0, 500],
+    ["Burstable", { requests: { cpu: "1m" } }, 0, 999],
+    ["Burstable", { requests: { memory: "999" } }, 0, 3],
+    ["Burstable", { requests: { memory: "500" } }, 2_000_001_000, -997],
+  ] as const)(
+    "scores %s with %j and priority %d at %d",
+    (qosClass, resources, priority, expected) => {
+      const container = { ...CONTAINER, resources };
+      const pod: Pod = {
+        ...{ apiVersion: "v1", kind: "Pod" },
+        metadata: { name: "p", namespace: "n", uid: "u", resourceVersion: "1" },
+        spec: { containers: [container], priority },
+        status: { qosClass },
+      };
+      expect(configure({ resources }, {}, { pod }).oomScoreAdj).toBe(expected);
+    },
+  );
+
+  it("mounts volumes as asked, and they win over the agent's files", () => {
+    const extra = { readOnly: false, propagation: "private" } as const;
+    const { mounts } = configure(
+      {
+        volumeMounts: [
+          { name: "a", mountPath: "/etc/hosts/" },
+          { name: "b", mountPath: "/b", readOnly: true, mountPropagation: "Bidirectional" },
+          { name: "c", mountPath: "/c", mountPropagation: "HostToContainer" },
+        ],
+      },
+      {},
+      {
+        volumes: new Map([
+          ["a", { hostPath: "/v/a", readOnly: true }],
+          ["b", { hostPath: "/v/b", readOnly: false }],
+          ["c", { hostPath: "/v/c", readOnly: false }],
+        ]),
+        extraMounts: [
+          { ...extra, hostPath: "/x/hosts", containerPath: "/etc/hosts" },
+          { ...extra, hostPath: "/x/resolv", containerPath: "/etc/resolv.conf" },
+        ],
+      },
+    );
+    expect(mounts).toEqual([
+      { ...extra, hostPath: "/x/resolv", containerPath: "/etc/resolv.conf" },
+      { hostPath: "/v/a", containerPath: "/etc/hosts/", readOnly: true, propagation: "private" },
+      { hostPath: "/v/b", containerPath: "/b", readOnly: true, propagation: "rshared" },
+      { hostPath: "/v/c", containerPath: "/c", readOnly: false, propagation: "rslave" },
+    ]);
+  });
+
+  it("refuses a volume that the pod does not have", () => {
+    expect(() => configure({ volumeMounts: [{ name: "x", mountPath: "/x" }] })).toThrow(
+      "container web mounts x, which is no volume of the pod",
+    );
+  });
+
+  it("hashes only what restarts a container", () => {
+    const hash = computeSpecHash(CONTAINER);
+    expect(computeSpecHash({ ...CONTAINER, env: [{ name: "A", value: "1" }] })).toBe(hash);
+    expect(computeSpecHash({ ...CONTAINER, image: "other" })).not.toBe(hash);
+  });
+});

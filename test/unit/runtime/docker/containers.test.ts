@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import { computeCreateOptions } from "../../../../src/runtime/docker/containers.ts";
+import type { ContainerConfig } from "../../../../src/runtime/runtime.ts";
+import { containerOf } from "../../../builders/runtime.ts";
+
+const pod = { namespace: "n", name: "p", uid: "u" };
+
+function compute(change: Partial<ContainerConfig>, hasSysResource = true) {
+  return computeCreateOptions(containerOf(pod, "s1", change), { hasSysResource });
+}
+
+describe("computeCreateOptions", () => {
+  it("names a container as cri-dockerd does, and joins the sandbox", () => {
+    const options = compute({ attempt: 4, imageId: "sha256:1" });
+    expect(options).toMatchObject({
+      ...{ name: "k8s_web_p_n_u_4", Image: "sha256:1", Entrypoint: ["sleep", "1000"], Cmd: [] },
+      HostConfig: {
+        ...{ NetworkMode: "container:s1", IpcMode: "container:s1", PidMode: "" },
+        ...{ CpuShares: 2, CpuQuota: 0, Memory: 0, MemorySwap: 0, OomScoreAdj: 0 },
+        ...{ SecurityOpt: [], RestartPolicy: { Name: "no" } },
+      },
+    });
+  });
+
+  it.each([
+    [undefined, undefined, {}],
+    [undefined, ["a"], { Cmd: ["a"] }],
+    [["c"], undefined, { Entrypoint: ["c"], Cmd: [] }],
+    [["c"], ["a"], { Entrypoint: ["c"], Cmd: ["a"] }],
+  ])("with command %j and args %j asks for %j", (command, args, expected) => {
+    const base = containerOf(pod, "s1");
+    const { command: _, ...plain } = base;
+    const config = {
+      ...plain,
+      ...(command === undefined ? {} : { command }),
+      ...(args === undefined ? {} : { args }),
+    };
+    const { Entrypoint, Cmd } = computeCreateOptions(config, { hasSysResource: true });
+    expect(JSON.parse(JSON.stringify({ Entrypoint, Cmd }))).toEqual(expected);
+  });
+
+  it.each<readonly [string, Partial<ContainerConfig>, object]>([
+    ["shared processes", { sharePid: true }, { PidMode: "container:s1" }],
+    ["the host's processes", { sharePid: true, hostPid: true }, { PidMode: "host" }],
+    ["no new privileges", { noNewPrivileges: true }, { SecurityOpt: ["no-new-privileges"] }],
+    ["no seccomp", { seccomp: "unconfined" }, { SecurityOpt: ["seccomp=unconfined"] }],
+    [
+      "limits",
+      { resources: { cpuShares: 9, cpuQuotaMicros: 5, cpuPeriodMicros: 7, memoryBytes: 8 } },
+      { CpuShares: 9, CpuQuota: 5, CpuPeriod: 7, Memory: 8, MemorySwap: 8 },
+    ],
+    [
+      "a mount",
+      {
+        mounts: [{ hostPath: "/h:1", containerPath: "/c", readOnly: true, propagation: "private" }],
+      },
+      {
+        Mounts: [
+          {
+            ...{ Type: "bind", Source: "/h:1", Target: "/c", ReadOnly: true },
+            BindOptions: { Propagation: "rprivate" },
+          },
+        ],
+      },
+    ],
+    ["an OOM score", { oomScoreAdj: -997 }, { OomScoreAdj: -997 }],
+  ])("passes on %s", (_what, change, expected) => {
+    expect(compute(change).HostConfig).toMatchObject(expected);
+  });
+
+  it.each([
+    [-997, 0],
+    [500, 500],
+  ])("where scores cannot be lowered %d becomes %d", (oomScoreAdj, expected) => {
+    expect(compute({ oomScoreAdj }, false).HostConfig?.OomScoreAdj).toBe(expected);
+  });
+});
