@@ -17,6 +17,11 @@ function traces(): Promise<string> {
 }
 
 test("examples/web.yaml is served from the node and from a pod, and its deletion leaves nothing", async () => {
+  // Other suites' pods may still be on their way out.
+  await eventually(
+    "no other pod is left",
+    async () => (await cluster.node.kubectl("get", "pods", "-A", "-o", "name")) === "",
+  );
   const before = await traces();
   const applied = await cluster.node.exec(
     ["kubectl", "-n", cluster.namespace, "apply", "-f", "-"],
