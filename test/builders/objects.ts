@@ -3,15 +3,7 @@
  * test says only what matters to it: `pod((p) => { p.spec.hostNetwork = true; })`.
  */
 
-import type {
-  ConfigMap,
-  EndpointSlice,
-  Lease,
-  Node,
-  Pod,
-  Secret,
-  Service,
-} from "../../src/api/types.ts";
+import type { ConfigMap, Node, Pod } from "../../src/api/types.ts";
 
 /** T without readonly and, for the objects of the API, open to any change a test needs. */
 export type Mutable<T> = T extends readonly (infer E)[]
@@ -66,47 +58,6 @@ export function pod(mutate?: Mutation<Pod>): Pod {
   return build(base, mutate);
 }
 
-/** A ClusterIP service 10.96.0.10:80 → 8080 that selects app=web. */
-export function service(mutate?: Mutation<Service>): Service {
-  const base = {
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: meta("web", "service-uid-1"),
-    spec: {
-      type: "ClusterIP",
-      clusterIP: "10.96.0.10",
-      clusterIPs: ["10.96.0.10"],
-      ipFamilies: ["IPv4"],
-      ipFamilyPolicy: "SingleStack",
-      selector: { app: "web" },
-      sessionAffinity: "None",
-      internalTrafficPolicy: "Cluster",
-      ports: [{ name: "http", protocol: "TCP", port: 80, targetPort: 8080 }],
-    },
-    status: { loadBalancer: {} },
-  };
-  return build(base, mutate);
-}
-
-/** One ready endpoint 10.88.0.2:8080 of the service above. */
-export function endpointSlice(mutate?: Mutation<EndpointSlice>): EndpointSlice {
-  const base = {
-    apiVersion: "discovery.k8s.io/v1",
-    kind: "EndpointSlice",
-    metadata: { ...meta("web-1", "slice-uid-1"), labels: { "kubernetes.io/service-name": "web" } },
-    addressType: "IPv4",
-    ports: [{ name: "http", protocol: "TCP", port: 8080 }],
-    endpoints: [
-      {
-        addresses: ["10.88.0.2"],
-        conditions: { ready: true, serving: true, terminating: false },
-        nodeName: "node-1",
-      },
-    ],
-  };
-  return build(base, mutate);
-}
-
 /** node-1 at 192.0.2.10 with podCIDR 10.88.0.0/24. */
 export function node(mutate?: Mutation<Node>): Node {
   const base = {
@@ -134,18 +85,6 @@ export function node(mutate?: Mutation<Node>): Node {
   return build(base, mutate);
 }
 
-/** An Opaque secret with password=hunter2. */
-export function secret(mutate?: Mutation<Secret>): Secret {
-  const base = {
-    apiVersion: "v1",
-    kind: "Secret",
-    metadata: meta("credentials", "secret-uid-1"),
-    type: "Opaque",
-    data: { password: Buffer.from("hunter2").toString("base64") },
-  };
-  return build(base, mutate);
-}
-
 /** A config map with one key, app.conf. */
 export function configMap(mutate?: Mutation<ConfigMap>): ConfigMap {
   const base = {
@@ -153,21 +92,6 @@ export function configMap(mutate?: Mutation<ConfigMap>): ConfigMap {
     kind: "ConfigMap",
     metadata: meta("settings", "config-map-uid-1"),
     data: { "app.conf": "color=blue\n" },
-  };
-  return build(base, mutate);
-}
-
-/** The lease of node-1. */
-export function lease(mutate?: Mutation<Lease>): Lease {
-  const base = {
-    apiVersion: "coordination.k8s.io/v1",
-    kind: "Lease",
-    metadata: { ...meta("node-1", "lease-uid-1"), namespace: "kube-node-lease" },
-    spec: {
-      holderIdentity: "node-1",
-      leaseDurationSeconds: 40,
-      renewTime: "2026-01-01T00:00:00.000000Z",
-    },
   };
   return build(base, mutate);
 }
