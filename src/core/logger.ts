@@ -45,12 +45,22 @@ function prettyLine(line: string): string {
   return `${clock} ${styleText(style.color, style.name)} ${msg}${rest.join("")}${cause}\n`;
 }
 
-function serializeError(error: unknown): unknown {
+/** A stack only where nobody has translated the error: that is a bug, and needs the place. */
+function serializeError(error: unknown): object {
+  if (error instanceof LongshoreError) return serializeKnown(error);
   if (!(error instanceof Error)) return { message: String(error) };
-  const cause = error.cause === undefined ? {} : { cause: serializeError(error.cause) };
-  return error instanceof LongshoreError
-    ? { code: error.code, class: error.class, message: error.message, ...cause }
-    : { message: error.message, stack: error.stack, ...cause };
+  return { message: error.message, stack: error.stack, ...serializeCause(error) };
+}
+
+function serializeKnown(error: LongshoreError): object {
+  const { code, class: errorClass, message } = error;
+  return { code, class: errorClass, message, ...serializeCause(error) };
+}
+
+function serializeCause({ cause }: Error): object {
+  if (cause === undefined) return {};
+  if (cause instanceof LongshoreError) return { cause: serializeKnown(cause) };
+  return { cause: { message: cause instanceof Error ? cause.message : String(cause) } };
 }
 
 export function createLogger(options: LoggerOptions): Logger {

@@ -129,10 +129,19 @@ export class NodeLoop {
     if (hasCode(error, "Aborted")) return undefined;
     const { clock, log } = this.#options;
     if (hasCode(error, "ApiNotFound") && key === "node") this.#node = undefined;
+    const isFirst = this.#backoff.delay(key) === 0;
     const delayMs = this.#backoff.fail(key, clock.monotonic());
     const what = key === "lease" ? "renewing the node's lease" : "reporting the node";
-    log.warn({ err: error, retryInMs: delayMs }, `${what} failed`);
+    const fields = { err: error, retryInMs: delayMs };
+    if (isFirst) log.warn(fields, `${what} failed; it will be tried again`);
+    else log.debug(fields, `${what} failed again`);
     return delayMs;
+  }
+
+  #recovered(key: "node" | "lease"): void {
+    if (this.#backoff.delay(key) > 0)
+      this.#options.log.info({ what: key }, "the API server takes reports again");
+    this.#backoff.reset(key);
   }
 
   #watchReadiness(): number {
@@ -157,7 +166,7 @@ export class NodeLoop {
       },
       signal,
     );
-    this.#backoff.reset("lease");
+    this.#recovered("lease");
     return renewIntervalMs(config.nodeLeaseDurationSeconds);
   }
 
@@ -176,7 +185,7 @@ export class NodeLoop {
       signal,
     );
     this.#reportedProblems = observed.join("\n");
-    this.#backoff.reset("node");
+    this.#recovered("node");
     if (result.kind === "written") this.#onWritten(result.previous, result.status);
     this.#publish(result.node);
     return this.#nextStatusTurnMs(result.node);

@@ -65,7 +65,7 @@ test("an unreachable API server is retried, and said once", async () => {
   // Ended by timeout(1), not by itself.
   expect(result.code).toBe(124);
   const warnings = result.stderr.split("\n").filter((line) => line.includes('"level":40'));
-  expect(warnings.filter((line) => line.includes("pods"))).toHaveLength(1);
+  expect(warnings.filter((line) => line.includes('"reflector":"pods"'))).toHaveLength(1);
   expect(result.stderr).toMatch(/127\.0\.0\.1:1/);
 });
 
