@@ -60,7 +60,7 @@ for (const { sentence, line, says } of fatal) {
 }
 
 test("an unreachable API server is retried, and said once", async () => {
-  const script = `sed 's#server: .*#server: https://127.0.0.1:1#' ${KUBECONFIG} >/tmp/away; timeout 8 longshore agent --kubeconfig /tmp/away --hostname-override other --root-dir /tmp/other2 --port 10351 --healthz-port 0 --proxy-mode off`;
+  const script = `sed 's#127.0.0.1:6443#127.0.0.1:1#' ${KUBECONFIG} >/tmp/away; timeout 8 longshore agent --kubeconfig /tmp/away --hostname-override other --root-dir /tmp/other2 --port 10351 --healthz-port 0 --proxy-mode off`;
   const result = await cluster.node.exec(["bash", "-c", script]);
   // Ended by timeout(1), not by itself.
   expect(result.code).toBe(124);
