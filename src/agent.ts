@@ -4,6 +4,7 @@
  * waits for the API server goes on behind it. Called by cli/agent.ts and cli/up.ts.
  */
 
+import { readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import type { ApiClient, ListOptions } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
@@ -14,14 +15,13 @@ import { ENDPOINT_SLICES, PODS, type Resource, SERVICES } from "./api/resources.
 import type { Store } from "./api/store.ts";
 import type { Node, Pod, Service, StoredObject } from "./api/types.ts";
 import type { AgentConfig } from "./config.ts";
-import { sleep } from "./core/abort.ts";
 import type { Clock } from "./core/clock.ts";
-import { hasCode } from "./core/errors.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { computeHostsFile } from "./network/hosts-file.ts";
+import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { computeResolvConf } from "./network/resolv-conf.ts";
 import { createHostReader } from "./node/host.ts";
@@ -52,20 +52,13 @@ export interface AgentOptions {
   readonly log: Logger;
 }
 
-const RETRY_MS = 5_000;
-/** How often what others may have changed is put right: bridge, rules, the text of the node's own files. */
-const REPAIR_MS = 60_000;
-const NETWORK_NOT_READY = "container runtime network not ready: waiting for a podCIDR";
-
 export class Agent {
   readonly #options: AgentOptions;
   readonly #stopping = new AbortController();
   /** What was started, newest last; each says how it ends. */
   readonly #started: (() => Promise<void>)[] = [];
   #manager: PodManager | undefined;
-  #networkProblem: string | undefined = NETWORK_NOT_READY;
   #node: Node | undefined;
-  #etcHosts = "";
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -84,7 +77,8 @@ export class Agent {
   /** Ends what was started, newest first. Containers, rules and mounts stay as they are. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    for (const stop of this.#started.splice(0).reverse()) await stop();
+    for (let last = this.#started.pop(); last !== undefined; last = this.#started.pop())
+      await last();
   }
 
   async #start(): Promise<void> {
@@ -99,8 +93,16 @@ export class Agent {
     events.start();
 
     const host = createHostReader();
+    const networkLoop = new NetworkLoop({
+      podCidr: () => this.#node?.spec?.podCIDR ?? config.podCidr,
+      create: (podCidr) => this.#createNetwork(podCidr),
+      onReady: (network, signal) =>
+        this.#startPods({ client, events, nodeLoop, podStore, services }, network, signal),
+      clock,
+      log,
+    });
     const readiness = (): readonly string[] =>
-      this.#networkProblem === undefined ? [] : [this.#networkProblem];
+      networkLoop.problem === undefined ? [] : [networkLoop.problem];
     const nodeIps = await findNodeIps(host, config.nodeIps);
     const pods = {
       find: (namespace: string, name: string) => this.#manager?.find(namespace, name),
@@ -133,8 +135,7 @@ export class Agent {
     const podStore = this.#reflect(client, PODS, "pods", { fieldSelector });
     const services = this.#reflect(client, SERVICES, "services");
     if (config.proxyMode === "iptables") this.#startProxy(proxyClient);
-    const work = this.#runPods({ client, events, nodeLoop, podStore, services });
-    this.#started.push(() => work);
+    this.#own(networkLoop).start();
   }
 
   /** Registers a part to be stopped with the agent. */
@@ -194,45 +195,6 @@ export class Agent {
     proxier.start();
   }
 
-  /** Waits for the node's podCIDR, starts network and pods, then keeps the network in repair until stopped. */
-  async #runPods(parts: PodParts): Promise<void> {
-    const { clock, log } = this.#options;
-    const { signal } = this.#stopping;
-    let network: BridgePodNetwork | undefined;
-    let manager: PodManager | undefined;
-    while (!signal.aborted) {
-      let waitMs = REPAIR_MS;
-      try {
-        this.#etcHosts = await readFile("/etc/hosts", "utf8");
-        network ??= this.#createNetwork(await this.#podCidr(signal));
-        if (manager === undefined) {
-          await network.start(signal);
-          manager = await this.#startPods(parts, network, signal);
-          this.#manager = manager;
-          this.#networkProblem = undefined;
-        } else {
-          await network.repair(signal);
-          this.#networkProblem = undefined;
-        }
-      } catch (error) {
-        if (signal.aborted) break;
-        waitMs = RETRY_MS;
-        this.#networkProblem = `container runtime network not ready: ${(error as Error).message}`;
-        log.warn({ err: error }, "the pod network is not ready; trying again");
-      }
-      await sleepUnlessStopped(clock, waitMs, signal);
-    }
-    await manager?.stop();
-  }
-
-  async #podCidr(signal: AbortSignal): Promise<string> {
-    for (;;) {
-      const podCidr = this.#node?.spec?.podCIDR ?? this.#options.config.podCidr;
-      if (podCidr !== undefined) return podCidr;
-      await sleep(this.#options.clock, 100, signal);
-    }
-  }
-
   #createNetwork(podCidr: string): BridgePodNetwork {
     const { config, exec, clock, log } = this.#options;
     const { clusterCidr } = config;
@@ -246,11 +208,7 @@ export class Agent {
     });
   }
 
-  async #startPods(
-    parts: PodParts,
-    network: BridgePodNetwork,
-    signal: AbortSignal,
-  ): Promise<PodManager> {
+  async #startPods(parts: PodParts, network: BridgePodNetwork, signal: AbortSignal): Promise<void> {
     const { config, runtime, clock, random, log, syscalls } = this.#options;
     const { client, events, nodeLoop, podStore, services } = parts;
     await runtime.prepare(signal);
@@ -286,8 +244,8 @@ export class Agent {
       },
       compute: { computeHostsFile, computeResolvConf, computeContainerConfig, computeSpecHash },
     });
-    await manager.start();
-    return manager;
+    await this.#own(manager).start();
+    this.#manager = manager;
   }
 
   #nodeFacts(nodeLoop: NodeLoop): NodeFacts {
@@ -297,7 +255,10 @@ export class Agent {
       labels: this.#node?.metadata.labels ?? {},
       allocatable,
       memoryCapacity: allocatable.memory ?? 0,
-      etcHosts: this.#etcHosts,
+      // Read when a pod of the host's network asks, because the file is the node's and may change.
+      get etcHosts() {
+        return readFileSync("/etc/hosts", "utf8");
+      },
     };
   }
 }
@@ -308,14 +269,6 @@ interface PodParts {
   readonly nodeLoop: NodeLoop;
   readonly podStore: Store<Pod>;
   readonly services: Store<Service>;
-}
-
-async function sleepUnlessStopped(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(clock, ms, signal);
-  } catch (error) {
-    if (!hasCode(error, "Aborted")) throw error;
-  }
 }
 
 async function readOptional(path: string): Promise<string> {
