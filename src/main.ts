@@ -104,6 +104,8 @@ async function main(): Promise<void> {
         return 0;
       }),
     );
+  // A log that cannot be written (its disk is full, its reader was restarted) must not end the agent.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   // A rejection nobody awaited is a bug, but not a reason to leave the node without an agent.
   process.on("unhandledRejection", (reason) => {
     const words = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);

@@ -28,6 +28,7 @@ import type { NodeFacts } from "./node-facts.ts";
 import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, interruptKills, type PodRecord, updateRecord } from "./record.ts";
+import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
 import { StatusWriter } from "./status-writer.ts";
@@ -186,7 +187,8 @@ export class PodManager implements PodDirectory {
     this.#queue.add(podUid);
   }
 
-  #accept(pod: Pod): void {
+  #accept(received: Pod): void {
+    const { pod, problem } = toSoundPod(received);
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
     if (known !== undefined) {
@@ -195,21 +197,25 @@ export class PodManager implements PodDirectory {
     } else {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored[uid] ?? {});
-      this.#admit(record);
+      this.#admit(record, problem);
       this.#records.set(uid, record);
     }
     this.#queue.add(uid);
   }
 
   /** A pod that was taken before is not asked again. */
-  #admit(record: PodRecord): void {
+  #admit(record: PodRecord, problem: string | undefined): void {
     const { pod } = record;
-    if (pod.status?.startTime !== undefined || isTerminalPhase(pod.status?.phase)) return;
+    if (isTerminalPhase(pod.status?.phase)) return;
+    if (pod.status?.startTime !== undefined && problem === undefined) return;
     const { node, maxPods, events } = this.#options;
     const activePods = [...this.#records.values()].filter(
       ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
     ).length;
-    record.verdict = computeAdmission({ pod, nodeLabels: node().labels, activePods, maxPods });
+    record.verdict =
+      problem === undefined
+        ? computeAdmission({ pod, nodeLabels: node().labels, activePods, maxPods })
+        : { reason: "InvalidPodSpec", message: `Pod was rejected: ${problem}` };
     if (record.verdict === undefined) return;
     const { reason, message } = record.verdict;
     events.record(involvedPod(pod), "Warning", reason, message);

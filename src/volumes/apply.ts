@@ -68,8 +68,7 @@ const EXECUTORS: Executors = {
     await writeAtomically(step.path, step.payload, clock.now());
   },
   async "make-host-directory"(step) {
-    const made = await mkdir(step.path, { recursive: true, mode: HOST_DIRECTORY_MODE });
-    if (made !== undefined) await chmod(step.path, HOST_DIRECTORY_MODE);
+    if (await makeDirectory(step.path)) await chmod(step.path, HOST_DIRECTORY_MODE);
   },
   async "make-host-file"(step) {
     try {
@@ -90,6 +89,30 @@ const EXECUTORS: Executors = {
     await removeTree(step.path, signal);
   },
 };
+
+/**
+ * With its parents; false if it was there. Node's recursive mkdir tries for ever, in a thread that cannot be stopped,
+ * where the kernel answers ENOENT below a directory that exists, as /proc does.
+ */
+async function makeDirectory(path: string): Promise<boolean> {
+  try {
+    return await makeOneDirectory(path);
+  } catch (error) {
+    if (!isCode(error, "ENOENT") || dirname(path) === path) throw error;
+  }
+  await makeDirectory(dirname(path));
+  return makeOneDirectory(path);
+}
+
+async function makeOneDirectory(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: HOST_DIRECTORY_MODE });
+    return true;
+  } catch (error) {
+    if (!isCode(error, "EEXIST")) throw error;
+    return false;
+  }
+}
 
 function isCode(error: unknown, ...codes: readonly string[]): boolean {
   return codes.includes((error as NodeJS.ErrnoException).code ?? "");

@@ -58,9 +58,10 @@ function computeHostConfig(config: ContainerConfig, options: ContainerOptions): 
       Source: mount.hostPath,
       Target: mount.containerPath,
       ReadOnly: mount.readOnly,
-      BindOptions: {
-        Propagation: mount.propagation === "private" ? "rprivate" : mount.propagation,
-      },
+      // Unsaid it is private, but slave where the Engine insists: for / and what is below its own directory.
+      ...(mount.propagation === "private"
+        ? {}
+        : { BindOptions: { Propagation: mount.propagation } }),
     })),
     Privileged: config.privileged,
     ReadonlyRootfs: config.readOnlyRootfs,

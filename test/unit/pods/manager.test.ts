@@ -235,6 +235,21 @@ describe("PodManager", () => {
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 
+  test.each<readonly [string, object]>([
+    ["a spec without containers", {}],
+    ["containers that are none", { containers: null }],
+    ["a container that is none", { containers: [null] }],
+    ["volumes that are no list", { containers: [{ name: "web", image: "web:1" }], volumes: 5 }],
+  ])("%s is refused with words, and holds no other pod up", async (_what, spec) => {
+    const odd = { ...POD, metadata: { ...POD.metadata, name: "odd", uid: "odd" }, spec };
+    await node.start();
+    node.pods.replace([odd as Pod, POD]);
+    await node.run();
+    expect(node.pods.get("ns/p")?.status).toMatchObject({ phase: "Running" });
+    expect(node.pods.get("ns/odd")?.status).toMatchObject({ phase: "Failed" });
+    expect(node.events.filter((event) => event.includes("InvalidPodSpec"))).toHaveLength(1);
+  });
+
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {
     await startPod(makePod({ activeDeadlineSeconds: 5, containers: POD.spec.containers }));
     await node.run(6_000);

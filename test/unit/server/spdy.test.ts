@@ -169,6 +169,14 @@ describe("a session", () => {
     expect(session.gone.aborted).toBe(true);
   });
 
+  test("ends with an error when a small header block inflates to a large one", async () => {
+    const { near } = createPair();
+    const session = new SpdySession(near, new FakeClock(), () => true);
+    const bomb = await new Client().synStream(1, { streamtype: "x".repeat(64 * 1024 * 1024) });
+    expect(bomb.length).toBeLessThan(1024 * 1024);
+    await expect(session.run(bomb)).rejects.toThrow("too large a header block");
+  });
+
   async function untilTwo(streams: readonly SpdyStream[]): Promise<[SpdyStream, SpdyStream]> {
     for (;;) {
       const [first, second] = streams;

@@ -49,6 +49,7 @@ export class SpdySession {
     finishFlush: constants.Z_SYNC_FLUSH,
   });
   #inflated: Buffer[] = [];
+  #inflatedBytes = 0;
   #lastStreamId = 0;
   #hasReplied = false;
   /** Of the last frame, monotonic. */
@@ -60,7 +61,11 @@ export class SpdySession {
     this.#clock = clock;
     this.#onStream = onStream;
     this.#lastActivity = clock.monotonic();
-    this.#inflate.on("data", (chunk: Buffer) => this.#inflated.push(chunk));
+    this.#inflate.on("data", (chunk: Buffer) => {
+      // A small block may inflate a thousandfold: what is too much is counted, not kept.
+      if (this.#inflatedBytes <= MAX_BLOCK_BYTES) this.#inflated.push(chunk);
+      this.#inflatedBytes += chunk.length;
+    });
     // Reported by the write's callback.
     this.#inflate.on("error", () => undefined);
     // `close` follows each error, and is where it is dealt with.
@@ -205,6 +210,7 @@ export class SpdySession {
   /** All output for the block has been emitted when the write's callback runs. */
   async #readBlock(block: Buffer): Promise<Buffer> {
     this.#inflated = [];
+    this.#inflatedBytes = 0;
     await new Promise<void>((resolve, reject) => {
       this.#inflate.write(block, (cause) => {
         const message = "reading a SPDY connection: a header block does not inflate";
@@ -212,8 +218,7 @@ export class SpdySession {
         else resolve();
       });
     });
-    const all = Buffer.concat(this.#inflated);
-    if (all.length <= MAX_BLOCK_BYTES) return all;
+    if (this.#inflatedBytes <= MAX_BLOCK_BYTES) return Buffer.concat(this.#inflated);
     throw new LongshoreError("Unsupported", "reading a SPDY connection: too large a header block");
   }
 }

@@ -58,7 +58,6 @@ describe("computeCreateOptions", () => {
         Mounts: [
           {
             ...{ Type: "bind", Source: "/h:1", Target: "/c", ReadOnly: true },
-            BindOptions: { Propagation: "rprivate" },
           },
         ],
       },
@@ -73,5 +72,18 @@ describe("computeCreateOptions", () => {
     [500, 500],
   ])("where scores cannot be lowered %d becomes %d", (oomScoreAdj, expected) => {
     expect(compute({ oomScoreAdj }, false).HostConfig?.OomScoreAdj).toBe(expected);
+  });
+
+  it("says nothing of a private mount's propagation, as the Engine refuses it for / and its own directory", () => {
+    const mount = { hostPath: "/", containerPath: "/c", readOnly: true } as const;
+    const mounts = [
+      { ...mount, propagation: "private" },
+      { ...mount, propagation: "rslave" },
+    ] as const;
+    const { Mounts } = compute({ mounts }).HostConfig ?? {};
+    expect(Mounts?.map(({ BindOptions }) => BindOptions?.Propagation)).toEqual([
+      undefined,
+      "rslave",
+    ]);
   });
 });

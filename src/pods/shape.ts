@@ -1,0 +1,47 @@
+/**
+ * A pod as it came over the wire, before anything walks through it: a spec whose lists are no lists is replaced by an
+ * empty one, and the problem named, so that no other part needs to mistrust a type. A genuine API server never sends
+ * such a pod. Pure; used by manager.ts at the door.
+ */
+
+import type { Pod } from "../api/types.ts";
+
+const POD_LISTS = ["containers", "initContainers", "ephemeralContainers", "volumes"] as const;
+const CONTAINER_LISTS = ["env", "envFrom", "ports", "volumeMounts", "volumeDevices"] as const;
+
+export interface SoundPod {
+  readonly pod: Pod;
+  /** What is wrong with the spec that came; undefined = the pod is as it came. */
+  readonly problem?: string;
+}
+
+export function toSoundPod(pod: Pod): SoundPod {
+  const problem = findProblem(pod.spec);
+  return problem === undefined ? { pod } : { pod: { ...pod, spec: { containers: [] } }, problem };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isListOfObjects(value: unknown): boolean {
+  return value === undefined || value === null || (Array.isArray(value) && value.every(isObject));
+}
+
+function findProblem(spec: unknown): string | undefined {
+  if (!isObject(spec)) return "spec is no object";
+  if (!Array.isArray(spec.containers)) return "spec.containers is no list";
+  const broken = POD_LISTS.find((list) => !isListOfObjects(spec[list]));
+  if (broken !== undefined) return `spec.${broken} is no list of objects`;
+  for (const list of POD_LISTS) {
+    const items: readonly Readonly<Record<string, unknown>>[] = Array.isArray(spec[list])
+      ? spec[list]
+      : [];
+    if (items.some(({ name }) => typeof name !== "string"))
+      return `spec.${list}: a name is no text`;
+    if (list === "volumes") continue;
+    const part = CONTAINER_LISTS.find((key) => items.some((item) => !isListOfObjects(item[key])));
+    if (part !== undefined) return `spec.${list}: ${part} is no list of objects`;
+  }
+  return undefined;
+}
