@@ -17,12 +17,20 @@ export interface Clock {
   after(ms: number, callback: () => void): Timer;
 }
 
+/** Node runs a timer longer than this at once; grace periods, probes and deadlines may be longer (int32 seconds). */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(ms, callback) {
-    const handle = setTimeout(callback, ms);
-    handle.unref();
+    let handle: NodeJS.Timeout;
+    const arm = (left: number): void => {
+      const part = Math.min(left, MAX_TIMER_MS);
+      handle = setTimeout(() => (left > part ? arm(left - part) : callback()), part);
+      handle.unref();
+    };
+    arm(ms);
     return { cancel: () => clearTimeout(handle) };
   },
 };
