@@ -6,8 +6,8 @@
 
 import { orAborted } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
-import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
-import { type Exec, execOk } from "../core/exec.ts";
+import { hasCode, LongshoreError } from "../core/errors.ts";
+import type { CommandResult, Exec } from "../core/exec.ts";
 
 export interface ExecPlugin {
   readonly apiVersion: string;
@@ -87,18 +87,29 @@ export class ExecCredentials {
     };
     const env = { ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) };
     const command = { file: plugin.command, args: plugin.args, env, timeoutMs: TIMEOUT_MS };
+    let result: CommandResult;
     try {
-      return parseAnswer(await execOk(exec, command, this.#closed.signal), plugin);
-    } catch (cause) {
-      if (hasCode(cause, "Aborted", "ApiUnauthorized")) throw cause;
-      const hint = hasCode(cause, "CommandMissing") ? (plugin.installHint ?? "install it") : "";
-      throw new LongshoreError(
-        "ApiUnauthorized",
-        `getting credentials from the plugin ${plugin.command}: ${messageOf(cause)} ${hint}`.trim(),
-        { cause },
-      );
+      result = await exec(command, this.#closed.signal);
+    } catch (error) {
+      if (hasCode(error, "Aborted")) throw error;
+      throw failure(plugin, wordsOf(error, plugin));
     }
+    if (result.code === 0) return parseAnswer(result.stdout, plugin);
+    throw failure(plugin, `it ended with ${result.code}: ${result.stderr.trim().slice(0, 2000)}`);
   }
+}
+
+function failure(plugin: ExecPlugin, words: string): LongshoreError {
+  const message = `getting credentials from the plugin ${plugin.command}: ${words}`;
+  return new LongshoreError("ApiUnauthorized", message);
+}
+
+/** Not the error's own words, and it is no cause: they have the arguments, among which people put secrets. */
+function wordsOf(error: unknown, plugin: ExecPlugin): string {
+  if (hasCode(error, "CommandMissing"))
+    return `it is not installed or not on PATH; ${plugin.installHint ?? "install it"}`;
+  if (hasCode(error, "CommandTimeout")) return `it did not end within ${TIMEOUT_MS / 1000} s`;
+  return "it could not be run; is it an executable file?";
 }
 
 /** The ExecCredential that `text` is. Errors never quote it: it holds secrets. */

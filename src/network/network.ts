@@ -19,7 +19,7 @@ export interface PodNetwork {
   attach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
   /** Takes away what `attach` made on the host; absent is success. Removing the namespace does most of it. */
   detach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
-  /** Removes host-side links that belong to none of these sandboxes. */
+  /** Removes host-side links that belonged to none of the live sandboxes in this call and the one before. */
   collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }

@@ -40,6 +40,8 @@ export class BridgePodNetwork implements PodNetwork {
   readonly #held = new Map<string, { readonly ip: string; readonly until: number }>();
   readonly #warned = new Set<string>();
   #lastAddress: string | undefined;
+  /** Links that belonged to no sandbox when last looked at. */
+  #suspects: ReadonlySet<string> = new Set();
 
   constructor(options: BridgePodNetworkOptions) {
     this.#options = options;
@@ -58,7 +60,8 @@ export class BridgePodNetwork implements PodNetwork {
   async repair(signal: AbortSignal): Promise<void> {
     await this.start(signal);
     const links = await this.#links(signal);
-    if (links.length > 0) await this.#ip(["-batch", "-"], commands.portsBatch(links), signal);
+    if (links.length > 0)
+      await this.#ofThoseLeft("putting links on the bridge", commands.portsBatch(links), signal);
   }
 
   allocate(podUid: string, inUse: readonly Sandbox[]): readonly string[] {
@@ -122,7 +125,10 @@ export class BridgePodNetwork implements PodNetwork {
 
   async collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void> {
     const wanted = new Set(live.map((sandbox) => commands.linkName(sandbox.id)));
-    const orphans = (await this.#links(signal)).filter((link) => !wanted.has(link));
+    const unknown = (await this.#links(signal)).filter((link) => !wanted.has(link));
+    // Unknown once may only be newer than `live`; the next listing has it then.
+    const orphans = unknown.filter((link) => this.#suspects.has(link));
+    this.#suspects = new Set(unknown);
     if (orphans.length === 0) return;
     this.#options.log.info({ orphans }, "removing links of sandboxes that are gone");
     await this.#removeLinks(orphans, signal);
@@ -202,13 +208,16 @@ export class BridgePodNetwork implements PodNetwork {
   }
 
   async #removeLinks(links: readonly string[], signal: AbortSignal): Promise<void> {
-    // -force goes on after a link that is gone already, which is what removing asks for.
-    const args = ["-force", "-batch", "-"];
-    const result = await this.#tryIp(args, commands.removeBatch(links), signal);
+    await this.#ofThoseLeft("removing pod links", commands.removeBatch(links), signal);
+  }
+
+  /** Runs a batch whose links may go at any time: -force goes on after one that is gone. */
+  async #ofThoseLeft(doing: string, batch: string, signal: AbortSignal): Promise<void> {
+    const result = await this.#tryIp(["-force", "-batch", "-"], batch, signal);
     const errors = result.stderr
       .split("\n")
       .filter((line) => line !== "" && !/Cannot find device|^Command failed/.test(line));
-    if (result.code !== 0 && errors.length > 0) throw failed("removing pod links", result);
+    if (result.code !== 0 && errors.length > 0) throw failed(doing, result);
   }
 
   async #links(signal: AbortSignal): Promise<string[]> {

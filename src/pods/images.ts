@@ -123,6 +123,8 @@ export class ImageManager {
   }
 
   forgetPod(podUid: string): void {
+    for (const { image } of this.#entries.get(podUid)?.values() ?? [])
+      this.#backoff.reset(`${podUid}/${image}`);
     this.#entries.delete(podUid);
   }
 
@@ -158,21 +160,18 @@ export class ImageManager {
       const message = `Successfully pulled image "${image}" in ${took} (${waited} including waiting). Image size: ${pulled.sizeBytes} bytes.`;
       this.#event(pod, spec, "Normal", "Pulled", message);
       this.#backoff.reset(key);
-      this.#finish(pod, spec, { kind: "present", image, imageId: pulled.id });
+      if (this.#isWanted(pod, spec, image))
+        this.#set(pod, spec, { kind: "present", image, imageId: pulled.id });
     } catch (error) {
-      if (this.#controller.signal.aborted) return;
+      if (!this.#isWanted(pod, spec, image)) return;
       const message = messageOf(error);
       const reason = hasCode(error, "ImageInvalidName") ? "InvalidImageName" : "ErrImagePull";
       this.#event(pod, spec, "Warning", "Failed", `Failed to pull image "${image}": ${message}`);
       this.#event(pod, spec, "Warning", "Failed", `Error: ${reason}`);
       const failedAt = clock.now();
       const retryAt = failedAt + this.#backoff.fail(key, failedAt);
-      this.#finish(pod, spec, { kind: "failed", image, reason, message, failedAt, retryAt });
+      this.#set(pod, spec, { kind: "failed", image, reason, message, failedAt, retryAt });
     }
-  }
-
-  #finish(pod: Pod, spec: ContainerSpec, outcome: Entry): void {
-    if (this.#isWanted(pod, spec, outcome.image)) this.#set(pod, spec, outcome);
   }
 
   /** False when the pod went away or changed its image meanwhile. */

@@ -113,6 +113,8 @@ test("our acceptance stays behind the service proxy's jumps", async () => {
 
 test("links of sandboxes that are gone are collected, the others stay", async () => {
   await network.collect([a.sandbox], signal);
+  expect(node.run("ip", "-o", "link")).toContain(linkName("sandbox-b"));
+  await network.collect([a.sandbox], signal);
   const links = node.run("ip", "-o", "link");
   expect(links).toContain(linkName("sandbox-a"));
   expect(links).not.toContain(linkName("sandbox-b"));

@@ -170,6 +170,24 @@ describe("exec plugins", () => {
     });
   });
 
+  test.each<[string, Exec]>([
+    ["fails", async () => ({ code: 3, stdout: "hunter2", stderr: "denied" })],
+    [
+      "hangs",
+      async ({ file, args }) => {
+        throw new LongshoreError("CommandTimeout", `${file} ${args.join(" ")} did not end`);
+      },
+    ],
+  ])("a plugin that %s is reported without its arguments and output", async (_, exec) => {
+    const { credentials } = await setUp(({ user }) => {
+      user.exec = { ...plugin, args: ["--client-secret=hunter2"] };
+    }, exec);
+    const error: unknown = await credentials.current(signal).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: "ApiUnauthorized" });
+    for (let shown = error; shown instanceof Error; shown = shown.cause)
+      expect(shown.message).not.toContain("hunter2");
+  });
+
   test("an answer that is no ExecCredential is refused without quoting it", async () => {
     const babbling: Exec = async () => ({ code: 0, stdout: "hunter2", stderr: "" });
     const { credentials } = await setUp(({ user }) => {

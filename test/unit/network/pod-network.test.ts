@@ -120,6 +120,39 @@ describe("attaching", () => {
   });
 });
 
+describe("links", () => {
+  const abc = linkName("abc");
+  const show = { "ip -o link show type veth": { stdout: `7: ${abc}@if2: <UP> mtu 1500\n` } };
+  const removed = (commands: readonly string[]) => commands.filter((line) => /link del/.test(line));
+
+  test("a sandbox made while the runtime was listed keeps its link", async () => {
+    const { network, commands } = makeNetwork(show);
+    await network.collect([], signal);
+    await network.collect([sandbox()], signal);
+    await network.collect([], signal);
+    expect(removed(commands)).toEqual([]);
+  });
+
+  test("a link that belonged to nobody twice in a row is removed", async () => {
+    const { network, commands } = makeNetwork(show);
+    await network.collect([], signal);
+    await network.collect([], signal);
+    expect(removed(commands)).toEqual([`ip -force -batch - link del ${abc}`]);
+  });
+
+  test("a link that goes during a repair does not make it fail", async () => {
+    const { network } = makeNetwork({
+      ...show,
+      [`ip -batch - link set ${abc}`]: { code: 1, stderr: `Cannot find device "${abc}"` },
+      [`ip -force -batch - link set ${abc}`]: {
+        code: 1,
+        stderr: `Cannot find device "${abc}"\nCommand failed -:1`,
+      },
+    });
+    await network.repair(signal);
+  });
+});
+
 test("a setting that is missing on this host is warned of once, with its consequence", async () => {
   const { network, warnings, commands } = makeNetwork({ sysctl: { code: 255 } });
   await network.start(signal);
