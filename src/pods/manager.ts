@@ -27,7 +27,7 @@ import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
-import { createRecord, interruptKills, type PodRecord, updateRecord } from "./record.ts";
+import { createRecord, interruptKills, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
@@ -174,7 +174,7 @@ export class PodManager implements PodDirectory {
     const previous = change.previous?.metadata.uid;
     const current = change.kind === "applied" ? change.object.metadata.uid : undefined;
     if (previous !== undefined && previous !== current) this.#lose(previous, change.previous);
-    if (change.kind === "applied") this.#accept(change.object);
+    if (change.kind === "applied") this.#accept(change.object, hasGoneBack(change));
   }
 
   /** The object is gone from the API server: what is left of the pod ends. */
@@ -187,13 +187,13 @@ export class PodManager implements PodDirectory {
     this.#queue.add(podUid);
   }
 
-  #accept(received: Pod): void {
+  #accept(received: Pod, wentBack = false): void {
     const { pod, problem } = toSoundPod(received);
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
     if (known !== undefined) {
       known.isApiGone = false;
-      updateRecord(known, pod);
+      updateRecord(known, pod, wentBack);
     } else {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored[uid] ?? {});
@@ -299,6 +299,15 @@ export class PodManager implements PodDirectory {
     );
     return this.#options.pods.isSynced ? current : { ...this.#restored, ...current };
   }
+}
+
+/** The API server was restored from an older copy: what it says now counts, though its version is lower. */
+function hasGoneBack({
+  object,
+  previous,
+}: Extract<StoreChange<Pod>, { kind: "applied" }>): boolean {
+  if (previous === undefined) return false;
+  return !isAtLeast(object.metadata.resourceVersion, previous.metadata.resourceVersion);
 }
 
 function hasChanged(before: readonly object[] | undefined, { backoff }: PodRecord): boolean {

@@ -8,6 +8,7 @@ import type { Pod, PodStatus } from "../api/types.ts";
 import type { RuntimeState } from "../runtime/runtime.ts";
 import type { MountedVolume } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
+import { toSoundPod } from "./shape.ts";
 import type { BackoffEntry, StartFailure, Verdict, VolumesState, WorkerPhase } from "./snapshot.ts";
 
 export interface PodRecord {
@@ -77,9 +78,10 @@ export function isAtLeast(version: string, other: string): boolean {
  * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and kills
  * under way are told when the pod is now to end sooner.
  */
-export function updateRecord(record: PodRecord, pod: Pod): void {
+export function updateRecord(record: PodRecord, received: Pod, wentBack = false): void {
+  const { pod } = toSoundPod(received);
   const before = record.pod.metadata;
-  if (!isAtLeast(pod.metadata.resourceVersion, before.resourceVersion)) return;
+  if (!wentBack && !isAtLeast(pod.metadata.resourceVersion, before.resourceVersion)) return;
   record.pod = pod;
   if (
     pod.metadata.generation !== before.generation ||

@@ -40,6 +40,8 @@ function findProblem(spec: unknown): string | undefined {
     if (items.some(({ name }) => typeof name !== "string"))
       return `spec.${list}: a name is no text`;
     if (list === "volumes") continue;
+    if (items.some(({ image = "" }) => typeof image !== "string"))
+      return `spec.${list}: an image is no text`;
     const part = CONTAINER_LISTS.find((key) => items.some((item) => !isListOfObjects(item[key])));
     if (part !== undefined) return `spec.${list}: ${part} is no list of objects`;
   }

@@ -189,6 +189,14 @@ describe("PodManager", () => {
     expect(node.pods.list()).toEqual([]);
   });
 
+  test("an API server restored from an older copy is believed, though its versions are lower", async () => {
+    await startPod();
+    const copy = deleted({ ...POD, metadata: { ...POD.metadata, resourceVersion: "0" } }, 5);
+    node.pods.replace([copy]);
+    await node.run();
+    expect(node.journal).toContain("stop web 5");
+  });
+
   test("a pod removed by force is ended and forgotten", async () => {
     await startPod();
     const stored = node.pods.get("ns/p");
@@ -239,6 +247,7 @@ describe("PodManager", () => {
     ["a spec without containers", {}],
     ["containers that are none", { containers: null }],
     ["a container that is none", { containers: [null] }],
+    ["an image that is no text", { containers: [{ name: "web", image: 5 }] }],
     ["volumes that are no list", { containers: [{ name: "web", image: "web:1" }], volumes: 5 }],
   ])("%s is refused with words, and holds no other pod up", async (_what, spec) => {
     const odd = { ...POD, metadata: { ...POD.metadata, name: "odd", uid: "odd" }, spec };
@@ -248,6 +257,9 @@ describe("PodManager", () => {
     expect(node.pods.get("ns/p")?.status).toMatchObject({ phase: "Running" });
     expect(node.pods.get("ns/odd")?.status).toMatchObject({ phase: "Failed" });
     expect(node.events.filter((event) => event.includes("InvalidPodSpec"))).toHaveLength(1);
+    node.apply({ ...(odd as Pod), metadata: deleted(odd as Pod, 1).metadata });
+    await node.run();
+    expect(node.pods.get("ns/odd")).toBeUndefined();
   });
 
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {
