@@ -209,7 +209,10 @@ export class PodManager implements PodDirectory {
     const activePods = [...this.#records.values()].filter(
       ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
     ).length;
-    record.verdict = computeAdmission({ pod, nodeLabels: node().labels, activePods, maxPods });
+    record.verdict = computeAdmission({
+      ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: node().labels },
+      ...{ activePods, maxPods },
+    });
     if (record.verdict === undefined) return;
     const { reason, message } = record.verdict;
     events.record(involvedPod(pod), "Warning", reason, message);
