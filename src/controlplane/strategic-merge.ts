@@ -38,6 +38,7 @@ const MERGE_KEYS: ReadonlyMap<string, string> = new Map([
   ["status.conditions", "type"],
   ["status.addresses", "type"],
   ["status.podIPs", "ip"],
+  ["status.hostIPs", "ip"],
   [".secrets", "name"],
   [".imagePullSecrets", "name"],
   ...["containers", "initContainers", "ephemeralContainers"].flatMap((list) =>

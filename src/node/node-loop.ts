@@ -58,6 +58,8 @@ const READINESS_INTERVAL_MS = 1_000;
 const RETRY = { initialMs: 200, maxMs: 7_000, resetMs: 60_000 };
 /** How long after the registration a Node without a podCIDR is looked at each second. */
 const POD_CIDR_WATCH_MS = 60_000;
+/** How long a node that was Ready may take to be ready again after a restart of the agent before it is NotReady. */
+const RESTART_GRACE_MS = 10_000;
 
 /** What the engine told last; kept so that a status can be computed while the engine is down. */
 interface RuntimeFacts {
@@ -75,6 +77,8 @@ export class NodeLoop {
   #facts: RuntimeFacts | undefined;
   #node: Node | undefined;
   #lease: Lease | undefined;
+  #startedAt = 0;
+  #hasReported = false;
   #registeredAt = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #reportedProblems: string | undefined;
@@ -94,6 +98,7 @@ export class NodeLoop {
     const { config, host } = this.#options;
     this.#capacity = await readCapacity(host, config);
     this.#nodeIps = await findNodeIps(host, config.nodeIps);
+    this.#startedAt = this.#options.clock.monotonic();
     this.#record("Normal", "Starting", "Starting kubelet.");
     this.#queue.add("node");
     this.#queue.add("readiness", READINESS_INTERVAL_MS);
@@ -181,14 +186,27 @@ export class NodeLoop {
     const sinceReportMs = clock.monotonic() - this.#reportedAt;
     const result = await syncNodeStatus(
       client,
-      { nodeName: config.nodeName, sinceReportMs, compute },
+      {
+        nodeName: config.nodeName,
+        sinceReportMs,
+        isHeld: (previous) => problems.length > 0 && this.#isRestarting(previous),
+        compute,
+      },
       signal,
     );
     this.#reportedProblems = observed.join("\n");
     this.#recovered("node");
     if (result.kind === "written") this.#onWritten(result.previous, result.status);
     this.#publish(result.node);
+    if (result.kind === "held") return READINESS_INTERVAL_MS;
     return this.#nextStatusTurnMs(result.node);
+  }
+
+  /** Pods of a node that was Ready need not leave their Services while its agent comes up again. */
+  #isRestarting({ conditions = [] }: NodeStatus): boolean {
+    if (this.#hasReported) return false;
+    const wasReady = conditions.some(({ type, status }) => type === "Ready" && status === "True");
+    return wasReady && this.#options.clock.monotonic() - this.#startedAt < RESTART_GRACE_MS;
   }
 
   async #register(signal: AbortSignal): Promise<void> {
@@ -210,6 +228,7 @@ export class NodeLoop {
   #onWritten(previous: NodeStatus, status: NodeStatus): void {
     const { clock, config, log } = this.#options;
     this.#reportedAt = clock.monotonic();
+    this.#hasReported = true;
     for (const reason of computeTransitionEvents(previous, status)) {
       const message = `Node ${config.nodeName} status is now: ${reason}`;
       this.#record("Normal", reason, message);

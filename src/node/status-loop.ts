@@ -15,11 +15,13 @@ export interface StatusTurn {
   readonly nodeName: string;
   /** Milliseconds since a status was last written; Infinity when never. */
   readonly sinceReportMs: number;
+  /** True when what the Node object says is to stand for now. */
+  readonly isHeld: (previous: NodeStatus) => boolean;
   readonly compute: (previous: NodeStatus) => NodeStatus;
 }
 
 export type StatusResult =
-  | { readonly kind: "unchanged"; readonly node: Node }
+  | { readonly kind: "unchanged" | "held"; readonly node: Node }
   | {
       readonly kind: "written";
       readonly node: Node;
@@ -35,6 +37,7 @@ export async function syncNodeStatus(
   const ref = { name: turn.nodeName };
   const node = await client.get(NODES, ref, signal);
   const previous = node.status ?? {};
+  if (turn.isHeld(previous)) return { kind: "held", node };
   const status = turn.compute(previous);
   if (turn.sinceReportMs < STATUS_REPORT_INTERVAL_MS && !isStatusChanged(previous, status))
     return { kind: "unchanged", node };

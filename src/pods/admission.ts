@@ -1,9 +1,10 @@
 /**
  * Which pods this node takes: not those whose spec asks for what this version does not do, not more than max-pods, not
- * those whose node selector does not match. Pure. A refused pod becomes Failed with the verdict's reason and a Warning
+ * those whose node selector or required node affinity does not match. Pure. A refused pod becomes Failed with the verdict's reason and a Warning
  * event that names every field; it is never half-run.
  */
 
+import { matchesNodeSelection } from "../api/node-selection.ts";
 import type { Container, Pod, PodSpec, Volume } from "../api/types.ts";
 import type { Verdict } from "./snapshot.ts";
 
@@ -18,6 +19,7 @@ const VOLUME_KINDS = [
 
 export interface AdmissionInput {
   readonly pod: Pod;
+  readonly nodeName: string;
   readonly nodeLabels: Readonly<Record<string, string>>;
   /** Pods of this node that have not ended, without this one. */
   readonly activePods: number;
@@ -32,7 +34,8 @@ export function computeAdmission(input: AdmissionInput): Verdict | undefined {
       reason: "UnsupportedPodSpec",
       message: `this version of Longshore does not support: ${fields.join(", ")}`,
     };
-  if (!matchesNode(input.pod.spec, input.nodeLabels))
+  const node = { name: input.nodeName, labels: input.nodeLabels };
+  if (!matchesNodeSelection(input.pod.spec, node))
     return {
       reason: "NodeAffinity",
       message:
@@ -46,8 +49,9 @@ export function computeAdmission(input: AdmissionInput): Verdict | undefined {
   return undefined;
 }
 
-function matchesNode(spec: PodSpec, labels: Readonly<Record<string, string>>): boolean {
-  return Object.entries(spec.nodeSelector ?? {}).every(([key, value]) => labels[key] === value);
+/** Absent, or what upstream does anyway. */
+function isUnset(value: string | undefined, standard: string): boolean {
+  return value === undefined || value === standard;
 }
 
 type Finding = readonly [isUsed: boolean, field: string];
@@ -89,8 +93,8 @@ function podFindings(spec: PodSpec): readonly Finding[] {
     [security.runAsNonRoot === true, "spec.securityContext.runAsNonRoot"],
     [security.fsGroup !== undefined, "spec.securityContext.fsGroup"],
     [
-      security.supplementalGroupsPolicy !== undefined,
-      "spec.securityContext.supplementalGroupsPolicy",
+      !isUnset(security.supplementalGroupsPolicy, "Merge"),
+      `spec.securityContext.supplementalGroupsPolicy=${security.supplementalGroupsPolicy}`,
     ],
     [(security.sysctls ?? []).length > 0, "spec.securityContext.sysctls"],
     [
@@ -98,8 +102,8 @@ function podFindings(spec: PodSpec): readonly Finding[] {
       "spec.securityContext.seccompProfile=Localhost",
     ],
     [
-      security.appArmorProfile?.type === "Localhost",
-      "spec.securityContext.appArmorProfile=Localhost",
+      !isUnset(security.appArmorProfile?.type, "RuntimeDefault"),
+      `spec.securityContext.appArmorProfile=${security.appArmorProfile?.type}`,
     ],
     [security.windowsOptions !== undefined, "spec.securityContext.windowsOptions"],
   ];
@@ -115,14 +119,18 @@ function containerFields(list: string, container: Container): string[] {
   const findings: readonly Finding[] = [
     [list === "containers" && container.restartPolicy !== undefined, "restartPolicy"],
     [(container.restartPolicyRules ?? []).length > 0, "restartPolicyRules"],
-    [container.lifecycle !== undefined, "lifecycle"],
+    [Object.keys(container.lifecycle ?? {}).length > 0, "lifecycle"],
     [mounts.some((mount) => mount.subPath), "volumeMounts.subPath"],
     [mounts.some((mount) => mount.subPathExpr), "volumeMounts.subPathExpr"],
     [(container.volumeDevices ?? []).length > 0, "volumeDevices"],
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.runAsNonRoot === true, "securityContext.runAsNonRoot"],
     [security.seccompProfile?.type === "Localhost", "securityContext.seccompProfile=Localhost"],
-    [security.appArmorProfile?.type === "Localhost", "securityContext.appArmorProfile=Localhost"],
+    [
+      !isUnset(security.appArmorProfile?.type, "RuntimeDefault"),
+      `securityContext.appArmorProfile=${security.appArmorProfile?.type}`,
+    ],
+    [!isUnset(security.procMount, "Default"), `securityContext.procMount=${security.procMount}`],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
     [(container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
     [container.livenessProbe?.grpc !== undefined, "livenessProbe.grpc"],

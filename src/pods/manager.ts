@@ -214,7 +214,10 @@ export class PodManager implements PodDirectory {
     ).length;
     record.verdict =
       problem === undefined
-        ? computeAdmission({ pod, nodeLabels: node().labels, activePods, maxPods })
+        ? computeAdmission({
+            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: node().labels },
+            ...{ activePods, maxPods },
+          })
         : { reason: "InvalidPodSpec", message: `Pod was rejected: ${problem}` };
     if (record.verdict === undefined) return;
     const { reason, message } = record.verdict;

@@ -13,7 +13,6 @@ const OWNED_FIELDS = [
   "reason",
   "message",
   "hostIP",
-  "hostIPs",
   "podIP",
   "startTime",
   "initContainerStatuses",
@@ -39,8 +38,10 @@ export function computeStatusPatch(
   }
   const conditions = conditionsPatch(current, desired);
   if (conditions.length > 0) status.conditions = conditions;
-  const podIps = podIpsPatch(current, desired);
-  if (podIps.length > 0) status.podIPs = podIps;
+  for (const field of ["hostIPs", "podIPs"] as const) {
+    const ips = ipsPatch(current[field], desired[field]);
+    if (ips.length > 0) status[field] = ips;
+  }
   if (Object.keys(status).length === 0) return undefined;
   return { metadata: { uid: pod.metadata.uid }, status };
 }
@@ -64,9 +65,10 @@ function conditionsPatch(current: PodStatus, desired: PodStatus): readonly objec
 }
 
 /** Merged by ip: an address that went must be named to go. */
-function podIpsPatch(current: PodStatus, desired: PodStatus): readonly object[] {
-  const before = current.podIPs ?? [];
-  const wanted = desired.podIPs ?? [];
+function ipsPatch(
+  before: readonly { readonly ip?: string }[] = [],
+  wanted: readonly { readonly ip?: string }[] = [],
+): readonly object[] {
   if (isEqual(before, wanted)) return [];
   const gone = before.filter(({ ip }) => !wanted.some((other) => other.ip === ip));
   return [...gone.map(({ ip }) => ({ ip, $patch: "delete" })), ...wanted];

@@ -172,6 +172,7 @@ export class PodWorker {
           spec,
           containerId: last.id,
           startedAt: last.startedAt,
+          ...reportedBefore(record, last),
         }),
       );
       probes.sync(pod, ips[0] ?? "", targets);
@@ -251,6 +252,15 @@ export class PodWorker {
       if (isImage) this.#options.events.record(about, "Warning", "Failed", `Error: ${reason}`);
     }
   }
+}
+
+/** What the status already says of the readiness of this instance. */
+function reportedBefore({ status }: PodRecord, { id }: Container): Pick<ProbeTarget, "initial"> {
+  const told = status.containerStatuses?.find(
+    ({ containerID }) => containerID === `docker://${id}`,
+  );
+  if (told === undefined) return {};
+  return { initial: { isReady: told.ready, isStarted: told.started === true } };
 }
 
 /** What the status already says of this instance, for when its file went with the pod's directory. */

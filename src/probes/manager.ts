@@ -1,7 +1,8 @@
 /**
  * PodProbes: one worker per probe of each container instance, kept by pod UID. Starts and stops them as pods says,
  * holds liveness and readiness back until the startup probe passed, reports failures as events in the kubelet's
- * words and changes through `onChange`. Results live in memory; a restarted agent probes anew.
+ * words and changes through `onChange`. Results live in memory; after a restart of
+ * the agent an instance counts as what `ProbeTarget.initial` says until its probes have spoken.
  */
 
 import type { EventSink } from "../api/events.ts";
@@ -48,6 +49,12 @@ const TITLE: Readonly<Record<ProbeKind, string>> = {
 
 function probeOf(spec: ContainerSpec, kind: ProbeKind): Probe | undefined {
   return spec[`${kind}Probe`];
+}
+
+function hasPassedBefore({ initial }: ProbeTarget, kind: ProbeKind): boolean {
+  if (initial === undefined) return false;
+  if (kind === "startup") return initial.isStarted;
+  return kind === "readiness" && initial.isReady;
 }
 
 export class ProbeManager implements PodProbes {
@@ -140,6 +147,7 @@ export class ProbeManager implements PodProbes {
       kind,
       probe,
       startedAt: target.startedAt,
+      hasPassed: hasPassedBefore(target, kind),
       clock,
       random,
       mayRun: () => kind === "startup" || hasPassedStartup(),

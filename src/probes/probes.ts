@@ -12,6 +12,8 @@ export interface ProbeTarget {
   readonly containerId: string;
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
+  /** What this very instance was reported as before the agent restarted; holds until a probe says otherwise. */
+  readonly initial?: Pick<ProbeResults, "isReady" | "isStarted">;
 }
 
 /** What is known of one container instance; a container without that probe counts as having passed it. */

@@ -32,8 +32,15 @@ const INITIAL_RESULT: Readonly<Record<ProbeKind, ProbeResult>> = {
   startup: "unknown",
 };
 
-export function initialState(kind: ProbeKind): ProbeState {
-  return { result: INITIAL_RESULT[kind], last: undefined, streak: 0, isOnHold: false, message: "" };
+/** `hasPassed`: the instance is known to have passed this probe before; a startup probe is then done with. */
+export function initialState(kind: ProbeKind, hasPassed = false): ProbeState {
+  return {
+    result: hasPassed ? "success" : INITIAL_RESULT[kind],
+    last: undefined,
+    streak: 0,
+    isOnHold: hasPassed && kind === "startup",
+    message: "",
+  };
 }
 
 export function computeVerdict(

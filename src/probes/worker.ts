@@ -14,6 +14,8 @@ export interface WorkerOptions {
   readonly probe: Probe;
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
+  /** This instance passed the probe before the agent restarted. */
+  readonly hasPassed: boolean;
   readonly clock: Clock;
   /** [0, 1). */
   readonly random: () => number;
@@ -36,7 +38,7 @@ export class ProbeWorker {
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.#periodMs = (options.probe.periodSeconds ?? 10) * 1000;
-    this.#state = initialState(options.kind);
+    this.#state = initialState(options.kind, options.hasPassed);
   }
 
   get state(): ProbeState {

@@ -61,6 +61,53 @@ test("kill -9 while three pods run and one starts: none of the three restarts, t
   expect(Number(all)).toBe(after.size);
 });
 
+test("kill -9 and restart: a pod with a readiness probe stays Ready, the node too, and no endpoint leaves", async () => {
+  const readinessProbe = { exec: { command: ["true"] }, periodSeconds: 20 };
+  await cluster.apply(
+    podManifest(
+      "probed",
+      { containers: [shell("main", IDLE, { readinessProbe })] },
+      { app: "probed" },
+    ),
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "probed" },
+      spec: { selector: { app: "probed" }, ports: [{ port: 80 }] },
+    },
+  );
+  await cluster.ready("probed");
+  const slices = ["get", "endpointslices", "-l", "kubernetes.io/service-name=probed"];
+  await eventually("the endpoint is ready", async () =>
+    (await cluster.kubectl(...slices, "-o", "jsonpath={..conditions.ready}")).includes("true"),
+  );
+  const conditions = '{range .status.conditions[?(@.type=="Ready")]}{.status}{"\\n"}{end}';
+  const endpoints = '[{.endpoints[*].conditions.ready}]{"\\n"}';
+  const watches = [
+    ["pod", "pod probed", conditions, "True"],
+    ["node", "node node1", conditions, "True"],
+    ["slice", "endpointslices -l kubernetes.io/service-name=probed", endpoints, "[true]"],
+  ] as const;
+  for (const [name, what, path] of watches) {
+    const command = `exec kubectl -n default get -w ${what} -o jsonpath='${path}'`;
+    await node.sh(`cat >/run/watch-${name}.sh <<'END'\n${command}\nEND`);
+    await node.background(`watch-${name}`, `sh /run/watch-${name}.sh`);
+  }
+  const seen = async (name: string): Promise<string[]> =>
+    (await node.sh(`cat /var/log/watch-${name}.out`)).split("\n").filter((line) => line !== "");
+  for (const [name] of watches)
+    await eventually(`the watch of the ${name} runs`, async () => (await seen(name)).length > 0);
+  await node.kill("agent");
+  await startAgent();
+  await cluster.apply(podManifest("canary", { containers: [shell("main", IDLE)] }));
+  await cluster.ready("canary");
+  for (const [name, , , expected] of watches) {
+    expect(new Set(await seen(name)), name).toEqual(new Set([expected]));
+    await node.kill(`watch-${name}`);
+  }
+  await cluster.kubectl("delete", "pod/probed", "pod/canary", "service/probed");
+}, 90_000);
+
 test("kill -9 in the middle of a deletion: the pod is gone after the restart, and nothing of it is left", async () => {
   await cluster.kubectl("delete", "pod", "p4", "--wait=false");
   await node.kill("agent");

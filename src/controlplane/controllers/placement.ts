@@ -4,17 +4,12 @@
  * not weighed: the agent's own admission refuses what does not fit. Called by the scheduler controller.
  */
 
+import { matchesNodeSelection } from "../../api/node-selection.ts";
 import type { Node, Pod } from "../../api/types.ts";
 
 export type Placement =
   | { readonly kind: "bound"; readonly nodeName: string }
   | { readonly kind: "unschedulable"; readonly message: string };
-
-interface Requirement {
-  readonly key: string;
-  readonly operator: string;
-  readonly values?: readonly string[];
-}
 
 const NOT_SCHEDULING = ["NoSchedule", "NoExecute"];
 
@@ -79,7 +74,8 @@ function refusalOf(pod: Pod, node: Node, podCount: number): string | undefined {
   const taints = (node.spec?.taints ?? []).filter((taint) => NOT_SCHEDULING.includes(taint.effect));
   if (taints.some((taint) => !tolerates(pod, taint.key, taint.value ?? "", taint.effect)))
     return "node(s) had untolerated taint(s)";
-  if (!matchesSelector(pod, node)) return "node(s) didn't match Pod's node affinity/selector";
+  if (!matchesNodeSelection(pod.spec, node.metadata))
+    return "node(s) didn't match Pod's node affinity/selector";
   const limit = Number(node.status?.allocatable?.pods ?? Number.NaN);
   if (podCount >= limit) return "Too many pods";
   return undefined;
@@ -99,43 +95,4 @@ function tolerates(pod: Pod, key: string, value: string, effect: string): boolea
     if (toleration.key !== key) return false;
     return exists || (toleration.value ?? "") === value;
   });
-}
-
-function matchesSelector(pod: Pod, node: Node): boolean {
-  const labels = node.metadata.labels ?? {};
-  const wanted = Object.entries(pod.spec.nodeSelector ?? {});
-  if (!wanted.every(([key, value]) => labels[key] === value)) return false;
-  const required = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  if (required === undefined) return true;
-  const fields = { "metadata.name": node.metadata.name };
-  return required.nodeSelectorTerms.some((term) => {
-    const expressions = term.matchExpressions ?? [];
-    const fieldRequirements = term.matchFields ?? [];
-    if (expressions.length + fieldRequirements.length === 0) return false;
-    return (
-      expressions.every((requirement) => isMet(requirement, labels)) &&
-      fieldRequirements.every((requirement) => isMet(requirement, fields))
-    );
-  });
-}
-
-function isMet(requirement: Requirement, labels: Readonly<Record<string, string>>): boolean {
-  const value = labels[requirement.key];
-  const values = requirement.values ?? [];
-  switch (requirement.operator) {
-    case "In":
-      return value !== undefined && values.includes(value);
-    case "NotIn":
-      return value === undefined || !values.includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-    case "Gt":
-      return value !== undefined && Number(value) > Number(values[0]);
-    case "Lt":
-      return value !== undefined && Number(value) < Number(values[0]);
-    default:
-      return false;
-  }
 }

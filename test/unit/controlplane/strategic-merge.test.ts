@@ -77,8 +77,8 @@ describe("strategic merge", () => {
       { status: { podIPs: [{ ip: "10.0.0.1" }] } },
     ],
     [
-      "host addresses are replaced",
-      { status: { hostIPs: [{ ip: "2.2.2.2" }] } },
+      "a host address is merged by its ip, one that went is removed",
+      { status: { hostIPs: [{ ip: "1.1.1.1", $patch: "delete" }, { ip: "2.2.2.2" }] } },
       { status: { hostIPs: [{ ip: "2.2.2.2" }] } },
     ],
     [

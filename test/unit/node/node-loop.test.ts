@@ -1,6 +1,6 @@
 /** The node loop against the fake API on a fake clock: registration, status, lease, events. */
 
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ApiClient } from "../../../src/api/client.ts";
 import { LEASES, NODES } from "../../../src/api/resources.ts";
 import type { Node } from "../../../src/api/types.ts";
@@ -116,6 +116,43 @@ describe("NodeLoop", () => {
     });
     await loop.stop();
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  describe("after a restart of a node that was Ready", () => {
+    let loop: NodeLoop;
+
+    beforeEach(async () => {
+      const first = createLoop();
+      await first.start();
+      await clock.advance(100);
+      await first.stop();
+      recorded = [];
+      problems = ["the pod network is not started"];
+      loop = createLoop();
+      await loop.start();
+    });
+
+    afterEach(() => loop.stop());
+
+    test("it stays Ready while it comes up, without an event", async () => {
+      await clock.advance(3_000);
+      expect(readyCondition()?.status).toBe("True");
+      problems = [];
+      await clock.advance(30_000);
+      expect(readyCondition()?.status).toBe("True");
+      expect(recorded).toEqual(["Starting"]);
+      problems = ["broken"];
+      await clock.advance(2_000);
+      expect(readyCondition()?.status).toBe("False");
+    });
+
+    test("it is NotReady when it does not come up within ten seconds", async () => {
+      await clock.advance(9_000);
+      expect(readyCondition()?.status).toBe("True");
+      await clock.advance(3_000);
+      expect(readyCondition()?.status).toBe("False");
+      expect(recorded).toContain("NodeNotReady");
+    });
   });
 
   test("renews the lease each 10 s, and soon again after a failure", async () => {

@@ -234,7 +234,9 @@ describe("PodManager", () => {
   test("an unsupported pod fails with every field named and nothing made", async () => {
     const pod = makePod({
       hostUsers: false,
-      containers: [{ name: "web", image: "web:1", lifecycle: {} }],
+      containers: [
+        { name: "web", image: "web:1", lifecycle: { preStop: { sleep: { seconds: 1 } } } },
+      ],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;

@@ -115,10 +115,10 @@ describe("the status patch", () => {
     });
   });
 
-  test("names an address that went", () => {
-    const patch = computeStatusPatch(pod, { podIPs: [{ ip: "a" }] }, { podIPs: [{ ip: "b" }] });
+  test.each(["podIPs", "hostIPs"])("names an address of %s that went", (field) => {
+    const patch = computeStatusPatch(pod, { [field]: [{ ip: "a" }] }, { [field]: [{ ip: "b" }] });
     expect(patch).toMatchObject({
-      status: { podIPs: [{ ip: "a", $patch: "delete" }, { ip: "b" }] },
+      status: { [field]: [{ ip: "a", $patch: "delete" }, { ip: "b" }] },
     });
   });
 });

@@ -87,6 +87,32 @@ describe("probes of a container", () => {
     expect(changes).toBe(1);
   });
 
+  it("leave a container found running as it was reported until they say otherwise", async () => {
+    answers.set("ready", fails("gone"));
+    const spec: Container = {
+      ...{ name: "c", image: "i", startupProbe: exec("up") },
+      readinessProbe: { ...exec("ready"), failureThreshold: 2 },
+    };
+    const initial = { isReady: true, isStarted: true };
+    const startedAt = clock.now() - 3_600_000;
+    manager.sync(pod, "10.0.0.1", [{ spec, containerId: "id-1", startedAt, initial }]);
+    expect(manager.results("u-1", spec, "id-1")).toEqual(initial);
+    await clock.advance(6_000);
+    expect(manager.results("u-1", spec, "id-1")).toEqual(initial);
+    await clock.advance(10_000);
+    expect(runs).toEqual(["ready@5", "ready@15"]);
+    expect(manager.results("u-1", spec, "id-1")).toEqual({ isStarted: true, isReady: false });
+  });
+
+  it("have nothing to go by when the container was reported as not ready", () => {
+    const spec: Container = { name: "c", image: "i", readinessProbe: exec("ready") };
+    const initial = { isReady: false, isStarted: true };
+    manager.sync(pod, "10.0.0.1", [
+      { spec, containerId: "id-1", startedAt: clock.now() - 3_600_000, initial },
+    ]);
+    expect(manager.results("u-1", spec, "id-1").isReady).toBe(false);
+  });
+
   it("are spread over the first period when the container was found running", async () => {
     sync({ livenessProbe: exec("live") }, 3600);
     await clock.advance(4_000);
