@@ -84,7 +84,14 @@ export class Agent {
   /** Ends what was started, newest first. Containers, rules and mounts stay as they are. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    for (const stop of this.#started.splice(0).reverse()) await stop();
+    // One at a time off the end: a part may still have been starting others when it was told to stop.
+    for (let stop = this.#started.pop(); stop !== undefined; stop = this.#started.pop()) {
+      try {
+        await stop();
+      } catch (error) {
+        this.#options.log.error({ err: error }, "a part of the agent did not stop cleanly");
+      }
+    }
   }
 
   async #start(): Promise<void> {
@@ -222,7 +229,6 @@ export class Agent {
       }
       await sleepUnlessStopped(clock, waitMs, signal);
     }
-    await manager?.stop();
   }
 
   async #podCidr(signal: AbortSignal): Promise<string> {
@@ -255,20 +261,12 @@ export class Agent {
     const { client, events, nodeLoop, podStore, services } = parts;
     await runtime.prepare(signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
-    const objects = this.#own(new ObjectCache({ client, clock, random, log, onChange }));
+    const objects = new ObjectCache({ client, clock, random, log, onChange });
     const { rootDir } = config;
     const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log });
     await volumes.start();
-    const probes = this.#own(
-      new ProbeManager({
-        runtime,
-        clock,
-        random,
-        events,
-        log,
-        onChange: (podUid) => manager.sync(podUid),
-      }),
-    );
+    const onResult = (podUid: string): void => manager.sync(podUid);
+    const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });
     const manager = new PodManager({
       nodeName: config.nodeName,
       maxPods: config.maxPods,
@@ -287,7 +285,10 @@ export class Agent {
       compute: { computeHostsFile, computeResolvConf, computeContainerConfig, computeSpecHash },
     });
     await manager.start();
-    return manager;
+    // Only now: what failed before this is thrown away and made anew by the next try.
+    this.#own(objects);
+    this.#own(probes);
+    return this.#own(manager);
   }
 
   #nodeFacts(nodeLoop: NodeLoop): NodeFacts {
