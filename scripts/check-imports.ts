@@ -48,7 +48,7 @@ const PURE = [
 ];
 
 const AMBIENT =
-  /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|AbortSignal\.timeout|console\.|(?<![-/])process\.|(?<== )process\b|"node:process")/;
+  /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|setTimeout|setInterval|setImmediate|AbortSignal\.timeout|console\.|(?<![-/])process\.|(?<== )process\b)|["']node:process/;
 const IMPURE = /\basync\b|\bawait\b|\bPromise\b|clock\.ts|logger\.ts|"node:(?!net")/;
 
 function filesUnder(dir: string): string[] {
@@ -126,7 +126,7 @@ for (const file of filesUnder(SRC)) {
   if (/(^|\/)(utils?|lib|common|helpers|misc)\//.test(path)) problems.push(`${path}: folder name`);
   if (!path.startsWith("core/") && path !== "main.ts") {
     const hit = AMBIENT.exec(text);
-    if (hit !== null) problems.push(`${path} uses ${hit[1]}; take it as a parameter`);
+    if (hit !== null) problems.push(`${path} uses ${hit[0]}; take it as a parameter`);
   }
   if (/^(export )?let /m.test(text)) problems.push(`${path} has module state (top-level let)`);
   if (PURE.includes(path) && IMPURE.test(text))

@@ -77,8 +77,14 @@ export class Agent {
   /** Ends what was started, newest first. Containers, rules and mounts stay as they are. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    for (let last = this.#started.pop(); last !== undefined; last = this.#started.pop())
-      await last();
+    // One at a time off the end: a part may still have been starting others when it was told to stop.
+    for (let stop = this.#started.pop(); stop !== undefined; stop = this.#started.pop()) {
+      try {
+        await stop();
+      } catch (error) {
+        this.#options.log.error({ err: error }, "a part of the agent did not stop cleanly");
+      }
+    }
   }
 
   async #start(): Promise<void> {
@@ -213,20 +219,12 @@ export class Agent {
     const { client, events, nodeLoop, podStore, services } = parts;
     await runtime.prepare(signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
-    const objects = this.#own(new ObjectCache({ client, clock, random, log, onChange }));
+    const objects = new ObjectCache({ client, clock, random, log, onChange });
     const { rootDir } = config;
     const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log });
     await volumes.start();
-    const probes = this.#own(
-      new ProbeManager({
-        runtime,
-        clock,
-        random,
-        events,
-        log,
-        onChange: (podUid) => manager.sync(podUid),
-      }),
-    );
+    const onResult = (podUid: string): void => manager.sync(podUid);
+    const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });
     const manager = new PodManager({
       nodeName: config.nodeName,
       maxPods: config.maxPods,
@@ -244,8 +242,11 @@ export class Agent {
       },
       compute: { computeHostsFile, computeResolvConf, computeContainerConfig, computeSpecHash },
     });
-    await this.#own(manager).start();
-    this.#manager = manager;
+    await manager.start();
+    // Only now: what failed before this is thrown away and made anew by the next try.
+    this.#own(objects);
+    this.#own(probes);
+    this.#manager = this.#own(manager);
   }
 
   #nodeFacts(nodeLoop: NodeLoop): NodeFacts {

@@ -25,6 +25,8 @@ export interface NetworkLoopOptions<N extends RepairableNetwork> {
 const RETRY_MS = 5_000;
 const REPAIR_MS = 60_000;
 const WAIT_MS = 100;
+/** A repair may meet a busy lock; pods that run are no worse for it. */
+const TOLERATED_REPAIRS = 3;
 const NOT_READY = "container runtime network not ready";
 
 export class NetworkLoop<N extends RepairableNetwork> {
@@ -33,6 +35,7 @@ export class NetworkLoop<N extends RepairableNetwork> {
   #running: Promise<void> | undefined;
   #network: N | undefined;
   #isReady = false;
+  #failures = 0;
   #problem: string | undefined = `${NOT_READY}: waiting for a podCIDR`;
 
   constructor(options: NetworkLoopOptions<N>) {
@@ -74,14 +77,16 @@ export class NetworkLoop<N extends RepairableNetwork> {
       await (this.#isReady ? this.#network.repair(signal) : this.#network.start(signal));
       if (!this.#isReady) await onReady(this.#network, signal);
       this.#isReady = true;
+      this.#failures = 0;
       this.#problem = undefined;
       return REPAIR_MS;
     } catch (error) {
       if (signal.aborted) return 0;
-      const problem = `${NOT_READY}: ${messageOf(error)}`;
-      if (problem !== this.#problem)
-        log.warn({ err: error }, "the pod network is not ready; it will be tried again");
-      this.#problem = problem;
+      this.#failures += 1;
+      if (this.#failures === 1)
+        log.warn({ err: error }, "the pod network could not be set up; it will be tried again");
+      if (!this.#isReady || this.#failures >= TOLERATED_REPAIRS)
+        this.#problem = `${NOT_READY}: ${messageOf(error)}`;
       return RETRY_MS;
     }
   }

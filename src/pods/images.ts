@@ -12,6 +12,7 @@ import { hasCode, messageOf } from "../core/errors.ts";
 import type { Image, ImageCredentials, Runtime } from "../runtime/runtime.ts";
 import { Slots } from "./slots.ts";
 import type { ImageState } from "./snapshot.ts";
+import { fieldPathOf } from "./starter.ts";
 
 export interface ImageManagerOptions {
   readonly runtime: Pick<Runtime, "inspectImage" | "pullImage">;
@@ -210,9 +211,8 @@ export class ImageManager {
     reason: string,
     message: string,
   ): void {
-    const isInit = (pod.spec.initContainers ?? []).some(({ name }) => name === spec.name);
-    const path = `spec.${isInit ? "initContainers" : "containers"}{${spec.name}}`;
-    this.#options.events.record(involvedPod(pod, path), type, reason, message);
+    const about = involvedPod(pod, fieldPathOf(pod, spec.name));
+    this.#options.events.record(about, type, reason, message);
   }
 }
 

@@ -19,7 +19,7 @@ import type { NodeFacts } from "./node-facts.ts";
 import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
-import { instancesOf, isDead, type PodSnapshot, readySandbox } from "./snapshot.ts";
+import { describePod, instancesOf, isDead, type PodSnapshot, readySandbox } from "./snapshot.ts";
 import { factsOf, fieldPathOf, specOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
@@ -276,9 +276,8 @@ function backoffMessage(
   name: string,
   reason: string | undefined,
 ): string | undefined {
-  const { metadata } = pod;
   if (reason === "CrashLoopBackOff")
-    return `Back-off restarting failed container ${name} in pod ${metadata.name}_${metadata.namespace}(${metadata.uid})`;
+    return `Back-off restarting failed container ${name} in pod ${describePod(pod)}`;
   if (reason === "ImagePullBackOff")
     return `Back-off pulling image "${specOf(pod, name)?.image ?? ""}"`;
   return undefined;
