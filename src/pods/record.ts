@@ -31,6 +31,8 @@ export interface PodRecord {
   /** Termination messages by container ID. */
   readonly messages: Map<string, string>;
   sandboxRetryAt: number;
+  /** The sandbox that this run of the agent has joined to the network. */
+  plumbedSandboxId: string | undefined;
   isApiGone: boolean;
   isDeleteSent: boolean;
   /** Ends the waiting of kills in progress, so that a shorter grace period takes effect. */
@@ -62,6 +64,7 @@ export function createRecord(
     replaced: new Set(),
     messages: new Map(),
     sandboxRetryAt: 0,
+    plumbedSandboxId: undefined,
     isApiGone: false,
     isDeleteSent: false,
     interrupt: new AbortController(),

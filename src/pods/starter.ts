@@ -99,6 +99,7 @@ export class Starter {
     const { pod } = record;
     const spec = specOf(pod, action.name);
     if (spec === undefined) return;
+    await this.#ensurePlumbed(record, signal);
     this.#countRestart(record, action.name);
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
@@ -130,10 +131,20 @@ export class Starter {
     if (hostNetwork) return;
     try {
       await network.attach(sandbox, signal);
+      record.plumbedSandboxId = sandbox.id;
     } catch (error) {
       await this.#undoSandbox(sandbox, signal);
       throw error;
     }
+  }
+
+  /** An agent killed between making a sandbox and joining it to the network leaves one that only looks ready. */
+  async #ensurePlumbed(record: PodRecord, signal: AbortSignal): Promise<void> {
+    const sandbox = readySandbox(record.observed);
+    if (sandbox === undefined || sandbox.hostNetwork) return;
+    if (record.plumbedSandboxId === sandbox.id) return;
+    await this.#options.network.attach(sandbox, signal);
+    record.plumbedSandboxId = sandbox.id;
   }
 
   async #undoSandbox(sandbox: Sandbox, signal: AbortSignal): Promise<void> {

@@ -98,15 +98,16 @@ describe("PodManager", () => {
     expect(node.manager.find("ns", "p")?.status.phase).toBe("Running");
   });
 
-  test("a new agent removes a half-made container and makes it again", async () => {
+  test("a new agent makes a half-made container again, in a sandbox whose network it makes sure of", async () => {
     await startPod();
     const web = node.runtime.byName("web");
     if (web === undefined) throw new Error("no container");
     node.runtime.containers.set(web.id, { ...web, state: "created", startedAt: 0, pid: 0 });
     node.journal.length = 0;
     await node.restart();
-    expect(node.journal.slice(0, 3)).toEqual([
+    expect(node.journal.slice(0, 4)).toEqual([
       "remove web",
+      "attach sandbox-0",
       expect.stringMatching(/^create web/),
       "start web",
     ]);
