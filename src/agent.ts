@@ -100,7 +100,8 @@ export class Agent {
 
     const host = createHostReader();
     const networkLoop = new NetworkLoop({
-      podCidr: () => this.#node?.spec?.podCIDR ?? config.podCidr,
+      // Not before the Node is known: admission asks for its labels.
+      podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
       create: (podCidr) => this.#createNetwork(podCidr),
       onReady: (network, signal) =>
         this.#startPods({ client, events, nodeLoop, podStore, services }, network, signal),

@@ -182,6 +182,19 @@ export class Starter {
     }
   }
 
+  /** Asked for only where it counts: a group without a user. */
+  async #imageUser(
+    pod: Pod,
+    spec: ContainerSpec,
+    imageId: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const settings = [spec.securityContext, pod.spec.securityContext];
+    const hasGroup = settings.some((security) => security?.runAsGroup !== undefined);
+    if (!hasGroup || settings.some((security) => security?.runAsUser !== undefined)) return "";
+    return (await this.#options.runtime.inspectImage(imageId, signal))?.user ?? "";
+  }
+
   async #configure(
     record: PodRecord,
     spec: ContainerSpec,
@@ -202,6 +215,7 @@ export class Starter {
       attempt: action.attempt,
       sandboxId: action.sandboxId,
       imageId: action.imageId,
+      imageUser: await this.#imageUser(pod, spec, action.imageId, signal),
       env: env.variables,
       command: env.command,
       args: env.args,

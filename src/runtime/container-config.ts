@@ -23,6 +23,8 @@ export interface ContainerConfigInput {
   readonly attempt: number;
   readonly sandboxId: string;
   readonly imageId: string;
+  /** User of the image, `name`, `uid` or either with a group; empty = root. */
+  readonly imageUser: string;
   readonly env: ReadonlyMap<string, string>;
   /** Already expanded. */
   readonly command: readonly string[] | undefined;
@@ -48,7 +50,7 @@ export function computeSpecHash(container: ContainerSpec): string {
 export function computeContainerConfig(input: ContainerConfigInput): ContainerConfig {
   const { pod, container } = input;
   const security = container.securityContext;
-  const user = computeUser(pod, container);
+  const user = computeUser(pod, container, input.imageUser);
   return {
     pod: { namespace: pod.metadata.namespace, name: pod.metadata.name, uid: pod.metadata.uid },
     name: container.name,
@@ -89,10 +91,15 @@ function computeSeccomp(pod: Pod, container: ContainerSpec): "default" | "unconf
   return profile?.type === "Unconfined" ? "unconfined" : "default";
 }
 
-function computeUser(pod: Pod, container: ContainerSpec): string | undefined {
+/** A group alone goes with the image's user, never with root in its place. */
+function computeUser(pod: Pod, container: ContainerSpec, imageUser: string): string | undefined {
   const uid = container.securityContext?.runAsUser ?? pod.spec.securityContext?.runAsUser;
   const gid = container.securityContext?.runAsGroup ?? pod.spec.securityContext?.runAsGroup;
-  if (uid === undefined) return gid === undefined ? undefined : `0:${gid}`;
+  if (uid === undefined) {
+    if (gid === undefined) return undefined;
+    const [ownUser] = imageUser.split(":");
+    return `${ownUser || "0"}:${gid}`;
+  }
   return gid === undefined ? String(uid) : `${uid}:${gid}`;
 }
 

@@ -81,7 +81,7 @@ test("kill -9 and restart: a pod with a readiness probe stays Ready, the node to
   await eventually("the endpoint is ready", async () =>
     (await cluster.kubectl(...slices, "-o", "jsonpath={..conditions.ready}")).includes("true"),
   );
-  const conditions = '{range .status.conditions[?(@.type=="Ready")]}{.status}{"\\n"}{end}';
+  const conditions = '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}';
   const endpoints = '[{.endpoints[*].conditions.ready}]{"\\n"}';
   const watches = [
     ["pod", "pod probed", conditions, "True"],

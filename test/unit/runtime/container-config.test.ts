@@ -23,6 +23,7 @@ function configure(
   };
   return computeContainerConfig({
     ...{ pod, container: whole, kind: "app", attempt: 2, sandboxId: "s", imageId: "i" },
+    imageUser: "app:staff",
     ...{ env: new Map([["A", "1=2"]]), command: undefined, args: undefined },
     ...{ volumes: new Map(), extraMounts: [], memoryCapacity: 1000 },
     ...input,
@@ -67,6 +68,7 @@ describe("computeContainerConfig", () => {
     [{ runAsUser: 1, runAsGroup: 2 }, {}, "1:2"],
     [{ runAsUser: 1, runAsGroup: 2 }, { runAsUser: 9 }, "9:2"],
     [{ runAsUser: 1 }, { runAsUser: 0 }, "0"],
+    [{ runAsGroup: 2 }, {}, "app:2"],
   ])("with pod %j and container %j runs as %s", (ofPod, ofContainer, expected) => {
     const config = configure({ securityContext: ofContainer }, { securityContext: ofPod });
     expect(config.user).toBe(expected);
