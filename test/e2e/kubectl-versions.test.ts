@@ -118,6 +118,16 @@ describe("every installed kubectl", () => {
     });
   });
 
+  test("gives a command the terminal's size although it is sent before the command has started", async () => {
+    await forEachClient(async ({ path, websockets }) => {
+      const line = `${path} -n ${cluster.namespace} exec -it target -c main -- sh -c "sleep 1; stty size"`;
+      const text = await cluster.node.sh(
+        `export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=${websockets}; script -qec 'stty rows 33 cols 99; ${line}' /dev/null`,
+      );
+      expect(text).toContain("33 99");
+    });
+  });
+
   test("carries 8 MiB in and back byte for byte, and does not wait for a command that never reads", async () => {
     expect(sum).toMatch(/^[0-9a-f]{64} /);
     await forEachClient(async (client) => {
