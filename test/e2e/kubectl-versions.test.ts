@@ -24,7 +24,7 @@ let sum = "";
 
 beforeAll(async () => {
   const found = await cluster.node.sh(
-    "ls $(echo $PATH | tr : '\\n' | sed 's|$|/kubectl*|') 2>/dev/null || true",
+    "ls $(echo $PATH | tr : '\\n' | sed 's|$|/kubectl*|') 2>/dev/null | xargs readlink -f | sort -u",
   );
   const paths = found.split("\n").filter((path) => /\/kubectl(\.\d+\.\d+)?$/.test(path));
   clients = paths.flatMap((path) => [
