@@ -68,7 +68,9 @@ export class WebSocketCommand implements RemoteCommandConnection {
   readonly #clock: Clock;
   readonly #gone = new AbortController();
   readonly #closed = Promise.withResolvers<void>();
-  #onResize: (size: TerminalSize) => void = () => undefined;
+  #onResize: ((size: TerminalSize) => void) | undefined;
+  /** The last one that came before anybody listened: clients send theirs before the command has started. */
+  #earlySize: TerminalSize | undefined;
   #pongs: Timer | undefined;
   #idle: Timer | undefined;
   #lastActivity: number;
@@ -104,6 +106,8 @@ export class WebSocketCommand implements RemoteCommandConnection {
 
   onResize(listener: (size: TerminalSize) => void): void {
     this.#onResize = listener;
+    if (this.#earlySize !== undefined) listener(this.#earlySize);
+    this.#earlySize = undefined;
   }
 
   async finish(outcome: CommandOutcome): Promise<void> {
@@ -160,7 +164,9 @@ export class WebSocketCommand implements RemoteCommandConnection {
   #onData(channel: number, data: Buffer): void {
     if (channel === CHANNEL.resize) {
       const size = this.#options.tty ? parseResize(data.toString("utf8")) : undefined;
-      if (size !== undefined) this.#onResize(size);
+      if (size === undefined) return;
+      if (this.#onResize === undefined) this.#earlySize = size;
+      else this.#onResize(size);
       return;
     }
     const takesInput = this.#options.stdin && !this.stdin.writableEnded && !this.stdin.destroyed;
