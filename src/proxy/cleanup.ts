@@ -1,6 +1,6 @@
 /**
- * Takes the proxy's jumps and chains out of the kernel. KUBE-FIREWALL stays: a kubelet may rely on it. Sysctls and
- * connections are left alone. Used by `longshore cleanup`.
+ * Takes the proxy's jumps and chains out of the kernel. KUBE-FIREWALL, which a kubelet shares, goes only when nobody has
+ * a rule in it. Sysctls and connections are left alone. Used by `longshore cleanup`.
  */
 
 import type { Iptables, Table } from "../core/iptables.ts";
@@ -36,4 +36,13 @@ export async function removeProxyRules(iptables: Iptables, signal: AbortSignal):
     ];
     await iptables.restore(`${lines.join("\n")}\n`, signal);
   }
+  await removeFirewall(iptables, signal);
+}
+
+async function removeFirewall(iptables: Iptables, signal: AbortSignal): Promise<void> {
+  const rules = await iptables.list("filter", chain.FIREWALL, signal);
+  if (rules === undefined || rules.includes(`-A ${chain.FIREWALL}`)) return;
+  for (const jump of chain.FIREWALL_JUMPS) await iptables.removeJump(jump, signal);
+  const lines = ["*filter", `:${chain.FIREWALL} - [0:0]`, `-X ${chain.FIREWALL}`, "COMMIT"];
+  await iptables.restore(`${lines.join("\n")}\n`, signal);
 }

@@ -152,18 +152,25 @@ describe("the proxier", () => {
     expect(world.clock.pendingTimers).toBe(0);
   });
 
-  test("cleanup leaves only KUBE-FIREWALL", async () => {
+  test("cleanup leaves KUBE-FIREWALL where somebody else has a rule in it", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    await world.proxier.stop();
+    const signal = new AbortController().signal;
+    await world.iptables.restore("*filter\n-A KUBE-FIREWALL -j DROP\nCOMMIT\n", signal);
+    await removeProxyRules(world.iptables, signal);
+    const left = (await kernelOf(world)).filter((line) => line.includes("KUBE-"));
+    expect(left).toContain("-A KUBE-FIREWALL -j DROP");
+    expect(left).toContain("-A INPUT -j KUBE-FIREWALL");
+  });
+
+  test("cleanup leaves nothing, also the second time", async () => {
     const world = await startedWith([web], [slice("10.180.0.1")]);
     await world.proxier.stop();
     const signal = new AbortController().signal;
     await removeProxyRules(world.iptables, signal);
     await removeProxyRules(world.iptables, signal);
     const left = (await kernelOf(world)).filter((line) => line.includes("KUBE-"));
-    expect(left).toEqual([
-      ":KUBE-FIREWALL",
-      "-A INPUT -j KUBE-FIREWALL",
-      "-A OUTPUT -j KUBE-FIREWALL",
-    ]);
+    expect(left).toEqual([]);
   });
 
   test("any history sent piece by piece ends as one full sync of its last state", async () => {
