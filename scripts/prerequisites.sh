@@ -24,7 +24,9 @@ need_packages() {
 
 # The Engine packages, under the names this release of Debian has.
 engine_packages() {
-  command -v dockerd >/dev/null && return
+  command -v dockerd >/dev/null && command -v docker >/dev/null && return
+  # On a machine whose package lists were never fetched nothing can be looked up.
+  apt-cache show docker.io >/dev/null 2>&1 || apt-get update -qq >&2 || true
   printf 'docker.io\n'
   # Since trixie the client is a package of its own.
   apt-cache show docker-cli >/dev/null 2>&1 && printf 'docker-cli\n'
@@ -33,7 +35,12 @@ engine_packages() {
 
 # ensure_engine: a Docker Engine that answers; starts one if need be.
 ensure_engine() {
-  docker info >/dev/null 2>&1 && return
+  if docker info >/dev/null 2>&1; then
+    # Debian's package starts the service by itself: an Engine that was not installed before is ours to stop.
+    if [ "${HAD_ENGINE:-yes}" = no ] && [ ! -f "$STATE/engine" ]; then printf 'systemd\n' >"$STATE/engine"; fi
+    return
+  fi
+  if iptables -S FORWARD 2>/dev/null | grep -q '^-P FORWARD ACCEPT'; then touch "$STATE/forward-accept"; fi
   if [ -d /run/systemd/system ]; then
     say "starting docker.service"
     systemctl start docker || die "docker.service does not start; see journalctl -u docker"
@@ -66,9 +73,11 @@ stop_engine() {
   local program
   for program in iptables ip6tables; do
     command -v $program-save >/dev/null || continue
-    $program-save 2>/dev/null | grep -v DOCKER | grep -v docker0 | $program-restore 2>/dev/null || true
-    $program -P FORWARD ACCEPT 2>/dev/null || true
+    # Docker leaves its chains behind; only lines that name one of them, or its bridge, go.
+    $program-save 2>/dev/null | grep -vE '^:DOCKER|^-A DOCKER| -j DOCKER|[io] docker0 ' | $program-restore 2>/dev/null || true
+    if [ -f "$STATE/forward-accept" ]; then $program -P FORWARD ACCEPT 2>/dev/null || true; fi
   done
+  rm -f "$STATE/forward-accept"
   ip link delete docker0 2>/dev/null || true
 }
 
@@ -93,7 +102,7 @@ ensure_binary() {
   (cd "$1" && npm run --silent build >"$STATE/build.log" 2>&1) || { tail -n 20 "$STATE/build.log" >&2; die "the build failed"; }
 }
 
-# make_busybox_image : prints a tar of the image's root file system, made from Debian's busybox-static.
+# busybox_rootfs : prints a tar of the image's root file system, made from Debian's busybox-static.
 busybox_rootfs() {
   local dir applet
   dir=$(mktemp -d)

@@ -156,7 +156,7 @@ describe("the proxier", () => {
     const world = await startedWith([web], [slice("10.180.0.1")]);
     await world.proxier.stop();
     const signal = new AbortController().signal;
-    await world.iptables.restore("*filter\n-A KUBE-FIREWALL -j DROP\nCOMMIT\n", signal);
+    await world.iptables.restore("*filter\n-A KUBE-FIREWALL -j DROP\nCOMMIT\n");
     await removeProxyRules(world.iptables, signal);
     const left = (await kernelOf(world)).filter((line) => line.includes("KUBE-"));
     expect(left).toContain("-A KUBE-FIREWALL -j DROP");
