@@ -18,6 +18,9 @@ const MAX_OUTPUT_BYTES = 10 * 1024;
 const KILLED = 137;
 const FIRST_LOOK_MS = 5;
 const LAST_LOOK_MS = 1_000;
+/** How long a start that was given up may still come true. */
+const STARTING_MS = 2_000;
+const STARTING_LOOK_MS = 100;
 
 export interface ExecDeps {
   readonly engine: Engine;
@@ -37,7 +40,7 @@ export async function startExec(
 ): Promise<ExecSession> {
   const { engine } = deps;
   const { request } = target;
-  const { id, socket } = await open(engine, target, signal);
+  const { id, socket } = await open(deps, target, signal);
   const released = new AbortController();
   const letGo = (): void => {
     released.abort();
@@ -118,31 +121,46 @@ async function waitForExit(engine: Engine, id: string, released: AbortSignal): P
 }
 
 async function open(
-  engine: Engine,
+  deps: ExecDeps,
   target: { readonly containerId: string; readonly request: ExecRequest },
   signal: AbortSignal,
 ): Promise<Started> {
+  const { engine } = deps;
   const { containerId, request } = target;
-  return engine.call(
-    `run a command in container ${containerId.slice(0, 12)}`,
-    signal,
-    async (docker, abortSignal) => {
-      const exec = await docker.getContainer(containerId).exec({
-        Cmd: [...request.command],
-        AttachStdin: request.stdin,
-        AttachStdout: true,
-        AttachStderr: true,
-        Tty: request.tty,
-      });
-      const socket = await exec.start({
-        hijack: true,
-        stdin: request.stdin,
-        Tty: request.tty,
-        abortSignal,
-      });
-      return { id: exec.id, socket: socket as Duplex };
-    },
+  const { tty, stdin } = request;
+  const what = `run a command in container ${containerId.slice(0, 12)}`;
+  const exec = await engine.call(what, signal, (docker) =>
+    docker.getContainer(containerId).exec({
+      Cmd: [...request.command],
+      AttachStdin: stdin,
+      AttachStdout: true,
+      AttachStderr: true,
+      Tty: tty,
+    }),
   );
+  try {
+    const socket = await engine.call(what, signal, (_docker, abortSignal) =>
+      exec.start({ hijack: true, stdin, Tty: tty, abortSignal }),
+    );
+    return { id: exec.id, socket: socket as Duplex };
+  } catch (error) {
+    // The Engine may have started it all the same, and nobody else knows of it.
+    if (hasCode(error, "Aborted", "EngineTimeout")) await killStarting(deps, exec.id);
+    throw error;
+  }
+}
+
+/** Kills a command whose start was given up, once it runs; one that never does is nobody's concern. */
+async function killStarting(deps: ExecDeps, id: string): Promise<void> {
+  const { clock } = deps.engine;
+  const deadline = clock.monotonic() + STARTING_MS;
+  const { signal } = new AbortController();
+  while (clock.monotonic() < deadline) {
+    const { Running, ExitCode } = await inspectExec(deps.engine, id);
+    if (Running) return killExec(deps, id);
+    if (ExitCode !== null) return;
+    await sleep(clock, STARTING_LOOK_MS, signal);
+  }
 }
 
 async function inspectExec(engine: Engine, id: string) {
