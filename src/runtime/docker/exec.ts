@@ -156,9 +156,10 @@ async function killStarting(deps: ExecDeps, id: string): Promise<void> {
   const deadline = clock.monotonic() + STARTING_MS;
   const { signal } = new AbortController();
   while (clock.monotonic() < deadline) {
-    const { Running, ExitCode } = await inspectExec(deps.engine, id);
-    if (Running) return killExec(deps, id);
-    if (ExitCode !== null) return;
+    const { Running, Pid, ExitCode } = await inspectExec(deps.engine, id);
+    if (!Running && ExitCode !== null) return;
+    // It is said to run before it has a process, and that one is not in its container's cgroup at first: again.
+    if (Running && Pid > 0) await killExec(deps, id);
     await sleep(clock, STARTING_LOOK_MS, signal);
   }
 }
