@@ -28,6 +28,7 @@ const CLASS_OF = {
   ImageNeverPull: "invalid",
   ContainerConfigInvalid: "invalid",
   ContainerStartFailed: "transient",
+  HookFailed: "transient",
   VolumeNotReady: "transient",
   VolumeInvalid: "invalid",
   NetworkFailed: "transient",
