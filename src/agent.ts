@@ -32,6 +32,7 @@ import { PodManager } from "./pods/manager.ts";
 import type { NodeFacts } from "./pods/node-facts.ts";
 import { ObjectCache } from "./pods/object-cache.ts";
 import { PodFiles } from "./pods/pod-files.ts";
+import { createHookRunner } from "./probes/hooks.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import { Proxier } from "./proxy/proxier.ts";
@@ -234,6 +235,7 @@ export class Agent {
       files: new PodFiles(rootDir),
       checkpoint: new Checkpoint(rootDir, log),
       ...{ client, pods: podStore, services, objects, runtime, network, volumes, probes, events },
+      hooks: createHookRunner({ runtime, clock, events }),
       ...{ clock, random, log },
       node: () => this.#nodeFacts(nodeLoop),
       dns: {

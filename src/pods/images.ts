@@ -10,9 +10,9 @@ import { Backoff } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
 import type { Image, ImageCredentials, Runtime } from "../runtime/runtime.ts";
+import { fieldPathOf } from "./containers.ts";
 import { Slots } from "./slots.ts";
 import type { ImageState } from "./snapshot.ts";
-import { fieldPathOf } from "./starter.ts";
 
 export interface ImageManagerOptions {
   readonly runtime: Pick<Runtime, "inspectImage" | "pullImage">;

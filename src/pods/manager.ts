@@ -14,6 +14,7 @@ import { classOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
+import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
@@ -24,10 +25,12 @@ import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import { findCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
+import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { Operations } from "./operations.ts";
 import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
-import { createRecord, interruptKills, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
+import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
@@ -57,6 +60,7 @@ export interface PodManagerOptions {
   readonly network: PodNetwork;
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
+  readonly hooks: HookRunner;
   readonly events: EventSink;
   readonly clock: Clock;
   readonly random: () => number;
@@ -83,6 +87,7 @@ export class PodManager implements PodDirectory {
   readonly #failures = new Map<string, number>();
   readonly #images: ImageManager;
   readonly #statuses: StatusWriter;
+  readonly #operations: Operations;
   readonly #worker: PodWorker;
   readonly #controller = new AbortController();
   #restored: CheckpointData = {};
@@ -100,14 +105,17 @@ export class PodManager implements PodDirectory {
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
+    this.#operations = new Operations(onDone);
+    const parts = { images: this.#images, operations: this.#operations };
     const starter = new Starter(options);
+    const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     this.#worker = new PodWorker({
       ...options,
+      ...parts,
       log,
-      images: this.#images,
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
-      apply: createApply({ ...options, images: this.#images, starter }),
+      apply: createApply({ ...options, ...parts, starter, hooks }),
     });
     this.#queue = new WorkQueue({
       clock,
@@ -137,7 +145,7 @@ export class PodManager implements PodDirectory {
   async stop(): Promise<void> {
     this.#controller.abort();
     await this.#queue.stop();
-    await Promise.all([this.#images.stop(), this.#statuses.stop()]);
+    await Promise.all([this.#images.stop(), this.#statuses.stop(), this.#operations.stop()]);
     await this.#watching;
     await this.#options.checkpoint.save(this.#backoffs());
   }
@@ -183,7 +191,6 @@ export class PodManager implements PodDirectory {
     if (record === undefined) return;
     if (last !== undefined) updateRecord(record, last);
     record.isApiGone = true;
-    interruptKills(record);
     this.#queue.add(podUid);
   }
 
@@ -289,6 +296,7 @@ export class PodManager implements PodDirectory {
     this.#queue.forget(uid);
     this.#images.forgetPod(uid);
     this.#statuses.forget(uid);
+    this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
     if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
   }

@@ -8,7 +8,7 @@ import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Store } from "../api/store.ts";
 import type { Container as ContainerSpec, Pod, Service } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
-import { hasCode, messageOf } from "../core/errors.ts";
+import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
@@ -21,12 +21,13 @@ import type {
 } from "../runtime/runtime.ts";
 import type { ObjectSource, PodFacts } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
+import { fieldPathOf, type PodContainer, specOf } from "./containers.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
-import { endedAt, instancesOf, readySandbox, type StartFailure } from "./snapshot.ts";
+import { endedAt, newestOf, readySandbox, type StartFailure } from "./snapshot.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
 export interface PodComputations {
@@ -94,30 +95,35 @@ export class Starter {
     }
   }
 
-  /** Env → files → configuration → create → start. */
-  async startContainer(record: PodRecord, action: StartAction, signal: AbortSignal): Promise<void> {
+  /** Env → files → configuration → create → start. The ID of what runs then; undefined when a step failed. */
+  async startContainer(
+    record: PodRecord,
+    action: StartAction,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const { pod } = record;
     const spec = specOf(pod, action.name);
-    if (spec === undefined) return;
+    if (spec === undefined) return undefined;
     await this.#ensurePlumbed(record, signal);
     this.#countRestart(record, action.name);
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
     );
-    if (config === undefined) return;
+    if (config === undefined) return undefined;
     const { runtime } = this.#options;
     const id = await this.#attempt(record, spec, "CreateContainerError", signal, () =>
       runtime.createContainer(config, signal),
     );
-    if (id === undefined) return;
+    if (id === undefined) return undefined;
     this.#event(record, spec, "Normal", "Created", `Created container: ${spec.name}`);
     const isStarted = await this.#attempt(record, spec, "RunContainerError", signal, async () => {
       await runtime.startContainer(id, signal);
       return true;
     });
-    if (isStarted !== true) return;
+    if (isStarted !== true) return undefined;
     record.startFailures.delete(spec.name);
     this.#event(record, spec, "Normal", "Started", `Started container ${spec.name}`);
+    return id;
   }
 
   async #runSandbox(record: PodRecord, attempt: number, signal: AbortSignal): Promise<void> {
@@ -156,7 +162,7 @@ export class Starter {
 
   /** A start after an end moves the crash back-off on, whether or not the start succeeds. */
   #countRestart(record: PodRecord, name: string): void {
-    const last = instancesOf(record.observed, name)[0];
+    const last = newestOf(record.observed, name);
     if (last === undefined || record.replaced.has(last.id)) return;
     const entry = nextBackoff(record.backoff.get(name), endedAt(last), this.#options.clock.now());
     record.backoff.set(name, entry);
@@ -197,7 +203,7 @@ export class Starter {
 
   async #configure(
     record: PodRecord,
-    spec: ContainerSpec,
+    spec: PodContainer["spec"],
     action: StartAction,
     signal: AbortSignal,
   ): Promise<ContainerConfig> {
@@ -219,6 +225,7 @@ export class Starter {
       env: env.variables,
       command: env.command,
       args: env.args,
+      ...pidTargetOf(record, spec),
       volumes: record.mounted,
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
       memoryCapacity: node().memoryCapacity,
@@ -280,14 +287,18 @@ export class Starter {
   }
 }
 
-export function specOf(pod: Pod, name: string): ContainerSpec | undefined {
-  const { containers, initContainers = [] } = pod.spec;
-  return [...containers, ...initContainers].find((container) => container.name === name);
-}
-
-export function fieldPathOf(pod: Pod, name: string): string {
-  const isInit = (pod.spec.initContainers ?? []).some((container) => container.name === name);
-  return `spec.${isInit ? "initContainers" : "containers"}{${name}}`;
+/** An ephemeral container may look into the processes of the container it is for. */
+function pidTargetOf(
+  { observed }: PodRecord,
+  { targetContainerName }: PodContainer["spec"],
+): { readonly pidOf?: string } {
+  if (targetContainerName === undefined || targetContainerName === "") return {};
+  const target = newestOf(observed, targetContainerName);
+  if (target?.state === "running") return { pidOf: target.id };
+  throw new LongshoreError(
+    "ContainerConfigInvalid",
+    `the target container ${targetContainerName} does not run`,
+  );
 }
 
 function sandboxConfigOf(pod: Pod, attempt: number, ips: readonly string[]): SandboxConfig {

@@ -30,6 +30,8 @@ export interface ContainerConfigInput {
   readonly command: readonly string[] | undefined;
   readonly args: readonly string[] | undefined;
   readonly volumes: ReadonlyMap<string, VolumeOnHost>;
+  /** The container an ephemeral one is to look into. */
+  readonly pidOf?: string;
   /** The files the agent mounts itself; a volume mounted on the same path wins. */
   readonly extraMounts: readonly Mount[];
   /** Bytes of the machine, for the OOM score of Burstable pods. */
@@ -68,6 +70,7 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     tty: container.tty ?? false,
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
+    ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
     ...(user === undefined ? {} : { user }),
     supplementalGroups: (pod.spec.securityContext?.supplementalGroups ?? []).map(String),
     privileged: security?.privileged ?? false,
@@ -78,6 +81,7 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     dropCapabilities: (security?.capabilities?.drop ?? []).map(plainCapability),
     sharePid: pod.spec.shareProcessNamespace ?? false,
     hostPid: pod.spec.hostPID ?? false,
+    ...(input.pidOf === undefined ? {} : { pidOf: input.pidOf }),
     resources: computeResources(container),
     oomScoreAdj: computeOomScore(pod, container, input.memoryCapacity),
     annotations: {},

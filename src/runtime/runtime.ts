@@ -45,7 +45,7 @@ export interface Sandbox {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-export type ContainerKind = "init" | "app";
+export type ContainerKind = "init" | "app" | "ephemeral";
 
 export interface Mount {
   readonly hostPath: string;
@@ -76,6 +76,8 @@ export interface ContainerConfig {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
+  /** Absent = the image's, else SIGTERM. */
+  readonly stopSignal?: string;
   readonly user?: string;
   readonly supplementalGroups: readonly string[];
   readonly privileged: boolean;
@@ -87,6 +89,8 @@ export interface ContainerConfig {
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
   readonly sharePid: boolean;
+  /** The container whose processes this one is to see. */
+  readonly pidOf?: string;
   readonly hostPid: boolean;
   /** Absent = no limit. cpuShares is never absent: 2 without a request. */
   readonly resources: {

@@ -9,12 +9,10 @@ const web = (fields: Partial<Spec["containers"][number]>): Partial<Spec> => ({
 });
 
 const CASES: readonly (readonly [string, Partial<Spec>])[] = [
-  ["spec.ephemeralContainers", { ephemeralContainers: [{ name: "e" }] }],
   ["spec.resourceClaims", { resourceClaims: [{ name: "c" }] }],
   ["spec.runtimeClassName", { runtimeClassName: "r" }],
   ["spec.hostUsers=false", { hostUsers: false }],
   ["spec.os.name=windows", { os: { name: "windows" } }],
-  ["spec.readinessGates", { readinessGates: [{ conditionType: "x" }] }],
   ["spec.setHostnameAsFQDN", { setHostnameAsFQDN: true }],
   ["spec.resources", { resources: {} }],
   ["spec.securityContext.runAsNonRoot", { securityContext: { runAsNonRoot: true } }],
@@ -36,11 +34,6 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
     web({ securityContext: { procMount: "Unmasked" } }),
   ],
   ["spec.securityContext.sysctls", { securityContext: { sysctls: [{ name: "a", value: "b" }] } }],
-  [
-    "spec.initContainers[i].restartPolicy",
-    { initContainers: [{ name: "i", restartPolicy: "Always" }] },
-  ],
-  ["spec.containers[web].lifecycle", web({ lifecycle: { preStop: { sleep: { seconds: 1 } } } })],
   [
     "spec.containers[web].volumeMounts.subPath",
     web({ volumeMounts: [{ name: "v", mountPath: "/", subPath: "a" }] }),

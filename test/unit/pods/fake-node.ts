@@ -174,6 +174,8 @@ export class FakeNode {
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
+  /** What a hook of a container does. */
+  hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
   manager = this.#createManager();
   #version = 10;
 
@@ -264,6 +266,12 @@ export class FakeNode {
         stopPod: () => undefined,
         results: (_uid, _spec, id) => this.failures.get(id) ?? { isStarted: true, isReady: true },
         stop: async () => undefined,
+      },
+      hooks: {
+        run: async (_handler, { container }, signal) => {
+          this.journal.push(`hook ${container.name}`);
+          await this.hook(container.name, signal);
+        },
       },
       events: {
         record: (_about, type, reason, message) =>

@@ -235,14 +235,14 @@ describe("PodManager", () => {
   test("an unsupported pod fails with every field named and nothing made", async () => {
     const pod = makePod({
       hostUsers: false,
-      containers: [
-        { name: "web", image: "web:1", lifecycle: { preStop: { sleep: { seconds: 1 } } } },
-      ],
+      containers: [{ name: "web", image: "web:1", securityContext: { procMount: "Unmasked" } }],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;
     expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
-    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].lifecycle");
+    expect(status?.message).toContain(
+      "spec.hostUsers=false, spec.containers[web].securityContext.procMount",
+    );
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 
