@@ -207,11 +207,11 @@ export class Starter {
     action: StartAction,
     signal: AbortSignal,
   ): Promise<ContainerConfig> {
-    const { compute, node, nodeName, objects, services } = this.#options;
+    const { compute, node, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
     const env: ContainerEnv = await resolveEnv(
-      { pod, container: spec, facts, services: services.list(), objects },
+      { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
     );
     return compute.computeContainerConfig({

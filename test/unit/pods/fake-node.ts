@@ -10,6 +10,7 @@ import type {
   Pod,
   PodStatus,
   Service,
+  StoredObject,
 } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
@@ -238,7 +239,7 @@ export class FakeNode {
       maxParallelImagePulls: 2,
       client: this.#client() as ApiClient,
       pods: this.pods,
-      services: new MutableStore<Service>(),
+      services: emptyStore<Service>(),
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
@@ -354,4 +355,11 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     resources: { cpuShares: 2 },
     annotations: {},
   };
+}
+
+/** Of a resource of which there is nothing, and that is known. */
+function emptyStore<T extends StoredObject>(): MutableStore<T> {
+  const store = new MutableStore<T>();
+  store.replace([]);
+  return store;
 }
