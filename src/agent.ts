@@ -20,6 +20,9 @@ import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
+import { ImageAccess } from "./images/access.ts";
+import { loadCredentialPlugins } from "./images/credential-plugins.ts";
+import { NodeCredentials } from "./images/node-credentials.ts";
 import { computeHostsFile } from "./network/hosts-file.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
@@ -92,6 +95,7 @@ export class Agent {
     const { config, runtime, clock, log, version } = this.#options;
     await runtime.info(this.#stopping.signal);
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
+    const nodeCredentials = this.#own(await this.#loadNodeCredentials());
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
       config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
@@ -105,7 +109,11 @@ export class Agent {
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
       create: (podCidr) => this.#createNetwork(podCidr),
       onReady: (network, signal) =>
-        this.#startPods({ client, events, nodeLoop, podStore, services }, network, signal),
+        this.#startPods(
+          { client, events, nodeLoop, podStore, services, nodeCredentials },
+          network,
+          signal,
+        ),
       clock,
       log,
     });
@@ -159,6 +167,17 @@ export class Agent {
     const client = createApiClient({ credentials, clock, random, log, userAgent });
     this.#started.push(async () => client.close());
     return client;
+  }
+
+  async #loadNodeCredentials(): Promise<NodeCredentials> {
+    const { config, exec, env, clock, log } = this.#options;
+    const { rootDir, imageCredentialProviderConfig: file, imageCredentialProviderBinDir } = config;
+    const binDir = imageCredentialProviderBinDir ?? "";
+    const plugins =
+      file === undefined
+        ? []
+        : await loadCredentialPlugins(file, { binDir, exec, env, clock, log });
+    return new NodeCredentials({ rootDir, home: env.HOME, plugins, log });
   }
 
   #reflect<T extends StoredObject>(
@@ -218,8 +237,15 @@ export class Agent {
 
   async #startPods(parts: PodParts, network: BridgePodNetwork, signal: AbortSignal): Promise<void> {
     const { config, runtime, clock, random, log, syscalls } = this.#options;
-    const { client, events, nodeLoop, podStore, services } = parts;
+    const { client, events, nodeLoop, podStore, services, nodeCredentials } = parts;
     await runtime.prepare(signal);
+    const imageAccess = new ImageAccess({
+      rootDir: config.rootDir,
+      policy: config.imagePullCredentialsVerificationPolicy,
+      allowlist: config.preloadedImagesVerificationAllowlist,
+      ...{ clock, log },
+    });
+    await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
     const { rootDir } = config;
@@ -236,7 +262,7 @@ export class Agent {
       checkpoint: new Checkpoint(rootDir, log),
       ...{ client, pods: podStore, services, objects, runtime, network, volumes, probes, events },
       hooks: createHookRunner({ runtime, clock, events }),
-      ...{ clock, random, log },
+      ...{ clock, random, log, imageAccess, nodeCredentials },
       node: () => this.#nodeFacts(nodeLoop),
       dns: {
         clusterDomain: config.clusterDomain,
@@ -273,6 +299,7 @@ interface PodParts {
   readonly nodeLoop: NodeLoop;
   readonly podStore: Store<Pod>;
   readonly services: Store<Service>;
+  readonly nodeCredentials: NodeCredentials;
 }
 
 async function readOptional(path: string): Promise<string> {

@@ -47,6 +47,17 @@ export interface AgentConfig {
   readonly syncFrequencyMs: number;
   readonly serializeImagePulls: boolean;
   readonly maxParallelImagePulls: number;
+  /** How long a pull may make no progress, 1 min. */
+  readonly imagePullProgressDeadlineMs: number;
+  /** A CredentialProviderConfig file or a folder of them, and where its programs are; both or none. */
+  readonly imageCredentialProviderConfig?: string;
+  readonly imageCredentialProviderBinDir?: string;
+  readonly imagePullCredentialsVerificationPolicy:
+    | "NeverVerify"
+    | "NeverVerifyPreloadedImages"
+    | "NeverVerifyAllowlistedImages"
+    | "AlwaysVerify";
+  readonly preloadedImagesVerificationAllowlist: readonly string[];
   readonly masqueradeAll: boolean;
   readonly iptablesSyncPeriodMs: number;
   readonly iptablesMinSyncPeriodMs: number;

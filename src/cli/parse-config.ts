@@ -7,6 +7,7 @@ import { isIP } from "node:net";
 import { load } from "js-yaml";
 import type { AgentConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { repositoryOf } from "../images/repository.ts";
 
 type Parse<T> = (value: unknown, field: string) => T;
 
@@ -113,6 +114,26 @@ const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
   return Object.fromEntries(entries);
 };
 
+/** A repository as spelled out, or a prefix of repositories that ends with a slash and a star. */
+const imagePattern: Parse<string> = (value, field) => {
+  const pattern = text(value, field);
+  const isPrefix = /^[^\s*/][^\s*]*\/\*$/.test(pattern);
+  if (!isPrefix && (/[\s*]/.test(pattern) || repositoryOf(pattern) !== pattern))
+    throw bad(
+      field,
+      value,
+      "an image such as docker.io/library/busybox or a prefix such as a.io/b/*",
+    );
+  return pattern;
+};
+
+const VERIFICATION_POLICIES = [
+  "NeverVerify",
+  "NeverVerifyPreloadedImages",
+  "NeverVerifyAllowlistedImages",
+  "AlwaysVerify",
+] as const;
+
 type Taints = AgentConfig["registerWithTaints"];
 
 /** `key=value:Effect`, as the kubelet's flag spells taints. */
@@ -163,6 +184,14 @@ const FIELDS = {
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),
+  imagePullProgressDeadline: field(duration, 60_000),
+  imageCredentialProviderConfig: optional(path),
+  imageCredentialProviderBinDir: optional(path),
+  imagePullCredentialsVerificationPolicy: field(
+    oneOf(...VERIFICATION_POLICIES),
+    "NeverVerifyPreloadedImages" as const,
+  ),
+  preloadedImagesVerificationAllowlist: field(list(imagePattern), []),
   proxyMode: field(oneOf("iptables", "off"), "iptables" as const),
   masqueradeAll: field(flag, false),
   iptablesSyncPeriod: field(duration, 30_000),
@@ -221,6 +250,12 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     );
   if ((values.tlsCertFile === undefined) !== (values.tlsPrivateKeyFile === undefined))
     throw new LongshoreError("ConfigInvalid", "tlsCertFile and tlsPrivateKeyFile belong together");
+  const { imageCredentialProviderConfig: providers, imageCredentialProviderBinDir } = values;
+  if ((providers === undefined) !== (imageCredentialProviderBinDir === undefined))
+    throw new LongshoreError(
+      "ConfigInvalid",
+      "imageCredentialProviderConfig and imageCredentialProviderBinDir belong together",
+    );
   const { hostnameOverride, nodeIp, ...rest } = values;
   const nodeName = (hostnameOverride === "" ? input.hostname : hostnameOverride)
     .trim()
@@ -233,6 +268,7 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     nodeIps: nodeIp,
     nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
     syncFrequencyMs: values.syncFrequency,
+    imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
     iptablesSyncPeriodMs: values.iptablesSyncPeriod,
     iptablesMinSyncPeriodMs: values.iptablesMinSyncPeriod,
   }) as AgentConfig;

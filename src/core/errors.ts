@@ -25,6 +25,7 @@ const CLASS_OF = {
   EngineInvalid: "invalid",
   ImageInvalidName: "invalid",
   ImagePullFailed: "transient",
+  ImageRegistryUnavailable: "transient",
   ImageNeverPull: "invalid",
   ContainerConfigInvalid: "invalid",
   ContainerStartFailed: "transient",

@@ -13,6 +13,8 @@ import type { Clock } from "../core/clock.ts";
 import { classOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
+import type { ImageAccess } from "../images/access.ts";
+import type { NodeCredentials } from "../images/node-credentials.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
@@ -23,7 +25,7 @@ import { computeAdmission } from "./admission.ts";
 import { createApply } from "./apply.ts";
 import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
-import { findCredentials } from "./image-credentials.ts";
+import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
@@ -47,6 +49,8 @@ export interface PodManagerOptions {
   /** Resync of a pod without events, in milliseconds. */
   readonly syncFrequencyMs: number;
   readonly maxParallelImagePulls: number;
+  readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
+  readonly nodeCredentials: Pick<NodeCredentials, "find">;
   readonly client: ApiClient;
   /** Filled by the reflector of this node's pods (spec.nodeName). */
   readonly pods: Store<Pod>;
@@ -100,8 +104,9 @@ export class PodManager implements PodDirectory {
     const onDone = (podUid: string): void => this.sync(podUid);
     const maxParallel = options.maxParallelImagePulls;
     const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
-      findCredentials(pod, image, options.objects, signal);
-    this.#images = new ImageManager({ ...options, maxParallel, credentials, onDone });
+      lookUpCredentials(options, pod, image, signal);
+    const access = options.imageAccess;
+    this.#images = new ImageManager({ ...options, log, access, maxParallel, credentials, onDone });
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });

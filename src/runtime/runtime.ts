@@ -144,6 +144,7 @@ export interface ImageCredentials {
   readonly password?: string;
   readonly serverAddress?: string;
   readonly identityToken?: string;
+  readonly registryToken?: string;
 }
 
 export interface RuntimeInfo {
@@ -235,7 +236,10 @@ export interface Runtime {
 
   /** undefined when the image is not present. Throws ImageInvalidName. */
   inspectImage(ref: string, signal: AbortSignal): Promise<Image | undefined>;
-  /** Pulls; throws ImagePullFailed with the registry's words, or ImageInvalidName. */
+  /**
+   * Pulls; throws ImagePullFailed (or ImageRegistryUnavailable) with the registry's words, or ImageInvalidName. What
+   * makes no progress is given up.
+   */
   pullImage(
     ref: string,
     credentials: ImageCredentials | undefined,
