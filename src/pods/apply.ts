@@ -24,6 +24,8 @@ export interface ApplyOptions {
   readonly events: EventSink;
   readonly images: ImageManager;
   readonly starter: Starter;
+  /** Resolves when what is noted in the records is on disk. */
+  readonly saveCheckpoint: () => Promise<void>;
 }
 
 /** The engine is bound by the processor: more at once only lengthens each (facts: 4 and 8 take the same time). */
@@ -92,14 +94,18 @@ function createExecutors(options: ApplyOptions): Executors {
 }
 
 async function killContainer(
-  { runtime, events }: ApplyOptions,
+  { runtime, events, saveCheckpoint }: ApplyOptions,
   record: PodRecord,
   action: Extract<PodAction, { kind: "kill-container" }>,
   signal: AbortSignal,
 ): Promise<void> {
   const about = involvedPod(record.pod, fieldPathOf(record.pod, action.name));
   events.record(about, "Normal", "Killing", action.message);
-  if (action.reason === "definition-changed") record.replaced.add(action.id);
+  if (action.reason === "definition-changed") {
+    record.replaced.add(action.id);
+    // Before the kill: an agent that dies after it must still know that this was no crash.
+    await saveCheckpoint();
+  }
   const interrupt = record.interrupt.signal;
   try {
     const either = AbortSignal.any([signal, interrupt]);

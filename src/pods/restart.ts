@@ -29,6 +29,8 @@ export function remainingBackoff(
   now: number,
 ): number {
   if (entry === undefined || isForgotten(entry, ended)) return 0;
+  // The clock was set back: how long ago it ended is not known any more, and waiting for the old time could take years.
+  if (ended > now) return 0;
   return Math.max(0, ended + entry.delayMs - now);
 }
 
