@@ -66,8 +66,9 @@ function containerWithDefaults(container: Plain, isHostNetwork: boolean): Plain 
 
 /** Always for images without a tag or with `latest`, unless a digest pins them. */
 function pullPolicyOf(image: string): string {
-  const isLatest = /^[^@]*\/?[^@:/]+(:latest)?$/.test(image);
-  return isLatest ? "Always" : "IfNotPresent";
+  if (image.includes("@")) return "IfNotPresent";
+  const [, tag = "latest"] = image.slice(image.lastIndexOf("/") + 1).split(":");
+  return tag === "latest" ? "Always" : "IfNotPresent";
 }
 
 function requestsFromLimits(resources: Plain): Plain {

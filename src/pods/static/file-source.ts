@@ -21,7 +21,7 @@ export interface FileSourceOptions {
   readonly periodMs: number;
   readonly clock: Clock;
   readonly log: Logger;
-  /** All pods there are now; called first when the path has been read once, whatever came of it. */
+  /** All pods there are now; not called while the path cannot be read, so that nothing is taken for gone. */
   readonly onPods: (pods: readonly Pod[]) => void;
 }
 
@@ -82,10 +82,12 @@ export class FileSource {
     } catch (error) {
       problems.set(path, messageOf(error));
       // A path that is gone has no pods; one that cannot be read has those it had.
-      if (isAbsent(error)) this.#pods = new Map();
+      if (!isAbsent(error)) return periodMs;
+      this.#pods = pods;
+    } finally {
+      this.#tell(problems);
     }
-    this.#tell(problems);
-    onPods([...this.#pods.values()].flat());
+    onPods([...pods.values()].flat());
     return periodMs;
   }
 

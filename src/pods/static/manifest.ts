@@ -34,6 +34,7 @@ export const CONFIG_MIRROR = "kubernetes.io/config.mirror";
 export const MAX_MANIFEST_BYTES = 10 * 1024 * 1024;
 /** YAML aliases make a small text a huge value. */
 const MAX_VALUES = 100_000;
+const MAX_DEPTH = 100;
 
 type Plain = Readonly<Record<string, unknown>>;
 
@@ -56,16 +57,17 @@ function parseDocument(text: string): Plain {
     throw invalid(`it is neither YAML nor JSON of one document: ${messageOf(error)}`);
   }
   if (!isObject(value)) throw invalid("it holds no object");
-  countValues(value, { left: MAX_VALUES });
+  countValues(value, { left: MAX_VALUES }, MAX_DEPTH);
   return value;
 }
 
-/** Throws for values too many, also for endless ones. */
-function countValues(value: unknown, budget: { left: number }): void {
+/** Throws for values too many or too deep, so also for endless ones. */
+function countValues(value: unknown, budget: { left: number }, depthLeft: number): void {
   budget.left -= 1;
   if (budget.left < 0) throw invalid(`it holds more than ${MAX_VALUES} values`);
+  if (depthLeft === 0) throw invalid(`it is deeper than ${MAX_DEPTH} levels`);
   if (typeof value !== "object" || value === null) return;
-  for (const inner of Object.values(value)) countValues(inner, budget);
+  for (const inner of Object.values(value)) countValues(inner, budget, depthLeft - 1);
 }
 
 export function toStaticPod(value: unknown, context: ManifestContext): Pod {

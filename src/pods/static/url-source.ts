@@ -18,7 +18,7 @@ export interface UrlSourceOptions {
   readonly periodMs: number;
   readonly clock: Clock;
   readonly log: Logger;
-  /** All pods there are now; called first when the URL has been asked once, whatever came of it. */
+  /** All pods there are now; first called with the first good answer, so that until then nothing is taken for gone. */
   readonly onPods: (pods: readonly Pod[]) => void;
 }
 
@@ -63,11 +63,10 @@ export class UrlSource {
   }
 
   #onError(error: unknown): number {
-    const { url, log, periodMs, onPods } = this.#options;
+    const { url, log, periodMs } = this.#options;
     if (!this.#isFailing)
       log.warn({ url, err: error }, "static pods could not be fetched; those known go on");
     this.#isFailing = true;
-    onPods(this.#pods);
     return periodMs;
   }
 
