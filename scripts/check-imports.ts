@@ -27,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   controlplane: ["core", "api"],
   "config.ts": [],
   "agent.ts": ["*"],
+  "agent-pods.ts": ["*"],
   cli: ["*"],
   "main.ts": ["*"],
 };

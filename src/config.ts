@@ -43,6 +43,13 @@ export interface AgentConfig {
   readonly healthzPort: number;
   readonly nodeStatusUpdateFrequencyMs: number;
   readonly nodeLeaseDurationSeconds: number;
+  /** Directory or file of static pods; absent = none. */
+  readonly staticPodPath?: string;
+  readonly fileCheckFrequencyMs: number;
+  /** Where static pods are fetched from; absent = nowhere. */
+  readonly staticPodURL?: string;
+  readonly staticPodURLHeader: Readonly<Record<string, readonly string[]>>;
+  readonly httpCheckFrequencyMs: number;
   /** Resync of a pod without events, 60 s. */
   readonly syncFrequencyMs: number;
   readonly serializeImagePulls: boolean;

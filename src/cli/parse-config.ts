@@ -134,6 +134,31 @@ const VERIFICATION_POLICIES = [
   "AlwaysVerify",
 ] as const;
 
+const url: Parse<string> = (value, field) => {
+  const given = text(value, field);
+  if (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol)) return given;
+  throw bad(field, value, "an http or https URL");
+};
+
+/** `name:value,…` as the kubelet's flag has it, or lists by name as its file has it. */
+const headers: Parse<Readonly<Record<string, readonly string[]>>> = (value, field) => {
+  const found: Record<string, readonly string[]> = {};
+  const pairs =
+    typeof value === "string"
+      ? list(text)(value, field).map((pair): readonly [string, unknown] => {
+          const [name = "", ...rest] = pair.split(":");
+          return [name.trim(), rest.length === 0 ? undefined : [rest.join(":").trim()]];
+        })
+      : Object.entries(value !== null && typeof value === "object" ? value : {});
+  for (const [name, values] of pairs) {
+    // Values may be secrets: not told.
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) || values === undefined)
+      throw bad(field, name, "a header such as name:value");
+    found[name] = [...(found[name] ?? []), ...list(text)(values, `${field}.${name}`)];
+  }
+  return found;
+};
+
 type Taints = AgentConfig["registerWithTaints"];
 
 /** `key=value:Effect`, as the kubelet's flag spells taints. */
@@ -181,6 +206,11 @@ const FIELDS = {
   healthzPort: field(whole(0, 65_535), 10_248),
   nodeStatusUpdateFrequency: field(duration, 10_000),
   nodeLeaseDurationSeconds: field(whole(10, 3600), 40),
+  staticPodPath: optional(path),
+  fileCheckFrequency: field(duration, 20_000),
+  staticPodURL: optional(url),
+  staticPodURLHeader: field(headers, {}),
+  httpCheckFrequency: field(duration, 20_000),
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),
@@ -200,6 +230,13 @@ const FIELDS = {
 } as const;
 
 type FieldName = keyof typeof FIELDS;
+
+/** Flags that the kubelet names otherwise than the field. */
+const FLAG_OF: Partial<Record<FieldName, string>> = {
+  staticPodPath: "podManifestPath",
+  staticPodURL: "manifestUrl",
+  staticPodURLHeader: "manifestUrlHeader",
+};
 type Values = { readonly [K in FieldName]: (typeof FIELDS)[K]["fallback"] };
 
 /** The file's fields. Throws ConfigInvalid for what is not a document of ours. */
@@ -241,7 +278,7 @@ export interface ConfigInput {
 export function computeAgentConfig(input: ConfigInput): AgentConfig {
   const names = Object.keys(FIELDS) as FieldName[];
   const values = Object.fromEntries(
-    names.map((name) => [name, pick(name, input.flags[name] ?? input.file[name])]),
+    names.map((name) => [name, pick(name, input.flags[FLAG_OF[name] ?? name] ?? input.file[name])]),
   ) as unknown as Values;
   if (values.kubeconfig === "")
     throw new LongshoreError(
@@ -269,6 +306,8 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
     syncFrequencyMs: values.syncFrequency,
     imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
+    fileCheckFrequencyMs: values.fileCheckFrequency,
+    httpCheckFrequencyMs: values.httpCheckFrequency,
     iptablesSyncPeriodMs: values.iptablesSyncPeriod,
     iptablesMinSyncPeriodMs: values.iptablesMinSyncPeriod,
   }) as AgentConfig;

@@ -31,6 +31,8 @@ export interface ApplyOptions {
   readonly starter: Starter;
   readonly hooks: LifecycleHooks;
   readonly clock: Clock;
+  /** Resolves when what is noted in the records is on disk. */
+  readonly saveCheckpoint: () => Promise<void>;
 }
 
 /** The engine is bound by the processor: more at once only lengthens each (facts: 4 and 8 take the same time). */
@@ -82,11 +84,11 @@ function createExecutors(options: ApplyOptions): Executors {
       if (id !== undefined) options.hooks.beginPostStart(record, action.name, id);
     },
     "run-pre-stop": async (record, action) => {
-      announceKill(options, record, action);
+      await announceKill(options, record, action);
       options.hooks.beginPreStop(record, action);
     },
     "kill-container": async (record, action) => {
-      if (!action.isAnnounced) announceKill(options, record, action);
+      if (!action.isAnnounced) await announceKill(options, record, action);
       beginStop(options, record, action);
     },
     "remove-container": async (record, { id }, signal) => {
@@ -108,10 +110,17 @@ function createExecutors(options: ApplyOptions): Executors {
 
 type Kill = Extract<PodAction, { kind: "run-pre-stop" | "kill-container" }>;
 
-function announceKill({ events }: ApplyOptions, record: PodRecord, action: Kill): void {
+async function announceKill(
+  { events, saveCheckpoint }: ApplyOptions,
+  record: PodRecord,
+  action: Kill,
+): Promise<void> {
   const about = involvedPod(record.pod, fieldPathOf(record.pod, action.name));
   events.record(about, "Normal", "Killing", action.message);
-  if (action.reason === "definition-changed") record.replaced.add(action.id);
+  if (action.reason !== "definition-changed") return;
+  record.replaced.add(action.id);
+  // Before the kill: an agent that dies after it must still know that this was no crash.
+  await saveCheckpoint();
 }
 
 /** The stop goes on apart from the turn, because it takes up to a grace period. */

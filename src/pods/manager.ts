@@ -1,7 +1,8 @@
 /**
- * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (API changes,
+ * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (changes of pods,
  * runtime events, probe results, finished pulls, timers) only adds a key; worker.ts does the rest. At start it adopts
- * what the runtime still holds and ends what has no object. Made by agent.ts; the server reads it as PodDirectory.
+ * what the runtime still holds and ends what has no object. Until the pod network is ready only pods of the host's
+ * network are looked at. Made by agent-pods.ts; the server reads it as PodDirectory.
  */
 
 import type { ApiClient } from "../api/client.ts";
@@ -23,7 +24,7 @@ import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
 import { computeAdmission } from "./admission.ts";
 import { createApply } from "./apply.ts";
-import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
+import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
@@ -51,9 +52,8 @@ export interface PodManagerOptions {
   readonly maxParallelImagePulls: number;
   readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
   readonly nodeCredentials: Pick<NodeCredentials, "find">;
-  readonly client: ApiClient;
-  /** Filled by the reflector of this node's pods (spec.nodeName). */
-  readonly pods: Store<Pod>;
+  readonly client: Pick<ApiClient, "patch" | "delete">;
+  readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
   readonly objects: ObjectSource & {
@@ -61,7 +61,7 @@ export interface PodManagerOptions {
     releasePod(podUid: string): void;
   };
   readonly runtime: Runtime;
-  readonly network: PodNetwork;
+  readonly network: PodNetwork & { readonly isReady: boolean };
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
   readonly hooks: HookRunner;
@@ -74,6 +74,14 @@ export interface PodManagerOptions {
   readonly compute: PodComputations;
 }
 
+/** The pods that this node is to run, from wherever they come; implemented by static/pod-sources.ts. */
+export interface PodFeed extends Pick<Store<Pod>, "isSynced" | "list" | "onChange"> {
+  /** False while a pod of this UID may exist that is not known yet. */
+  isComplete(podUid: string): boolean;
+  /** Nothing is left of a pod that was taken from the list. */
+  forget(podUid: string): void;
+}
+
 /** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
 const CONCURRENCY = 512;
 const RETRY = { initialMs: 500, maxMs: 10_000 };
@@ -81,7 +89,7 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
 const ORPHAN_PERIOD_MS = 60_000;
-const SYNC_POLL_MS = 250;
+const SYNC_POLL_MS = 1_000;
 const CHECKPOINT_DELAY_MS = 200;
 
 export class PodManager implements PodDirectory {
@@ -94,7 +102,7 @@ export class PodManager implements PodDirectory {
   readonly #operations: Operations;
   readonly #worker: PodWorker;
   readonly #controller = new AbortController();
-  #restored: CheckpointData = {};
+  #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
@@ -120,7 +128,10 @@ export class PodManager implements PodDirectory {
       log,
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
-      apply: createApply({ ...options, ...parts, starter, hooks }),
+      apply: createApply({
+        ...{ ...options, ...parts, starter, hooks },
+        saveCheckpoint: () => this.#saveCheckpoint(),
+      }),
     });
     this.#queue = new WorkQueue({
       clock,
@@ -152,7 +163,13 @@ export class PodManager implements PodDirectory {
     await this.#queue.stop();
     await Promise.all([this.#images.stop(), this.#statuses.stop(), this.#operations.stop()]);
     await this.#watching;
-    await this.#options.checkpoint.save(this.#backoffs());
+    await this.#saveCheckpoint();
+  }
+
+  /** Everything may have changed: look at all pods. */
+  resync(): void {
+    for (const uid of this.#records.keys()) this.#queue.add(uid);
+    this.#queue.add(ORPHANS);
   }
 
   /** Something about this pod changed (probe result, pull): look at it. */
@@ -208,7 +225,8 @@ export class PodManager implements PodDirectory {
       updateRecord(known, pod, wentBack);
     } else {
       const now = this.#options.clock.now();
-      const record = createRecord(pod, now, this.#restored[uid] ?? {});
+      const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
+      for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
       this.#admit(record, problem);
       this.#records.set(uid, record);
     }
@@ -242,8 +260,7 @@ export class PodManager implements PodDirectory {
         this.sync(event.podUid);
         break;
       case "resync":
-        for (const uid of this.#records.keys()) this.#queue.add(uid);
-        this.#queue.add(ORPHANS);
+        this.resync();
         break;
     }
   }
@@ -251,11 +268,13 @@ export class PodManager implements PodDirectory {
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
     if (key === ORPHANS) return this.#takeOrphans(signal);
     if (key === CHECKPOINT) {
-      await this.#options.checkpoint.save(this.#backoffs());
+      await this.#saveCheckpoint();
       return undefined;
     }
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
+    // Whoever makes it ready calls resync().
+    if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
     if (record.phase === "sync" && record.verdict === undefined)
       this.#options.objects.retainPod(record.pod);
@@ -279,12 +298,14 @@ export class PodManager implements PodDirectory {
     return jitteredDelay(attempt, RETRY, this.#options.random);
   }
 
-  /** Pods that only the runtime or the state directory still know; only certain once the store is. */
+  /** Pods that only the runtime or the state directory still know; only certain once the sources are. */
   async #takeOrphans(signal: AbortSignal): Promise<number> {
     const { pods, runtime, volumes, network, clock } = this.#options;
-    if (!pods.isSynced) return SYNC_POLL_MS;
+    if (!network.isReady) return SYNC_POLL_MS;
+    const isSynced = pods.isSynced;
     const state = await runtime.list(signal);
-    const isKnown = (podUid: string): boolean => this.#records.has(podUid);
+    const isKnown = (podUid: string): boolean =>
+      this.#records.has(podUid) || !pods.isComplete(podUid);
     for (const pod of findOrphans(state, await volumes.listPodUids(), isKnown)) {
       const record = createRecord(pod, clock.now(), {});
       record.isApiGone = true;
@@ -292,7 +313,7 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
-    return ORPHAN_PERIOD_MS;
+    return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
   }
 
   #forget(record: PodRecord): void {
@@ -303,17 +324,21 @@ export class PodManager implements PodDirectory {
     this.#statuses.forget(uid);
     this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
+    this.#options.pods.forget(uid);
     if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
   }
 
   /** What was restored counts until it is known which pods still exist. */
-  #backoffs(): CheckpointData {
-    const current = Object.fromEntries(
-      [...this.#records.values()]
-        .filter(({ backoff }) => backoff.size > 0)
-        .map(({ uid, backoff }) => [uid, Object.fromEntries(backoff)]),
-    );
-    return this.#options.pods.isSynced ? current : { ...this.#restored, ...current };
+  #saveCheckpoint(): Promise<void> {
+    const { checkpoint, pods } = this.#options;
+    const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
+    const backoff: Record<string, CheckpointData["backoff"][string]> = { ...before.backoff };
+    const replaced: Record<string, readonly string[]> = { ...before.replaced };
+    for (const record of this.#records.values()) {
+      if (record.backoff.size > 0) backoff[record.uid] = Object.fromEntries(record.backoff);
+      if (record.replaced.size > 0) replaced[record.uid] = [...record.replaced];
+    }
+    return checkpoint.save({ backoff, replaced });
   }
 }
 

@@ -32,8 +32,9 @@ export function remainingBackoff(
   now: number,
 ): number {
   if (entry === undefined || isForgotten(entry, ended)) return 0;
-  // Never longer than the delay itself, however far the clock was set back.
-  return Math.min(entry.delayMs, Math.max(0, ended + entry.delayMs - now));
+  // The clock was set back: how long ago it ended is not known any more, and waiting for the old time could take years.
+  if (ended > now) return 0;
+  return Math.max(0, ended + entry.delayMs - now);
 }
 
 /** The entry after a restart at `now` of a container that ended at `ended`. */

@@ -38,6 +38,9 @@ export interface ContainerConfigInput {
   readonly memoryCapacity: number;
 }
 
+/** The kubelet's name for `terminationGracePeriodSeconds` of the pod: what is left to know when the pod's object is gone. */
+export const GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod";
+
 /** kubelet's: 100 ms, and at least 1 ms of quota. */
 const CPU_PERIOD_MICROS = 100_000;
 const MIN_QUOTA_MICROS = 1_000;
@@ -84,7 +87,7 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     ...(input.pidOf === undefined ? {} : { pidOf: input.pidOf }),
     resources: computeResources(container),
     oomScoreAdj: computeOomScore(pod, container, input.memoryCapacity),
-    annotations: {},
+    annotations: { [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30) },
   };
 }
 
