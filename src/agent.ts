@@ -20,6 +20,7 @@ import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
+import { LocalServer } from "./local/server.ts";
 import { computeHostsFile } from "./network/hosts-file.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
@@ -28,6 +29,7 @@ import { createHostReader } from "./node/host.ts";
 import { findNodeIps } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import { Checkpoint } from "./pods/checkpoint.ts";
+import { explainPod } from "./pods/explain.ts";
 import { PodManager } from "./pods/manager.ts";
 import type { NodeFacts } from "./pods/node-facts.ts";
 import { ObjectCache } from "./pods/object-cache.ts";
@@ -115,6 +117,17 @@ export class Agent {
       find: (namespace: string, name: string) => this.#manager?.find(namespace, name),
       list: () => this.#manager?.list() ?? [],
     };
+    const local = this.#own(
+      new LocalServer({
+        rootDir: config.rootDir,
+        routes: {
+          "/explain/pod": (query) =>
+            explainPod(this.#manager?.facts(), query.get("name") ?? "", readiness()),
+        },
+        log,
+      }),
+    );
+    await local.start();
     const serving = { ...config, nodeIps };
     const server = this.#own(
       new KubeletServer({ config: serving, pods, runtime, readiness, clock, log }),

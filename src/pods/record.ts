@@ -37,7 +37,8 @@ export interface PodRecord {
   isDeleteSent: boolean;
   /** Ends the waiting of kills in progress, so that a shorter grace period takes effect. */
   interrupt: AbortController;
-  lastPlan: PodPlan | undefined;
+  /** With the time at which it was made, in milliseconds since the epoch. */
+  lastPlan: (PodPlan & { readonly at: number }) | undefined;
 }
 
 const NOTHING: RuntimeState = { sandboxes: [], containers: [] };

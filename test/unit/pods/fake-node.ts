@@ -263,6 +263,7 @@ export class FakeNode {
         sync: () => undefined,
         stopPod: () => undefined,
         results: (_uid, _spec, id) => this.failures.get(id) ?? { isStarted: true, isReady: true },
+        report: () => [],
         stop: async () => undefined,
       },
       events: {
