@@ -26,7 +26,7 @@ import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { computeResolvConf } from "./network/resolv-conf.ts";
 import { createHostReader } from "./node/host.ts";
-import { findNodeIps } from "./node/node-info.ts";
+import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import { Checkpoint } from "./pods/checkpoint.ts";
 import { explainPod } from "./pods/explain.ts";
@@ -104,7 +104,7 @@ export class Agent {
     const networkLoop = new NetworkLoop({
       // Not before the Node is known: admission asks for its labels.
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
-      create: (podCidr) => this.#createNetwork(podCidr),
+      create: (podCidr) => this.#createNetwork(podCidr, hostMtu),
       onReady: (network, signal) =>
         this.#startPods({ client, events, nodeLoop, podStore, services }, network, signal),
       clock,
@@ -113,6 +113,7 @@ export class Agent {
     const readiness = (): readonly string[] =>
       networkLoop.problem === undefined ? [] : [networkLoop.problem];
     const nodeIps = await findNodeIps(host, config.nodeIps);
+    const hostMtu = await findUplinkMtu(host, nodeIps);
     const pods = {
       find: (namespace: string, name: string) => this.#manager?.find(namespace, name),
       list: () => this.#manager?.list() ?? [],
@@ -215,15 +216,15 @@ export class Agent {
     proxier.start();
   }
 
-  #createNetwork(podCidr: string): BridgePodNetwork {
-    const { config, exec, clock, log } = this.#options;
+  #createNetwork(podCidr: string, hostMtu: number | undefined): BridgePodNetwork {
+    const { config, exec, log } = this.#options;
     const { clusterCidr } = config;
     return new BridgePodNetwork({
       podCidr,
       ...(clusterCidr === undefined ? {} : { clusterCidr }),
       exec,
       iptables: createIptables({ exec, family: "IPv4" }),
-      clock,
+      ...(hostMtu === undefined ? {} : { hostMtu }),
       log,
     });
   }

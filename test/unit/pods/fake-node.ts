@@ -247,12 +247,11 @@ export class FakeNode {
       runtime: this.runtime as unknown as Runtime,
       network: {
         start: never,
-        allocate: () => ["10.0.0.2"],
+        allocate: async () => ["10.0.0.2"],
         release: () => undefined,
         attach: async ({ id }) => void this.journal.push(`attach ${id}`),
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
-        stop: never,
       },
       volumes: {
         ensure: async () => new Map(),
