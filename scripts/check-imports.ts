@@ -24,6 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   proxy: ["core", "api"],
   pods: ["core", "api", "runtime/runtime.ts", "runtime", "network", "volumes", "probes", "images"],
   server: ["core", "api", "runtime/runtime.ts", "pods"],
+  local: ["core"],
   controlplane: ["core", "api"],
   "config.ts": [],
   "agent.ts": ["*"],

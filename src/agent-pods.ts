@@ -27,6 +27,7 @@ import type { NodeLoop } from "./node/node-loop.ts";
 import { computeDefaultLabels } from "./node/register.ts";
 import { Checkpoint } from "./pods/checkpoint.ts";
 import type { PodDirectory, PodView } from "./pods/directory.ts";
+import type { PodFacts } from "./pods/explain.ts";
 import { PodManager } from "./pods/manager.ts";
 import type { NodeFacts } from "./pods/node-facts.ts";
 import { ObjectCache } from "./pods/object-cache.ts";
@@ -90,6 +91,11 @@ export class AgentPods implements PodDirectory {
 
   list(): readonly PodView[] {
     return this.#manager?.list() ?? [];
+  }
+
+  /** For `longshore explain`. */
+  facts(): readonly PodFacts[] | undefined {
+    return this.#manager?.facts();
   }
 
   /** Each time the Node was read; admission and mirror pods need it. */

@@ -22,11 +22,13 @@ import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadCredentialPlugins } from "./images/credential-plugins.ts";
 import { NodeCredentials } from "./images/node-credentials.ts";
+import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
-import { findNodeIps } from "./node/node-info.ts";
+import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
+import { explainPod } from "./pods/explain.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import { Proxier } from "./proxy/proxier.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -94,7 +96,7 @@ export class Agent {
     const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
     const networkLoop = new NetworkLoop({
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
-      create: (podCidr) => this.#createNetwork(podCidr),
+      create: (podCidr) => this.#createNetwork(podCidr, hostMtu),
       onReady: async (network) => pods.setNetwork(network),
       clock,
       log,
@@ -102,6 +104,17 @@ export class Agent {
     const readiness = (): readonly string[] =>
       [networkLoop.problem, pods.problem].filter((problem) => problem !== undefined);
     const nodeIps = await findNodeIps(host, config.nodeIps);
+    const hostMtu = await findUplinkMtu(host, nodeIps);
+    const local = this.#own(
+      new LocalServer({
+        rootDir: config.rootDir,
+        routes: {
+          "/explain/pod": (query) => explainPod(pods.facts(), query.get("name") ?? "", readiness()),
+        },
+        log,
+      }),
+    );
+    await local.start();
     const serving = { ...config, nodeIps };
     const server = this.#own(
       new KubeletServer({ config: serving, pods, runtime, readiness, clock, log }),
@@ -202,15 +215,15 @@ export class Agent {
     proxier.start();
   }
 
-  #createNetwork(podCidr: string): BridgePodNetwork {
-    const { config, exec, clock, log } = this.#options;
+  #createNetwork(podCidr: string, hostMtu: number | undefined): BridgePodNetwork {
+    const { config, exec, log } = this.#options;
     const { clusterCidr } = config;
     return new BridgePodNetwork({
       podCidr,
       ...(clusterCidr === undefined ? {} : { clusterCidr }),
       exec,
       iptables: createIptables({ exec, family: "IPv4" }),
-      clock,
+      ...(hostMtu === undefined ? {} : { hostMtu }),
       log,
     });
   }

@@ -40,6 +40,7 @@ const CLASS_OF = {
   ConfigInvalid: "invalid",
   KubeconfigInvalid: "invalid",
   AddressInUse: "invalid",
+  AgentUnreachable: "transient",
   Unsupported: "invalid",
   Aborted: "transient",
   Bug: "bug",

@@ -11,7 +11,7 @@ import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import { classOf } from "../core/errors.ts";
+import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { ImageAccess } from "../images/access.ts";
@@ -21,11 +21,11 @@ import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import type { PodPlan } from "./actions.ts";
 import { computeAdmission } from "./admission.ts";
 import { createApply } from "./apply.ts";
 import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
+import type { PodFacts, TurnFailure } from "./explain.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
@@ -96,7 +96,7 @@ export class PodManager implements PodDirectory {
   readonly #options: PodManagerOptions;
   readonly #records = new Map<string, PodRecord>();
   readonly #queue: WorkQueue;
-  readonly #failures = new Map<string, number>();
+  readonly #failures = new Map<string, TurnFailure>();
   readonly #images: ImageManager;
   readonly #statuses: StatusWriter;
   readonly #operations: Operations;
@@ -183,9 +183,18 @@ export class PodManager implements PodDirectory {
     this.sync(podUid);
   }
 
-  /** Why the pod is as it is: the plan of its worker's last round. */
-  lastPlan(podUid: string): PodPlan | undefined {
-    return this.#records.get(podUid)?.lastPlan;
+  /** For `longshore explain`: what is known of each pod. */
+  facts(): readonly PodFacts[] {
+    const { clock, probes } = this.#options;
+    return [...this.#records.values()].map((record) => ({
+      record,
+      now: clock.now(),
+      imageOf: (spec) => this.#images.state(record.uid, spec),
+      probes: probes.report(record.uid),
+      statusWrite: this.#statuses.look(record),
+      turn: this.#queue.look(record.uid),
+      failure: this.#failures.get(record.uid),
+    }));
   }
 
   find(namespace: string, name: string): PodView | undefined {
@@ -289,8 +298,9 @@ export class PodManager implements PodDirectory {
   }
 
   #onError(key: string, error: unknown): number {
-    const attempt = this.#failures.get(key) ?? 0;
-    this.#failures.set(key, attempt + 1);
+    const attempt = this.#failures.get(key)?.count ?? 0;
+    const at = this.#options.clock.now();
+    this.#failures.set(key, { count: attempt + 1, at, message: messageOf(error) });
     const pod = this.#records.get(key)?.pod;
     const fields = { pod: pod === undefined ? key : keyOf(pod), attempt, err: error };
     if (classOf(error) === "bug") this.#options.log.error(fields, "the pod's turn failed");

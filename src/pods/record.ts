@@ -37,7 +37,8 @@ export interface PodRecord {
   isDeleteSent: boolean;
   /** When the pod as a whole was first told to end with its present grace period, in milliseconds since the epoch. */
   endingSince: number | undefined;
-  lastPlan: PodPlan | undefined;
+  /** With the time at which it was made, in milliseconds since the epoch. */
+  lastPlan: (PodPlan & { readonly at: number }) | undefined;
 }
 
 const NOTHING: RuntimeState = { sandboxes: [], containers: [] };

@@ -132,7 +132,7 @@ export class Starter {
     const hostNetwork = pod.spec.hostNetwork ?? false;
     const ips = hostNetwork
       ? []
-      : network.allocate(record.uid, (await runtime.list(signal)).sandboxes);
+      : await network.allocate(record.uid, async () => (await runtime.list(signal)).sandboxes);
     const sandbox = await runtime.runSandbox(sandboxConfigOf(pod, attempt, ips), signal);
     if (hostNetwork) return;
     try {

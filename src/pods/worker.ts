@@ -75,7 +75,7 @@ export class PodWorker {
         ...snapshot,
         isStatusWritten: this.#options.statuses.isWritten(record),
       });
-      record.lastPlan = plan;
+      record.lastPlan = { ...plan, at: snapshot.now };
       if (plan.actions.length === 0) {
         if (this.#advance(record)) continue;
         return this.#nextLook(record, plan.waitMs);

@@ -276,12 +276,11 @@ export class FakeNode {
           return isNetworkReady();
         },
         start: never,
-        allocate: () => ["10.0.0.2"],
+        allocate: async () => ["10.0.0.2"],
         release: () => undefined,
         attach: async ({ id }) => void this.journal.push(`attach ${id}`),
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
-        stop: never,
       },
       volumes: {
         ensure: async () => new Map(),
@@ -292,6 +291,7 @@ export class FakeNode {
         sync: () => undefined,
         stopPod: () => undefined,
         results: (_uid, _spec, id) => this.failures.get(id) ?? { isStarted: true, isReady: true },
+        report: () => [],
         stop: async () => undefined,
       },
       hooks: {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Pod } from "../../../src/api/types.ts";
+import { LongshoreError } from "../../../src/core/errors.ts";
 import { FakeNode } from "./fake-node.ts";
 import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
 
@@ -47,6 +48,29 @@ describe("PodManager", () => {
       "Normal Created",
       "Normal Started",
     ]);
+  });
+
+  test("tells people what it knows of a pod: plan, failed turn, status that cannot be written", async () => {
+    node.isApiAway = true;
+    await startPod();
+    const healthy = node.manager.facts()[0];
+    expect(healthy).toMatchObject({
+      record: { uid: POD.metadata.uid, lastPlan: { why: "web runs" } },
+      statusWrite: { state: "pending", error: "away" },
+      failure: undefined,
+    });
+    node.isApiAway = false;
+    node.runtime.disturb = () => {
+      throw new LongshoreError("EngineUnreachable", "the Engine is away");
+    };
+    node.apply(deleted(POD, 5));
+    await node.run(11_000);
+    expect(node.manager.facts()[0]).toMatchObject({
+      record: { lastPlan: { actions: [{ kind: "kill-container" }], why: "Stopping container web" } },
+      statusWrite: { state: "written" },
+      turn: { isRunning: false, dueInMs: expect.any(Number) },
+      failure: { count: expect.any(Number), message: "the Engine is away" },
+    });
   });
 
   test("ends a deleted pod in order: containers, sandbox, volumes, terminal status, object, logs", async () => {
