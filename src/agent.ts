@@ -59,6 +59,7 @@ export class Agent {
   readonly #started: (() => Promise<void>)[] = [];
   #manager: PodManager | undefined;
   #node: Node | undefined;
+  #hasAppArmor = false;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -89,7 +90,7 @@ export class Agent {
 
   async #start(): Promise<void> {
     const { config, runtime, clock, log, version } = this.#options;
-    await runtime.info(this.#stopping.signal);
+    this.#hasAppArmor = (await runtime.info(this.#stopping.signal)).hasAppArmor;
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
@@ -256,6 +257,8 @@ export class Agent {
       hostIps: nodeLoop.getNodeIps(),
       labels: this.#node?.metadata.labels ?? {},
       allocatable,
+      hasAppArmor: this.#hasAppArmor,
+      allowedUnsafeSysctls: this.#options.config.allowedUnsafeSysctls,
       memoryCapacity: allocatable.memory ?? 0,
       // Read when a pod of the host's network asks, because the file is the node's and may change.
       get etcHosts() {

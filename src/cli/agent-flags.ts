@@ -19,6 +19,7 @@ export function addAgentFlags(command: Command): Command {
     .option("--cluster-domain <domain>", "domain of the cluster")
     .option("--resolv-conf <file>", "resolv.conf of the node")
     .option("--max-pods <n>", "how many pods the node takes")
+    .option("--allowed-unsafe-sysctls <name,...>", "kernel parameters pods may set; name or name*")
     .option("--address <ip>", "address of the kubelet server")
     .option("--port <n>", "port of the kubelet server")
     .option("--client-ca-file <file>", "authority of client certificates")

@@ -7,6 +7,7 @@ import { isIP } from "node:net";
 import { load } from "js-yaml";
 import type { AgentConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
 type Parse<T> = (value: unknown, field: string) => T;
 
@@ -86,6 +87,18 @@ const cidr: Parse<string> = (value, field) => {
   return value as string;
 };
 
+/** Only what is a namespace's own: a pod must not set what belongs to the whole machine. */
+const sysctl: Parse<string> = (value, field) => {
+  const name = dottedSysctl(text(value, field));
+  if (sysctlNamespace(name.replace(/\*$/, "x")) === undefined)
+    throw bad(
+      field,
+      value,
+      "a kernel parameter known to be namespaced, such as net.core.somaxconn",
+    );
+  return name;
+};
+
 /** Go durations of one unit: 10s, 500ms, 5m, 1h. */
 const duration: Parse<number> = (value, field) => {
   const match = /^(\d+)(ms|s|m|h)$/.exec(typeof value === "string" ? value : "");
@@ -151,6 +164,7 @@ const FIELDS = {
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
   maxPods: field(whole(1, 1000), 110),
+  allowedUnsafeSysctls: field(list(sysctl), []),
   address: field(ip, "0.0.0.0"),
   port: field(whole(1, 65_535), 10_250),
   clientCaFile: optional(path),

@@ -18,7 +18,7 @@ import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
-import { computeAdmission } from "./admission.ts";
+import { computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
 import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
@@ -212,15 +212,17 @@ export class PodManager implements PodDirectory {
     const activePods = [...this.#records.values()].filter(
       ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
     ).length;
-    record.verdict =
+    const { labels, hasAppArmor, allowedUnsafeSysctls } = node();
+    const verdict =
       problem === undefined
         ? computeAdmission({
-            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: node().labels },
-            ...{ activePods, maxPods },
+            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: labels },
+            ...{ activePods, maxPods, hasAppArmor, allowedUnsafeSysctls },
           })
-        : { reason: "InvalidPodSpec", message: `Pod was rejected: ${problem}` };
-    if (record.verdict === undefined) return;
-    const { reason, message } = record.verdict;
+        : { reason: "InvalidPodSpec", message: problem };
+    if (verdict === undefined) return;
+    const { reason, message } = verdict;
+    record.verdict = { reason, message: `Pod was rejected: ${message}` };
     events.record(involvedPod(pod), "Warning", reason, message);
   }
 

@@ -25,7 +25,11 @@ describe("discovery", () => {
       "/apis",
       {
         kind: "APIGroupList",
-        groups: [{ name: "coordination.k8s.io" }, { name: "discovery.k8s.io" }],
+        groups: [
+          { name: "coordination.k8s.io" },
+          { name: "discovery.k8s.io" },
+          { name: "node.k8s.io" },
+        ],
       },
     ],
   ];
@@ -77,7 +81,7 @@ describe("discovery", () => {
       body: {
         kind: "APIGroupDiscoveryList",
         apiVersion: `apidiscovery.k8s.io/${version}`,
-        items: [{ metadata: { name: "coordination.k8s.io" } }, {}],
+        items: [{ metadata: { name: "coordination.k8s.io" } }, {}, {}],
       },
     });
   });
@@ -118,6 +122,7 @@ describe("OpenAPI", () => {
       "api/v1",
       "apis/coordination.k8s.io/v1",
       "apis/discovery.k8s.io/v1",
+      "apis/node.k8s.io/v1",
     ]);
     expect(index.paths["api/v1"]).toEqual({
       serverRelativeURL: expect.stringMatching(/^\/openapi\/v3\/api\/v1\?hash=[0-9a-f]+$/),
