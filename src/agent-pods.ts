@@ -75,6 +75,7 @@ export class AgentPods implements PodDirectory {
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined;
+  #hasAppArmor = false;
 
   constructor(options: AgentPodsOptions) {
     this.#options = options;
@@ -146,6 +147,7 @@ export class AgentPods implements PodDirectory {
     const { nodeCredentials } = this.#options;
     const { rootDir } = config;
     await runtime.prepare(signal);
+    this.#hasAppArmor = (await runtime.info(signal)).hasAppArmor;
     const imageAccess = new ImageAccess({
       rootDir,
       policy: config.imagePullCredentialsVerificationPolicy,
@@ -235,6 +237,8 @@ export class AgentPods implements PodDirectory {
         ...computeDefaultLabels(config.nodeName, host.architecture),
       },
       allocatable,
+      hasAppArmor: this.#hasAppArmor,
+      allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: allocatable.memory ?? 0,
       // Read when a pod of the host's network asks, because the file is the node's and may change.
       get etcHosts() {

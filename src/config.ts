@@ -32,6 +32,8 @@ export interface AgentConfig {
   /** Path of the node's resolv.conf; empty = none. */
   readonly resolvConf: string;
   readonly maxPods: number;
+  /** Namespaced kernel parameters that pods may set besides the safe ones: names, or beginnings followed by `*`. */
+  readonly allowedUnsafeSysctls: readonly string[];
   /** Address and port of the kubelet server (10250). */
   readonly address: string;
   readonly port: number;

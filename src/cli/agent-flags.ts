@@ -25,6 +25,7 @@ export function addAgentFlags(command: Command): Command {
     .option("--image-credential-provider-config <path>", "CredentialProviderConfig of the node")
     .option("--image-credential-provider-bin-dir <dir>", "programs that it names")
     .option("--image-pull-progress-deadline <time>", "how long a pull may make no progress")
+    .option("--allowed-unsafe-sysctls <name,...>", "kernel parameters pods may set; name or name*")
     .option("--address <ip>", "address of the kubelet server")
     .option("--port <n>", "port of the kubelet server")
     .option("--client-ca-file <file>", "authority of client certificates")

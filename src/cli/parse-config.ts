@@ -8,6 +8,7 @@ import { load } from "js-yaml";
 import type { AgentConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
 import { repositoryOf } from "../images/repository.ts";
+import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
 type Parse<T> = (value: unknown, field: string) => T;
 
@@ -85,6 +86,18 @@ const cidr: Parse<string> = (value, field) => {
     Number(prefix) <= (family === 4 ? 32 : 128);
   if (!isValid) throw bad(field, value, "a CIDR such as 10.244.0.0/16");
   return value as string;
+};
+
+/** Only what is a namespace's own: a pod must not set what belongs to the whole machine. */
+const sysctl: Parse<string> = (value, field) => {
+  const name = dottedSysctl(text(value, field));
+  if (sysctlNamespace(name.replace(/\*$/, "x")) === undefined)
+    throw bad(
+      field,
+      value,
+      "a kernel parameter known to be namespaced, such as net.core.somaxconn",
+    );
+  return name;
 };
 
 /** Go durations of one unit: 10s, 500ms, 5m, 1h. */
@@ -197,6 +210,7 @@ const FIELDS = {
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
   maxPods: field(whole(1, 1000), 110),
+  allowedUnsafeSysctls: field(list(sysctl), []),
   address: field(ip, "0.0.0.0"),
   port: field(whole(1, 65_535), 10_250),
   clientCaFile: optional(path),

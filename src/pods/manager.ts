@@ -21,7 +21,7 @@ import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import { computeAdmission } from "./admission.ts";
+import { computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
 import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
@@ -52,7 +52,7 @@ export interface PodManagerOptions {
   readonly maxParallelImagePulls: number;
   readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
   readonly nodeCredentials: Pick<NodeCredentials, "find">;
-  readonly client: Pick<ApiClient, "patch" | "delete">;
+  readonly client: Pick<ApiClient, "get" | "patch" | "delete">;
   readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
@@ -251,15 +251,17 @@ export class PodManager implements PodDirectory {
     const activePods = [...this.#records.values()].filter(
       ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
     ).length;
-    record.verdict =
+    const { labels, hasAppArmor, allowedUnsafeSysctls } = node();
+    const verdict =
       problem === undefined
         ? computeAdmission({
-            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: node().labels },
-            ...{ activePods, maxPods },
+            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: labels },
+            ...{ activePods, maxPods, hasAppArmor, allowedUnsafeSysctls },
           })
-        : { reason: "InvalidPodSpec", message: `Pod was rejected: ${problem}` };
-    if (record.verdict === undefined) return;
-    const { reason, message } = record.verdict;
+        : { reason: "InvalidPodSpec", message: problem };
+    if (verdict === undefined) return;
+    const { reason, message } = verdict;
+    record.verdict = { reason, message: `Pod was rejected: ${message}` };
     events.record(involvedPod(pod), "Warning", reason, message);
   }
 

@@ -4,6 +4,7 @@
  * reason in the status) with a Failed event; only what the loop should retry is thrown.
  */
 
+import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Store } from "../api/store.ts";
 import type { Container as ContainerSpec, Pod, Service } from "../api/types.ts";
@@ -12,21 +13,18 @@ import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
-import type {
-  ContainerConfig,
-  Mount,
-  Runtime,
-  Sandbox,
-  SandboxConfig,
-} from "../runtime/runtime.ts";
+import type { ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
+import { needsImageUser } from "../runtime/security.ts";
 import type { ObjectSource, PodFacts } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import { fieldPathOf, type PodContainer, specOf } from "./containers.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
+import { computeHostname } from "./hostname.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
+import { computeSandboxConfig, findRuntimeHandler, handlerOf } from "./sandbox-config.ts";
 import { endedAt, newestOf, readySandbox, type StartFailure } from "./snapshot.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
@@ -38,6 +36,7 @@ export interface PodComputations {
 }
 
 export interface StarterOptions {
+  readonly client: Pick<ApiClient, "get">;
   readonly runtime: Runtime;
   readonly network: PodNetwork;
   readonly objects: ObjectSource;
@@ -55,13 +54,7 @@ type StartAction = Extract<PodAction, { kind: "start-container" }>;
 
 /** The kubelet's pace for what failed to be made: ten seconds, or at once when the object changes. */
 const RETRY_MS = 10_000;
-const MAX_HOSTNAME = 63;
 const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
-
-function hostnameOf(pod: Pod): string {
-  const name = pod.spec.hostnameOverride ?? pod.spec.hostname ?? pod.metadata.name;
-  return name.slice(0, MAX_HOSTNAME).replace(/[-.]+$/, "");
-}
 
 /** Facts of the downward API for this pod now. */
 export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
@@ -130,10 +123,13 @@ export class Starter {
     const { runtime, network } = this.#options;
     const { pod } = record;
     const hostNetwork = pod.spec.hostNetwork ?? false;
+    const { clusterDomain } = this.#options.dns;
+    const runtimeHandler = await findRuntimeHandler(this.#options.client, pod, signal);
     const ips = hostNetwork
       ? []
       : await network.allocate(record.uid, async () => (await runtime.list(signal)).sandboxes);
-    const sandbox = await runtime.runSandbox(sandboxConfigOf(pod, attempt, ips), signal);
+    const input = { attempt, ips, clusterDomain, runtimeHandler };
+    const sandbox = await runtime.runSandbox(computeSandboxConfig(pod, input), signal);
     if (hostNetwork) return;
     try {
       await network.attach(sandbox, signal);
@@ -188,16 +184,14 @@ export class Starter {
     }
   }
 
-  /** Asked for only where it counts: a group without a user. */
+  /** Asked for only where it counts. */
   async #imageUser(
     pod: Pod,
     spec: ContainerSpec,
     imageId: string,
     signal: AbortSignal,
   ): Promise<string> {
-    const settings = [spec.securityContext, pod.spec.securityContext];
-    const hasGroup = settings.some((security) => security?.runAsGroup !== undefined);
-    if (!hasGroup || settings.some((security) => security?.runAsUser !== undefined)) return "";
+    if (!needsImageUser(pod, spec)) return "";
     return (await this.#options.runtime.inspectImage(imageId, signal))?.user ?? "";
   }
 
@@ -210,6 +204,7 @@ export class Starter {
     const { compute, node, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
+    const runtimeHandler = handlerOf(readySandbox(record.observed));
     const env: ContainerEnv = await resolveEnv(
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
@@ -228,6 +223,7 @@ export class Starter {
       ...pidTargetOf(record, spec),
       volumes: record.mounted,
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
+      ...(runtimeHandler === undefined ? {} : { runtimeHandler }),
       memoryCapacity: node().memoryCapacity,
     });
   }
@@ -257,15 +253,10 @@ export class Starter {
   }
 
   #hostsInput(pod: Pod, facts: PodFacts): HostsFileInput {
-    const hostname = hostnameOf(pod);
-    const { subdomain, hostAliases = [], hostNetwork } = pod.spec;
-    const { clusterDomain } = this.#options.dns;
+    const { hostAliases = [], hostNetwork } = pod.spec;
     return {
       podIps: facts.podIps,
-      hostname,
-      ...(subdomain === undefined || subdomain === ""
-        ? {}
-        : { fqdn: `${hostname}.${subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}` }),
+      ...computeHostname(pod, this.#options.dns.clusterDomain),
       aliases: hostAliases.map(({ ip, hostnames = [] }) => ({ ip: ip ?? "", hostnames })),
       ...(hostNetwork === true ? { nodeHosts: this.#options.node().etcHosts } : {}),
     };
@@ -299,19 +290,4 @@ function pidTargetOf(
     "ContainerConfigInvalid",
     `the target container ${targetContainerName} does not run`,
   );
-}
-
-function sandboxConfigOf(pod: Pod, attempt: number, ips: readonly string[]): SandboxConfig {
-  const { namespace, name, uid } = pod.metadata;
-  return {
-    pod: { namespace, name, uid },
-    attempt,
-    hostname: hostnameOf(pod),
-    hostNetwork: pod.spec.hostNetwork ?? false,
-    hostPid: pod.spec.hostPID ?? false,
-    hostIpc: pod.spec.hostIPC ?? false,
-    ips,
-    sysctls: {},
-    annotations: {},
-  };
 }

@@ -311,6 +311,7 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: {},
         allocatable: {},
+        ...{ hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),

@@ -66,7 +66,9 @@ describe("PodManager", () => {
     node.apply(deleted(POD, 5));
     await node.run(11_000);
     expect(node.manager.facts()[0]).toMatchObject({
-      record: { lastPlan: { actions: [{ kind: "kill-container" }], why: "Stopping container web" } },
+      record: {
+        lastPlan: { actions: [{ kind: "kill-container" }], why: "Stopping container web" },
+      },
       statusWrite: { state: "written" },
       turn: { isRunning: false, dueInMs: expect.any(Number) },
       failure: { count: expect.any(Number), message: "the Engine is away" },
@@ -259,14 +261,14 @@ describe("PodManager", () => {
   test("an unsupported pod fails with every field named and nothing made", async () => {
     const pod = makePod({
       hostUsers: false,
-      containers: [{ name: "web", image: "web:1", securityContext: { procMount: "Unmasked" } }],
+      containers: [
+        { name: "web", image: "web:1", volumeDevices: [{ name: "v", devicePath: "/d" }] },
+      ],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;
     expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
-    expect(status?.message).toContain(
-      "spec.hostUsers=false, spec.containers[web].securityContext.procMount",
-    );
+    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].volumeDevices");
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 
