@@ -43,6 +43,8 @@ export interface ContainerConfigInput {
 
 /** The kubelet's name for `terminationGracePeriodSeconds` of the pod: what is left to know when the pod's object is gone. */
 export const GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod";
+/** The requests and limits a container was made with, as JSON: what its status tells. */
+export const RESOURCES_ANNOTATION = "longshore.io/resources";
 
 /** kubelet's: 100 ms, and at least 1 ms of quota. */
 const CPU_PERIOD_MICROS = 100_000;
@@ -82,7 +84,10 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     ...(input.pidOf === undefined ? {} : { pidOf: input.pidOf }),
     resources: computeResources(container),
     oomScoreAdj: computeOomScore(pod, container, input.memoryCapacity),
-    annotations: { [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30) },
+    annotations: {
+      [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30),
+      [RESOURCES_ANNOTATION]: JSON.stringify(container.resources ?? {}),
+    },
   };
 }
 
