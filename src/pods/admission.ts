@@ -133,9 +133,6 @@ function containerFields(list: string, container: Container): string[] {
     [!isUnset(security.procMount, "Default"), `securityContext.procMount=${security.procMount}`],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
     [(container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
-    [container.livenessProbe?.grpc !== undefined, "livenessProbe.grpc"],
-    [container.readinessProbe?.grpc !== undefined, "readinessProbe.grpc"],
-    [container.startupProbe?.grpc !== undefined, "startupProbe.grpc"],
   ];
   return used(findings).map((name) => field(list, container, name));
 }

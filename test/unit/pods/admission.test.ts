@@ -47,7 +47,6 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ],
   ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
   ["spec.containers[web].ports.hostPort", web({ ports: [{ containerPort: 1, hostPort: 1 }] })],
-  ["spec.containers[web].livenessProbe.grpc", web({ livenessProbe: { grpc: { port: 1 } } })],
   [
     "spec.containers[web].securityContext.seccompProfile=Localhost",
     web({ securityContext: { seccompProfile: { type: "Localhost" } } }),
