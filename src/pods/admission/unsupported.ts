@@ -73,9 +73,6 @@ function containerFields(list: string, container: Container): string[] {
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
     [(container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
-    [container.livenessProbe?.grpc !== undefined, "livenessProbe.grpc"],
-    [container.readinessProbe?.grpc !== undefined, "readinessProbe.grpc"],
-    [container.startupProbe?.grpc !== undefined, "startupProbe.grpc"],
   ];
   return used(findings).map((name) => field(list, container, name));
 }
