@@ -22,7 +22,8 @@ import {
   textOf,
 } from "./field-errors.ts";
 import { checkFormat, DNS_LABEL, DNS_SUBDOMAIN, validateLabels } from "./metadata-validation.ts";
-import { isObject, type KubeObject, listAt } from "./objects.ts";
+import { at, isObject, type KubeObject, listAt } from "./objects.ts";
+import { MIRROR_ANNOTATION } from "./pod-references.ts";
 
 const DNS_POLICIES = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
 const EFFECTS = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
@@ -176,6 +177,7 @@ function validatePodSecurity(context: Field, problems: Problems): void {
 export function validatePodUpdate(pod: KubeObject, old: KubeObject, problems: Problems): void {
   const [after, before] = [pod.spec, old.spec];
   if (!isObject(after) || !isObject(before)) return;
+  validateMirrorUpdate(pod, old, problems);
   validateDeadlineUpdate(after, before, problems);
   const kept = listAt(before, "tolerations");
   const given = listAt(after, "tolerations");
@@ -190,6 +192,16 @@ export function validatePodUpdate(pod: KubeObject, old: KubeObject, problems: Pr
   const rule =
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
   problems.push(forbiddenField({ path: "spec", value: after }, rule));
+}
+
+/** A pod is born a mirror pod or is none. */
+function validateMirrorUpdate(pod: KubeObject, old: KubeObject, problems: Problems): void {
+  const after = at(pod, "metadata", "annotations", MIRROR_ANNOTATION);
+  const before = at(old, "metadata", "annotations", MIRROR_ANNOTATION);
+  if (after === before) return;
+  const path = `metadata.annotations[${MIRROR_ANNOTATION}]`;
+  const what = before === undefined ? "add" : "remove or update";
+  problems.push(forbiddenField({ path, value: after }, `may not ${what} mirror pod annotation`));
 }
 
 function withoutSeconds(toleration: unknown): unknown {
