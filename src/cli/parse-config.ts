@@ -108,6 +108,13 @@ const duration: Parse<number> = (value, field) => {
   return Number(match[1]) * unit;
 };
 
+/** How often something is looked at. */
+const period: Parse<number> = (value, field) => {
+  const ms = duration(value, field);
+  if (ms < 1000) throw bad(field, value, "a second or more");
+  return ms;
+};
+
 const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
   const entries =
     typeof value === "string"
@@ -147,10 +154,14 @@ const VERIFICATION_POLICIES = [
   "AlwaysVerify",
 ] as const;
 
+const NO_URL = { protocol: "", username: "", password: "" };
+
 const url: Parse<string> = (value, field) => {
   const given = text(value, field);
-  if (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol)) return given;
-  throw bad(field, value, "an http or https URL");
+  const { protocol, username, password } = URL.canParse(given) ? new URL(given) : NO_URL;
+  if (username + password !== "") throw bad(field, "…", "a URL without credentials: use a header");
+  if (!/^https?:$/.test(protocol)) throw bad(field, value, "an http or https URL");
+  return given;
 };
 
 /** `name:value,…` as the kubelet's flag has it, or lists by name as its file has it. */
@@ -221,10 +232,10 @@ const FIELDS = {
   nodeStatusUpdateFrequency: field(duration, 10_000),
   nodeLeaseDurationSeconds: field(whole(10, 3600), 40),
   staticPodPath: optional(path),
-  fileCheckFrequency: field(duration, 20_000),
+  fileCheckFrequency: field(period, 20_000),
   staticPodURL: optional(url),
   staticPodURLHeader: field(headers, {}),
-  httpCheckFrequency: field(duration, 20_000),
+  httpCheckFrequency: field(period, 20_000),
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),

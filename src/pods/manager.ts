@@ -221,6 +221,10 @@ export class PodManager implements PodDirectory {
     const record = this.#records.get(podUid);
     if (record === undefined) return;
     if (last !== undefined) updateRecord(record, last);
+    const { metadata } = record.pod;
+    // We had not finished: somebody deleted it by force, and waits for nothing any more.
+    if (metadata.deletionTimestamp !== undefined)
+      record.pod = { ...record.pod, metadata: { ...metadata, deletionGracePeriodSeconds: 0 } };
     record.isApiGone = true;
     this.#queue.add(podUid);
   }

@@ -50,7 +50,37 @@ describe("computeAgentConfig", () => {
     expect(compute({}, "syncFrequency: 2m").syncFrequencyMs).toBe(120_000);
   });
 
+  test("takes static pods from the kubelet's flags and from its file's fields", () => {
+    const expected = {
+      staticPodPath: "/etc/pods",
+      staticPodURL: "https://h/pods",
+      staticPodURLHeader: { "X-A": ["1", "3:4"], B: ["2"] },
+    };
+    const flags = {
+      podManifestPath: "/etc/pods",
+      manifestUrl: "https://h/pods",
+      manifestUrlHeader: "X-A:1,B:2,X-A:3:4",
+    };
+    expect(compute(flags)).toMatchObject({ ...expected, fileCheckFrequencyMs: 20_000 });
+    expect(
+      compute(
+        {},
+        "staticPodPath: /etc/pods\nstaticPodURL: https://h/pods\nstaticPodURLHeader: {X-A: ['1', '3:4'], B: ['2']}\nhttpCheckFrequency: 1m",
+      ),
+    ).toMatchObject({ ...expected, httpCheckFrequencyMs: 60_000 });
+  });
+
+  test("does not tell a password that stands in a URL", () => {
+    const look = () => compute({ manifestUrl: "https://me:secret@h/pods" });
+    expect(look).toThrow(/without credentials/);
+    expect(look).not.toThrow(/secret/);
+  });
+
   test.each([
+    { sentence: "a URL that is none", flags: { manifestUrl: "pods" }, says: "staticPodURL" },
+    { sentence: "a URL of a file", flags: { manifestUrl: "file:///x" }, says: "staticPodURL" },
+    { sentence: "no header", flags: { manifestUrlHeader: "a" }, says: "staticPodURLHeader" },
+    { sentence: "half a second", flags: { fileCheckFrequency: "500ms" }, says: "a second" },
     { sentence: "no API server", flags: { kubeconfig: undefined }, says: "--kubeconfig FILE" },
     { sentence: "a relative path", flags: { kubeconfig: "k" }, says: "an absolute path" },
     { sentence: "a port out of range", flags: { port: "70000" }, says: "port" },

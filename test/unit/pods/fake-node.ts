@@ -178,12 +178,20 @@ export class FakeNode {
   isApiAway = false;
   /** What a hook of a container does. */
   hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
-  /** Names of the static sources; `sources.setStatic` plays them. */
-  staticSources: readonly string[] = [];
-  isNetworkReady = true;
-  sources = this.#createSources();
-  manager = this.#createManager();
   #version = 10;
+  isNetworkReady = true;
+  /** Whether the Node is known when the agent starts. */
+  isOpen = true;
+  readonly #staticSources: readonly string[];
+  sources: PodSources;
+  manager: PodManager;
+
+  /** `sources.setStatic` plays the static sources of these names. */
+  constructor(staticSources: readonly string[] = []) {
+    this.#staticSources = staticSources;
+    this.sources = this.#createSources();
+    this.manager = this.#createManager();
+  }
 
   /** A new agent process on the same host. */
   async restart(): Promise<void> {
@@ -194,6 +202,7 @@ export class FakeNode {
   }
 
   async start(): Promise<void> {
+    if (this.isOpen) this.sources.open();
     await this.manager.start();
     await this.run();
   }
@@ -224,9 +233,7 @@ export class FakeNode {
 
   #createSources(): PodSources {
     const client = this.#client() as ApiClient;
-    const sources = new PodSources({ api: this.pods, client, staticSources: this.staticSources });
-    sources.open();
-    return sources;
+    return new PodSources({ api: this.pods, client, staticSources: this.#staticSources });
   }
 
   #createManager(): PodManager {
