@@ -7,6 +7,8 @@ import { isIP } from "node:net";
 import { load } from "js-yaml";
 import type { AgentConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { repositoryOf } from "../images/repository.ts";
+import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
 type Parse<T> = (value: unknown, field: string) => T;
 
@@ -86,6 +88,18 @@ const cidr: Parse<string> = (value, field) => {
   return value as string;
 };
 
+/** Only what is a namespace's own: a pod must not set what belongs to the whole machine. */
+const sysctl: Parse<string> = (value, field) => {
+  const name = dottedSysctl(text(value, field));
+  if (sysctlNamespace(name.replace(/\*$/, "x")) === undefined)
+    throw bad(
+      field,
+      value,
+      "a kernel parameter known to be namespaced, such as net.core.somaxconn",
+    );
+  return name;
+};
+
 /** Go durations of one unit: 10s, 500ms, 5m, 1h. */
 const duration: Parse<number> = (value, field) => {
   const match = /^(\d+)(ms|s|m|h)$/.exec(typeof value === "string" ? value : "");
@@ -111,6 +125,51 @@ const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
     if (typeof inner !== "string") throw bad(`${field}.${key}`, inner, "a string");
   }
   return Object.fromEntries(entries);
+};
+
+/** A repository as spelled out, or a prefix of repositories that ends with a slash and a star. */
+const imagePattern: Parse<string> = (value, field) => {
+  const pattern = text(value, field);
+  const isPrefix = /^[^\s*/][^\s*]*\/\*$/.test(pattern);
+  if (!isPrefix && (/[\s*]/.test(pattern) || repositoryOf(pattern) !== pattern))
+    throw bad(
+      field,
+      value,
+      "an image such as docker.io/library/busybox or a prefix such as a.io/b/*",
+    );
+  return pattern;
+};
+
+const VERIFICATION_POLICIES = [
+  "NeverVerify",
+  "NeverVerifyPreloadedImages",
+  "NeverVerifyAllowlistedImages",
+  "AlwaysVerify",
+] as const;
+
+const url: Parse<string> = (value, field) => {
+  const given = text(value, field);
+  if (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol)) return given;
+  throw bad(field, value, "an http or https URL");
+};
+
+/** `name:value,…` as the kubelet's flag has it, or lists by name as its file has it. */
+const headers: Parse<Readonly<Record<string, readonly string[]>>> = (value, field) => {
+  const found: Record<string, readonly string[]> = {};
+  const pairs =
+    typeof value === "string"
+      ? list(text)(value, field).map((pair): readonly [string, unknown] => {
+          const [name = "", ...rest] = pair.split(":");
+          return [name.trim(), rest.length === 0 ? undefined : [rest.join(":").trim()]];
+        })
+      : Object.entries(value !== null && typeof value === "object" ? value : {});
+  for (const [name, values] of pairs) {
+    // Values may be secrets: not told.
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) || values === undefined)
+      throw bad(field, name, "a header such as name:value");
+    found[name] = [...(found[name] ?? []), ...list(text)(values, `${field}.${name}`)];
+  }
+  return found;
 };
 
 type Taints = AgentConfig["registerWithTaints"];
@@ -151,6 +210,7 @@ const FIELDS = {
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
   maxPods: field(whole(1, 1000), 110),
+  allowedUnsafeSysctls: field(list(sysctl), []),
   address: field(ip, "0.0.0.0"),
   port: field(whole(1, 65_535), 10_250),
   clientCaFile: optional(path),
@@ -160,9 +220,22 @@ const FIELDS = {
   healthzPort: field(whole(0, 65_535), 10_248),
   nodeStatusUpdateFrequency: field(duration, 10_000),
   nodeLeaseDurationSeconds: field(whole(10, 3600), 40),
+  staticPodPath: optional(path),
+  fileCheckFrequency: field(duration, 20_000),
+  staticPodURL: optional(url),
+  staticPodURLHeader: field(headers, {}),
+  httpCheckFrequency: field(duration, 20_000),
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),
+  imagePullProgressDeadline: field(duration, 60_000),
+  imageCredentialProviderConfig: optional(path),
+  imageCredentialProviderBinDir: optional(path),
+  imagePullCredentialsVerificationPolicy: field(
+    oneOf(...VERIFICATION_POLICIES),
+    "NeverVerifyPreloadedImages" as const,
+  ),
+  preloadedImagesVerificationAllowlist: field(list(imagePattern), []),
   proxyMode: field(oneOf("iptables", "off"), "iptables" as const),
   masqueradeAll: field(flag, false),
   iptablesSyncPeriod: field(duration, 30_000),
@@ -171,6 +244,13 @@ const FIELDS = {
 } as const;
 
 type FieldName = keyof typeof FIELDS;
+
+/** Flags that the kubelet names otherwise than the field. */
+const FLAG_OF: Partial<Record<FieldName, string>> = {
+  staticPodPath: "podManifestPath",
+  staticPodURL: "manifestUrl",
+  staticPodURLHeader: "manifestUrlHeader",
+};
 type Values = { readonly [K in FieldName]: (typeof FIELDS)[K]["fallback"] };
 
 /** The file's fields. Throws ConfigInvalid for what is not a document of ours. */
@@ -212,7 +292,7 @@ export interface ConfigInput {
 export function computeAgentConfig(input: ConfigInput): AgentConfig {
   const names = Object.keys(FIELDS) as FieldName[];
   const values = Object.fromEntries(
-    names.map((name) => [name, pick(name, input.flags[name] ?? input.file[name])]),
+    names.map((name) => [name, pick(name, input.flags[FLAG_OF[name] ?? name] ?? input.file[name])]),
   ) as unknown as Values;
   if (values.kubeconfig === "")
     throw new LongshoreError(
@@ -221,6 +301,12 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     );
   if ((values.tlsCertFile === undefined) !== (values.tlsPrivateKeyFile === undefined))
     throw new LongshoreError("ConfigInvalid", "tlsCertFile and tlsPrivateKeyFile belong together");
+  const { imageCredentialProviderConfig: providers, imageCredentialProviderBinDir } = values;
+  if ((providers === undefined) !== (imageCredentialProviderBinDir === undefined))
+    throw new LongshoreError(
+      "ConfigInvalid",
+      "imageCredentialProviderConfig and imageCredentialProviderBinDir belong together",
+    );
   const { hostnameOverride, nodeIp, ...rest } = values;
   const nodeName = (hostnameOverride === "" ? input.hostname : hostnameOverride)
     .trim()
@@ -233,6 +319,9 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     nodeIps: nodeIp,
     nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
     syncFrequencyMs: values.syncFrequency,
+    imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
+    fileCheckFrequencyMs: values.fileCheckFrequency,
+    httpCheckFrequencyMs: values.httpCheckFrequency,
     iptablesSyncPeriodMs: values.iptablesSyncPeriod,
     iptablesMinSyncPeriodMs: values.iptablesMinSyncPeriod,
   }) as AgentConfig;

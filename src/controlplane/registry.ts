@@ -150,6 +150,12 @@ export const ENDPOINT_SLICES = define({
   kind: "EndpointSlice",
 });
 
+const RUNTIME_CLASSES = define({
+  group: "node.k8s.io",
+  plural: "runtimeclasses",
+  kind: "RuntimeClass",
+  namespaced: false,
+});
 export const LEASES = define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" });
 
 /** Every resource served, in the order of discovery. */
@@ -165,6 +171,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   SERVICES,
   LEASES,
   ENDPOINT_SLICES,
+  RUNTIME_CLASSES,
 ];
 
 /** "pods", or "leases.coordination.k8s.io": names a resource in the store, in paths of messages and in details. */

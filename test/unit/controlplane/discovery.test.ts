@@ -25,7 +25,11 @@ describe("discovery", () => {
       "/apis",
       {
         kind: "APIGroupList",
-        groups: [{ name: "coordination.k8s.io" }, { name: "discovery.k8s.io" }],
+        groups: [
+          { name: "coordination.k8s.io" },
+          { name: "discovery.k8s.io" },
+          { name: "node.k8s.io" },
+        ],
       },
     ],
   ];
@@ -82,7 +86,7 @@ describe("discovery", () => {
       body: {
         kind: "APIGroupDiscoveryList",
         apiVersion: `apidiscovery.k8s.io/${version}`,
-        items: [{ metadata: { name: "coordination.k8s.io" } }, {}],
+        items: [{ metadata: { name: "coordination.k8s.io" } }, {}, {}],
       },
     });
   });
@@ -123,6 +127,7 @@ describe("OpenAPI", () => {
       "api/v1",
       "apis/coordination.k8s.io/v1",
       "apis/discovery.k8s.io/v1",
+      "apis/node.k8s.io/v1",
     ]);
     expect(index.paths["api/v1"]).toEqual({
       serverRelativeURL: expect.stringMatching(/^\/openapi\/v3\/api\/v1\?hash=[0-9a-f]+$/),
