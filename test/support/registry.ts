@@ -21,7 +21,7 @@ export const PASSWORDS = { alice: "wonderland", bob: "builder" } as const;
 export function registryConfig(root: string, address: string): string {
   return JSON.stringify({
     version: "0.1",
-    log: { level: "error", accesslog: { disabled: true } },
+    log: { level: "error" },
     storage: { filesystem: { rootdirectory: `${root}/data` } },
     http: { addr: address, relativeurls: true },
     auth: { htpasswd: { realm: "test", path: `${root}/htpasswd` } },
