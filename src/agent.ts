@@ -21,8 +21,7 @@ import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { ImageAccess } from "./images/access.ts";
-import { loadCredentialPlugins } from "./images/credential-plugins.ts";
-import { NodeCredentials } from "./images/node-credentials.ts";
+import { loadNodeCredentials, type NodeCredentials } from "./images/node-credentials.ts";
 import { computeHostsFile } from "./network/hosts-file.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
@@ -94,7 +93,7 @@ export class Agent {
     const { config, runtime, clock, log, version } = this.#options;
     await runtime.info(this.#stopping.signal);
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
-    const nodeCredentials = this.#own(await this.#loadNodeCredentials());
+    const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
       config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
@@ -168,17 +167,6 @@ export class Agent {
     return client;
   }
 
-  async #loadNodeCredentials(): Promise<NodeCredentials> {
-    const { config, exec, env, clock, log } = this.#options;
-    const { rootDir, imageCredentialProviderConfig: file, imageCredentialProviderBinDir } = config;
-    const binDir = imageCredentialProviderBinDir ?? "";
-    const plugins =
-      file === undefined
-        ? []
-        : await loadCredentialPlugins(file, { binDir, exec, env, clock, log });
-    return new NodeCredentials({ rootDir, home: env.HOME, plugins, log });
-  }
-
   #reflect<T extends StoredObject>(
     client: ApiClient,
     resource: Resource<T>,
@@ -238,12 +226,7 @@ export class Agent {
     const { config, runtime, clock, random, log, syscalls } = this.#options;
     const { client, events, nodeLoop, podStore, services, nodeCredentials } = parts;
     await runtime.prepare(signal);
-    const imageAccess = new ImageAccess({
-      rootDir: config.rootDir,
-      policy: config.imagePullCredentialsVerificationPolicy,
-      allowlist: config.preloadedImagesVerificationAllowlist,
-      ...{ clock, log },
-    });
+    const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });

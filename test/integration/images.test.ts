@@ -9,8 +9,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
 import { ImageAccess } from "../../src/images/access.ts";
-import { loadCredentialPlugins } from "../../src/images/credential-plugins.ts";
-import { NodeCredentials } from "../../src/images/node-credentials.ts";
+import { loadNodeCredentials } from "../../src/images/node-credentials.ts";
 import { lookUpCredentials } from "../../src/pods/image-credentials.ts";
 import { ImageManager } from "../../src/pods/images.ts";
 import type { ImageState } from "../../src/pods/snapshot.ts";
@@ -41,7 +40,7 @@ class Node {
   }
 
   /** Also what a restart of the agent does. */
-  async start(pluginConfig?: string): Promise<void> {
+  async start(plugins?: string): Promise<void> {
     const log = createLogger({
       level: "info",
       pretty: false,
@@ -53,15 +52,28 @@ class Node {
       ...{ hasSysResource: false, imagePullProgressDeadlineMs: SILENCE_MS },
     });
     const rootDir = this.#rootDir;
-    const policy = "NeverVerifyPreloadedImages";
-    const access = new ImageAccess({ rootDir, policy, allowlist: [], clock, log });
+    const access = new ImageAccess({
+      ...{ rootDir, clock, log },
+      imagePullCredentialsVerificationPolicy: "NeverVerifyPreloadedImages",
+      preloadedImagesVerificationAllowlist: [],
+    });
     await access.start(runtime, new AbortController().signal);
-    const options = { binDir: rootDir, exec: createExec(clock), env: process.env, clock, log };
-    const plugins =
-      pluginConfig === undefined ? [] : await loadCredentialPlugins(pluginConfig, options);
+    const config = {
+      rootDir,
+      ...(plugins === undefined
+        ? {}
+        : { imageCredentialProviderConfig: plugins, imageCredentialProviderBinDir: rootDir }),
+    };
+    const env = { PATH: process.env.PATH };
+    const nodeCredentials = await loadNodeCredentials(config, {
+      env,
+      exec: createExec(clock),
+      clock,
+      log,
+    });
     const sources = {
       objects: { getSecret: async (_: string, name: string) => this.secrets.get(name) },
-      nodeCredentials: new NodeCredentials({ rootDir, home: undefined, plugins, log }),
+      nodeCredentials,
       events: {
         record: (about: { name: string }, _type: string, reason: string, message: string) =>
           void this.events.push(`${about.name} ${reason} ${message}`),

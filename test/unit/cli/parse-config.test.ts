@@ -50,7 +50,42 @@ describe("computeAgentConfig", () => {
     expect(compute({}, "syncFrequency: 2m").syncFrequencyMs).toBe(120_000);
   });
 
+  test("reads what concerns images", () => {
+    expect(compute({})).toMatchObject({
+      imagePullProgressDeadlineMs: 60_000,
+      imagePullCredentialsVerificationPolicy: "NeverVerifyPreloadedImages",
+      preloadedImagesVerificationAllowlist: [],
+    });
+    const config = compute(
+      { imageCredentialProviderConfig: "/p.yaml", imageCredentialProviderBinDir: "/bin" },
+      "imagePullCredentialsVerificationPolicy: AlwaysVerify\npreloadedImagesVerificationAllowlist: [a.io/b, 'a.io:5000/*']",
+    );
+    expect(config).toMatchObject({
+      imageCredentialProviderConfig: "/p.yaml",
+      imageCredentialProviderBinDir: "/bin",
+      imagePullCredentialsVerificationPolicy: "AlwaysVerify",
+      preloadedImagesVerificationAllowlist: ["a.io/b", "a.io:5000/*"],
+    });
+  });
+
   test.each([
+    {
+      sentence: "plugins without their programs",
+      flags: { imageCredentialProviderConfig: "/p" },
+      says: "belong together",
+    },
+    {
+      sentence: "an unknown policy of verification",
+      flags: { imagePullCredentialsVerificationPolicy: "Verify" },
+      says: "NeverVerifyAllowlistedImages",
+    },
+    ...["busybox", "a.io/b:1", "a.io/b@sha256:0a", "a.io/*/b", "*", "/*", "a b/*"].map(
+      (pattern) => ({
+        sentence: `${pattern} among the preloaded images`,
+        flags: { preloadedImagesVerificationAllowlist: [pattern] },
+        says: "preloadedImagesVerificationAllowlist[0]",
+      }),
+    ),
     { sentence: "no API server", flags: { kubeconfig: undefined }, says: "--kubeconfig FILE" },
     { sentence: "a relative path", flags: { kubeconfig: "k" }, says: "an absolute path" },
     { sentence: "a port out of range", flags: { port: "70000" }, says: "port" },
