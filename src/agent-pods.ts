@@ -148,12 +148,7 @@ export class AgentPods implements PodDirectory {
     const { rootDir } = config;
     await runtime.prepare(signal);
     this.#hasAppArmor = (await runtime.info(signal)).hasAppArmor;
-    const imageAccess = new ImageAccess({
-      rootDir,
-      policy: config.imagePullCredentialsVerificationPolicy,
-      allowlist: config.preloadedImagesVerificationAllowlist,
-      ...{ clock, log },
-    });
+    const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });

@@ -20,8 +20,7 @@ import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
-import { loadCredentialPlugins } from "./images/credential-plugins.ts";
-import { NodeCredentials } from "./images/node-credentials.ts";
+import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
@@ -84,7 +83,7 @@ export class Agent {
     const { config, runtime, clock, log, version } = this.#options;
     await runtime.info(this.#stopping.signal);
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
-    const nodeCredentials = this.#own(await this.#loadNodeCredentials());
+    const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
       config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
@@ -160,17 +159,6 @@ export class Agent {
     const client = createApiClient({ credentials, clock, random, log, userAgent });
     this.#started.push(async () => client.close());
     return client;
-  }
-
-  async #loadNodeCredentials(): Promise<NodeCredentials> {
-    const { config, exec, env, clock, log } = this.#options;
-    const { rootDir, imageCredentialProviderConfig: file, imageCredentialProviderBinDir } = config;
-    const binDir = imageCredentialProviderBinDir ?? "";
-    const plugins =
-      file === undefined
-        ? []
-        : await loadCredentialPlugins(file, { binDir, exec, env, clock, log });
-    return new NodeCredentials({ rootDir, home: env.HOME, plugins, log });
   }
 
   #reflect<T extends StoredObject>(
