@@ -72,6 +72,8 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 /** Queue keys that are no UIDs. */
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
+/** What is older than this may be of a clock that was set back. */
+const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
 const SYNC_POLL_MS = 250;
 const CHECKPOINT_DELAY_MS = 200;
@@ -200,6 +202,9 @@ export class PodManager implements PodDirectory {
     const { pod, problem } = toSoundPod(received);
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
+    // The answer to a status write was there before the watch.
+    if (known?.pod.metadata.resourceVersion === pod.metadata.resourceVersion && !known.isApiGone)
+      return;
     if (known !== undefined) {
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
@@ -236,13 +241,19 @@ export class PodManager implements PodDirectory {
   #onRuntimeEvent(event: RuntimeEvent): void {
     switch (event.kind) {
       case "pod-changed":
-        this.sync(event.podUid);
+        if (!this.#hasSeen(event.podUid, event.at)) this.sync(event.podUid);
         break;
       case "resync":
         for (const uid of this.#records.keys()) this.#queue.add(uid);
         this.#queue.add(ORPHANS);
         break;
     }
+  }
+
+  /** What the pod's worker does itself comes back as events, which are older than its last look. */
+  #hasSeen(podUid: string, at = Number.POSITIVE_INFINITY): boolean {
+    const observedAt = this.#records.get(podUid)?.observedAt ?? 0;
+    return at < observedAt && observedAt - at < LATE_EVENT_MS;
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {

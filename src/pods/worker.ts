@@ -128,7 +128,9 @@ export class PodWorker {
 
   async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
     const { runtime, clock, node, images, statuses, computeSpecHash } = this.#options;
+    const observedAt = clock.now();
     record.observed = await runtime.list(signal, record.uid);
+    record.observedAt = observedAt;
     await this.#readMessages(record, signal);
     const { pod } = record;
     const specs = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];

@@ -52,6 +52,7 @@ class FakeRuntime {
   stopping: (id: string, graceSeconds: number, signal: AbortSignal) => Promise<void> = async () =>
     undefined;
   pulling: (ref: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  listings = 0;
   #next = 0;
 
   constructor(clock: FakeClock, journal: string[]) {
@@ -65,6 +66,7 @@ class FakeRuntime {
   }
 
   async list(_signal: AbortSignal, podUid?: string): Promise<RuntimeState> {
+    this.listings += 1;
     const isOwn = ({ pod }: { pod: { uid: string } }) => podUid === undefined || pod.uid === podUid;
     return {
       sandboxes: [...this.sandboxes.values()].filter(isOwn),

@@ -73,6 +73,20 @@ describe("PodManager", () => {
     });
   });
 
+  test.each([
+    ["that is older than its last look", -2_000, 0],
+    ["that is newer", 0, 1],
+    ["of a clock that was set back", -3_600_000, 1],
+    ["without a time", undefined, 1],
+  ])("looks at a pod for a runtime event %s as often as needed", async (_, age, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const at = age === undefined ? {} : { at: node.clock.now() + age };
+    node.runtime.onEvent({ kind: "pod-changed", podUid: POD.metadata.uid, ...at });
+    await node.run(0);
+    expect(node.runtime.listings - before).toBe(looks);
+  });
+
   test("ends a deleted pod in order: containers, sandbox, volumes, terminal status, object, logs", async () => {
     await startPod();
     node.journal.length = 0;
