@@ -94,8 +94,8 @@ describe("PodManager", () => {
     await node.run();
     expect(node.journal).toEqual([
       "stop web 5",
-      "detach sandbox-0",
       "stop-sandbox sandbox-0",
+      "detach sandbox-0",
       "remove-sandbox sandbox-0",
       "teardown",
       "delete-object p",
@@ -158,7 +158,7 @@ describe("PodManager", () => {
     await node.start();
     await node.run();
     expect(node.runtime.sandboxes.size + node.runtime.containers.size).toBe(0);
-    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "detach s9"]);
+    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "stop-sandbox s9"]);
     expect(node.journal).not.toContain("delete-object lost");
   });
 
