@@ -31,6 +31,7 @@ import { createRecord, interruptKills, isAtLeast, type PodRecord, updateRecord }
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
+import { isEcho } from "./status-patch.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
 
@@ -202,12 +203,12 @@ export class PodManager implements PodDirectory {
     const { pod, problem } = toSoundPod(received);
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
-    // The answer to a status write was there before the watch.
-    if (known?.pod.metadata.resourceVersion === pod.metadata.resourceVersion && !known.isApiGone)
-      return;
     if (known !== undefined) {
+      const isOurs = known.phase === "sync" && !known.isApiGone;
+      const isEchoed = isOurs && isEcho(known.pod, pod, known.status);
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
+      if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored[uid] ?? {});

@@ -28,6 +28,7 @@ import type {
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { applyPatch } from "../../fakes/patch.ts";
 
 const QUIET: Logger = {
   debug() {},
@@ -301,11 +302,9 @@ export class FakeNode {
       if (stored === undefined) throw new LongshoreError("ApiNotFound", "no such pod");
       const { status } = body as { status: PodStatus };
       this.statuses.push(status);
-      const pod: Pod = {
-        ...stored,
-        metadata: { ...stored.metadata, resourceVersion: String(this.#version++) },
-        status: { ...stored.status, ...status },
-      };
+      const patched = applyPatch("strategic", stored, body) as Pod;
+      const metadata = { ...patched.metadata, resourceVersion: String(this.#version++) };
+      const pod: Pod = { ...patched, metadata };
       this.pods.apply(pod);
       return pod;
     };

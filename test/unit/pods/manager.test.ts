@@ -6,6 +6,11 @@ import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
 
 const POD = makePod({ containers: [{ name: "web", image: "web:1" }] });
 
+function withCondition(pod: Pod, type: string): Pod {
+  const others = (pod.status?.conditions ?? []).filter((condition) => condition.type !== type);
+  return { ...pod, status: { ...pod.status, conditions: [...others, { type, status: "False" }] } };
+}
+
 function deleted(pod: Pod, seconds: number): Pod {
   const deletion = {
     deletionTimestamp: "2026-01-01T00:00:30Z",
@@ -71,6 +76,33 @@ describe("PodManager", () => {
       turn: { isRunning: false, dueInMs: expect.any(Number) },
       failure: { count: expect.any(Number), message: "the Engine is away" },
     });
+  });
+
+  test("looks at a starting pod once for each action, whatever is written meanwhile", async () => {
+    await startPod();
+    expect(node.statuses.length).toBeGreaterThan(1);
+    // For orphans, then before the sandbox, before the image, before the container, and after it.
+    expect(node.runtime.listings).toBe(5);
+  });
+
+  test.each([
+    ["its own status again", (pod: Pod) => pod, 0],
+    ["a condition of somebody else", (pod: Pod) => withCondition(pod, "Foreign"), 1],
+    ["a condition of ours that somebody changed", (pod: Pod) => withCondition(pod, "Ready"), 1],
+    ["a label", (pod: Pod) => ({ ...pod, metadata: { ...pod.metadata, labels: { a: "b" } } }), 1],
+    [
+      "another spec",
+      (pod: Pod) => ({ ...pod, spec: { ...pod.spec, activeDeadlineSeconds: 9 } }),
+      1,
+    ],
+  ])("looks at a pod whose object has %s only if that is news", async (_, change, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const stored = node.pods.get("ns/p") ?? expect.fail("no pod");
+    const { metadata, ...rest } = change(stored);
+    node.pods.apply({ ...rest, metadata: { ...metadata, resourceVersion: "1000" } });
+    await node.run(0);
+    expect(node.runtime.listings > before).toBe(looks > 0);
   });
 
   test.each([
