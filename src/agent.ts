@@ -19,6 +19,7 @@ import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
+import { createNetlink } from "./core/netlink.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { LocalServer } from "./local/server.ts";
@@ -206,12 +207,14 @@ export class Agent {
   #createNetwork(podCidr: string, hostMtu: number | undefined): BridgePodNetwork {
     const { config, exec, log } = this.#options;
     const { clusterCidr } = config;
+    const netlink = createNetlink();
     return new BridgePodNetwork({
       podCidr,
       ...(clusterCidr === undefined ? {} : { clusterCidr }),
       exec,
       iptables: createIptables({ exec, family: "IPv4" }),
       ...(hostMtu === undefined ? {} : { hostMtu }),
+      ...(netlink === undefined ? {} : { netlink }),
       log,
     });
   }

@@ -30,6 +30,7 @@ import type {
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { applyPatch } from "../../fakes/patch.ts";
 
 const QUIET: Logger = {
   debug() {},
@@ -54,6 +55,7 @@ class FakeRuntime {
   stopping: (id: string, graceSeconds: number, signal: AbortSignal) => Promise<void> = async () =>
     undefined;
   pulling: (ref: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  listings = 0;
   #next = 0;
 
   constructor(clock: FakeClock, journal: string[]) {
@@ -67,6 +69,7 @@ class FakeRuntime {
   }
 
   async list(_signal: AbortSignal, podUid?: string): Promise<RuntimeState> {
+    this.listings += 1;
     const isOwn = ({ pod }: { pod: { uid: string } }) => podUid === undefined || pod.uid === podUid;
     return {
       sandboxes: [...this.sandboxes.values()].filter(isOwn),
@@ -342,11 +345,9 @@ export class FakeNode {
       if (stored === undefined) throw new LongshoreError("ApiNotFound", "no such pod");
       const { status } = body as { status: PodStatus };
       this.statuses.push(status);
-      const pod: Pod = {
-        ...stored,
-        metadata: { ...stored.metadata, resourceVersion: String(this.#version++) },
-        status: { ...stored.status, ...status },
-      };
+      const patched = applyPatch("strategic", stored, body) as Pod;
+      const metadata = { ...patched.metadata, resourceVersion: String(this.#version++) };
+      const pod: Pod = { ...patched, metadata };
       this.pods.apply(pod);
       return pod;
     };
