@@ -14,6 +14,7 @@ import { Reflector } from "./api/reflector.ts";
 import { ENDPOINT_SLICES, PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, Pod, Service, StoredObject } from "./api/types.ts";
+import { PodCgroups } from "./cgroups/pod-cgroups.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
@@ -36,7 +37,7 @@ import { ProbeManager } from "./probes/manager.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import { Proxier } from "./proxy/proxier.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
-import type { Runtime } from "./runtime/runtime.ts";
+import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
@@ -90,7 +91,8 @@ export class Agent {
 
   async #start(): Promise<void> {
     const { config, runtime, clock, log, version } = this.#options;
-    this.#hasAppArmor = (await runtime.info(this.#stopping.signal)).hasAppArmor;
+    const info = await runtime.info(this.#stopping.signal);
+    this.#hasAppArmor = info.hasAppArmor;
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
@@ -105,7 +107,7 @@ export class Agent {
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
       create: (podCidr) => this.#createNetwork(podCidr),
       onReady: (network, signal) =>
-        this.#startPods({ client, events, nodeLoop, podStore, services }, network, signal),
+        this.#startPods({ client, events, info, nodeLoop, podStore, services }, network, signal),
       clock,
       log,
     });
@@ -218,7 +220,7 @@ export class Agent {
 
   async #startPods(parts: PodParts, network: BridgePodNetwork, signal: AbortSignal): Promise<void> {
     const { config, runtime, clock, random, log, syscalls } = this.#options;
-    const { client, events, nodeLoop, podStore, services } = parts;
+    const { client, events, info, nodeLoop, podStore, services } = parts;
     await runtime.prepare(signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
@@ -235,6 +237,7 @@ export class Agent {
       files: new PodFiles(rootDir),
       checkpoint: new Checkpoint(rootDir, log),
       ...{ client, pods: podStore, services, objects, runtime, network, volumes, probes, events },
+      cgroups: this.#createCgroups(info, nodeLoop),
       ...{ clock, random, log },
       node: () => this.#nodeFacts(nodeLoop),
       dns: {
@@ -251,6 +254,20 @@ export class Agent {
     this.#manager = this.#own(manager);
   }
 
+  #createCgroups(info: RuntimeInfo, nodeLoop: NodeLoop): PodCgroups {
+    const { config, exec, log } = this.#options;
+    return new PodCgroups({
+      root: "/sys/fs/cgroup",
+      ...{ driver: info.cgroupDriver, version: info.cgroupVersion, exec, log },
+      podPidsLimit: config.podPidsLimit,
+      node: () => nodeLoop.getPodsShare(),
+      pods: () =>
+        (this.#manager?.list() ?? [])
+          .filter(({ status: { phase } }) => phase !== "Succeeded" && phase !== "Failed")
+          .map(({ pod }) => pod),
+    });
+  }
+
   #nodeFacts(nodeLoop: NodeLoop): NodeFacts {
     const allocatable = nodeLoop.getAllocatable();
     return {
@@ -259,7 +276,7 @@ export class Agent {
       allocatable,
       hasAppArmor: this.#hasAppArmor,
       allowedUnsafeSysctls: this.#options.config.allowedUnsafeSysctls,
-      memoryCapacity: allocatable.memory ?? 0,
+      memoryCapacity: nodeLoop.getMemoryCapacity(),
       // Read when a pod of the host's network asks, because the file is the node's and may change.
       get etcHosts() {
         return readFileSync("/etc/hosts", "utf8");
@@ -271,6 +288,7 @@ export class Agent {
 interface PodParts {
   readonly client: ApiClient;
   readonly events: EventRecorder;
+  readonly info: RuntimeInfo;
   readonly nodeLoop: NodeLoop;
   readonly podStore: Store<Pod>;
   readonly services: Store<Service>;

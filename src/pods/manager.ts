@@ -8,6 +8,7 @@ import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf } from "../core/errors.ts";
@@ -55,6 +56,7 @@ export interface PodManagerOptions {
   };
   readonly runtime: Runtime;
   readonly network: PodNetwork;
+  readonly cgroups: PodCgroupPort;
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
   readonly events: EventSink;
@@ -282,6 +284,7 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
+    await this.#options.cgroups.sync(signal);
     return ORPHAN_PERIOD_MS;
   }
 

@@ -8,6 +8,7 @@ import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Store } from "../api/store.ts";
 import type { Container as ContainerSpec, Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
@@ -23,7 +24,7 @@ import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
-import { computeSandboxConfig, findRuntimeHandler, handlerOf } from "./sandbox-config.ts";
+import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
 import { endedAt, instancesOf, readySandbox, type StartFailure } from "./snapshot.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
@@ -38,6 +39,7 @@ export interface StarterOptions {
   readonly client: Pick<ApiClient, "get">;
   readonly runtime: Runtime;
   readonly network: PodNetwork;
+  readonly cgroups: PodCgroupPort;
   readonly objects: ObjectSource;
   readonly services: Store<Service>;
   readonly events: EventSink;
@@ -122,7 +124,8 @@ export class Starter {
     const ips = hostNetwork
       ? []
       : network.allocate(record.uid, (await runtime.list(signal)).sandboxes);
-    const input = { attempt, ips, clusterDomain, runtimeHandler };
+    const placement = await this.#options.cgroups.ensurePod(pod, signal);
+    const input = { attempt, ips, clusterDomain, runtimeHandler, placement };
     const sandbox = await runtime.runSandbox(computeSandboxConfig(pod, input), signal);
     if (hostNetwork) return;
     try {
@@ -198,7 +201,6 @@ export class Starter {
     const { compute, node, nodeName, objects, services } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
-    const runtimeHandler = handlerOf(readySandbox(record.observed));
     const env: ContainerEnv = await resolveEnv(
       { pod, container: spec, facts, services: services.list(), objects },
       signal,
@@ -216,7 +218,7 @@ export class Starter {
       args: env.args,
       volumes: record.mounted,
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
-      ...(runtimeHandler === undefined ? {} : { runtimeHandler }),
+      ...inheritedOf(readySandbox(record.observed)),
       memoryCapacity: node().memoryCapacity,
     });
   }

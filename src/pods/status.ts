@@ -4,11 +4,11 @@
  * Called by worker.ts in every round; written by status-writer.ts.
  */
 
+import { computeQosClass } from "../api/pod-resources.ts";
 import type { Container, ContainerStatus, PodSpec, PodStatus } from "../api/types.ts";
 import type { ContainerKind } from "../runtime/runtime.ts";
 import { computeConditions } from "./conditions.ts";
 import { computeContainerStatus, unknownTermination } from "./container-status.ts";
-import { computeQosClass } from "./qos.ts";
 import { type PodSnapshot, readySandbox, restartPolicyOf, startTimeOf } from "./snapshot.ts";
 
 type PodPhase = NonNullable<PodStatus["phase"]>;

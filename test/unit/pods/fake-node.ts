@@ -254,6 +254,7 @@ export class FakeNode {
         collect: async () => undefined,
         stop: never,
       },
+      cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
       volumes: {
         ensure: async () => new Map(),
         teardown: async () => void this.journal.push("teardown"),
