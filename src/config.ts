@@ -65,10 +65,28 @@ export interface AgentConfig {
   readonly healthzPort: number;
   readonly nodeStatusUpdateFrequencyMs: number;
   readonly nodeLeaseDurationSeconds: number;
+  /** Directory or file of static pods; absent = none. */
+  readonly staticPodPath?: string;
+  readonly fileCheckFrequencyMs: number;
+  /** Where static pods are fetched from; absent = nowhere. */
+  readonly staticPodURL?: string;
+  readonly staticPodURLHeader: Readonly<Record<string, readonly string[]>>;
+  readonly httpCheckFrequencyMs: number;
   /** Resync of a pod without events, 60 s. */
   readonly syncFrequencyMs: number;
   readonly serializeImagePulls: boolean;
   readonly maxParallelImagePulls: number;
+  /** How long a pull may make no progress, 1 min. */
+  readonly imagePullProgressDeadlineMs: number;
+  /** A CredentialProviderConfig file or a folder of them, and where its programs are; both or none. */
+  readonly imageCredentialProviderConfig?: string;
+  readonly imageCredentialProviderBinDir?: string;
+  readonly imagePullCredentialsVerificationPolicy:
+    | "NeverVerify"
+    | "NeverVerifyPreloadedImages"
+    | "NeverVerifyAllowlistedImages"
+    | "AlwaysVerify";
+  readonly preloadedImagesVerificationAllowlist: readonly string[];
   readonly masqueradeAll: boolean;
   readonly iptablesSyncPeriodMs: number;
   readonly iptablesMinSyncPeriodMs: number;

@@ -49,6 +49,7 @@ export async function startAgent(host: Host, config: AgentConfig, log: Logger): 
     log,
     seccompDir: join(config.rootDir, "seccomp"),
     hasSysResource: hasSysResource(facts),
+    imagePullProgressDeadlineMs: config.imagePullProgressDeadlineMs,
   });
   const syscalls = createSyscalls({ exec });
   const agent = new Agent({ config, version, runtime, syscalls, exec, clock, random, env, log });

@@ -8,6 +8,7 @@ import { load } from "js-yaml";
 import { milliValue, type WireQuantity, value as wholeUnits } from "../api/quantity.ts";
 import type { AgentConfig, EvictionThresholds, ReservedResources } from "../config.ts";
 import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
+import { repositoryOf } from "../images/repository.ts";
 import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
 type Parse<T> = (value: unknown, field: string) => T;
@@ -164,6 +165,51 @@ const thresholds: Parse<EvictionThresholds> = (value, field) =>
     }),
   );
 
+/** A repository as spelled out, or a prefix of repositories that ends with a slash and a star. */
+const imagePattern: Parse<string> = (value, field) => {
+  const pattern = text(value, field);
+  const isPrefix = /^[^\s*/][^\s*]*\/\*$/.test(pattern);
+  if (!isPrefix && (/[\s*]/.test(pattern) || repositoryOf(pattern) !== pattern))
+    throw bad(
+      field,
+      value,
+      "an image such as docker.io/library/busybox or a prefix such as a.io/b/*",
+    );
+  return pattern;
+};
+
+const VERIFICATION_POLICIES = [
+  "NeverVerify",
+  "NeverVerifyPreloadedImages",
+  "NeverVerifyAllowlistedImages",
+  "AlwaysVerify",
+] as const;
+
+const url: Parse<string> = (value, field) => {
+  const given = text(value, field);
+  if (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol)) return given;
+  throw bad(field, value, "an http or https URL");
+};
+
+/** `name:value,…` as the kubelet's flag has it, or lists by name as its file has it. */
+const headers: Parse<Readonly<Record<string, readonly string[]>>> = (value, field) => {
+  const found: Record<string, readonly string[]> = {};
+  const pairs =
+    typeof value === "string"
+      ? list(text)(value, field).map((pair): readonly [string, unknown] => {
+          const [name = "", ...rest] = pair.split(":");
+          return [name.trim(), rest.length === 0 ? undefined : [rest.join(":").trim()]];
+        })
+      : Object.entries(value !== null && typeof value === "object" ? value : {});
+  for (const [name, values] of pairs) {
+    // Values may be secrets: not told.
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) || values === undefined)
+      throw bad(field, name, "a header such as name:value");
+    found[name] = [...(found[name] ?? []), ...list(text)(values, `${field}.${name}`)];
+  }
+  return found;
+};
+
 type Taints = AgentConfig["registerWithTaints"];
 
 /** `key=value:Effect`, as the kubelet's flag spells taints. */
@@ -219,9 +265,22 @@ const FIELDS = {
   healthzPort: field(whole(0, 65_535), 10_248),
   nodeStatusUpdateFrequency: field(duration, 10_000),
   nodeLeaseDurationSeconds: field(whole(10, 3600), 40),
+  staticPodPath: optional(path),
+  fileCheckFrequency: field(duration, 20_000),
+  staticPodURL: optional(url),
+  staticPodURLHeader: field(headers, {}),
+  httpCheckFrequency: field(duration, 20_000),
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),
+  imagePullProgressDeadline: field(duration, 60_000),
+  imageCredentialProviderConfig: optional(path),
+  imageCredentialProviderBinDir: optional(path),
+  imagePullCredentialsVerificationPolicy: field(
+    oneOf(...VERIFICATION_POLICIES),
+    "NeverVerifyPreloadedImages" as const,
+  ),
+  preloadedImagesVerificationAllowlist: field(list(imagePattern), []),
   proxyMode: field(oneOf("iptables", "off"), "iptables" as const),
   masqueradeAll: field(flag, false),
   iptablesSyncPeriod: field(duration, 30_000),
@@ -230,6 +289,13 @@ const FIELDS = {
 } as const;
 
 type FieldName = keyof typeof FIELDS;
+
+/** Flags that the kubelet names otherwise than the field. */
+const FLAG_OF: Partial<Record<FieldName, string>> = {
+  staticPodPath: "podManifestPath",
+  staticPodURL: "manifestUrl",
+  staticPodURLHeader: "manifestUrlHeader",
+};
 type Values = { readonly [K in FieldName]: (typeof FIELDS)[K]["fallback"] };
 
 /** The file's fields. Throws ConfigInvalid for what is not a document of ours. */
@@ -271,7 +337,7 @@ export interface ConfigInput {
 export function computeAgentConfig(input: ConfigInput): AgentConfig {
   const names = Object.keys(FIELDS) as FieldName[];
   const values = Object.fromEntries(
-    names.map((name) => [name, pick(name, input.flags[name] ?? input.file[name])]),
+    names.map((name) => [name, pick(name, input.flags[FLAG_OF[name] ?? name] ?? input.file[name])]),
   ) as unknown as Values;
   if (values.kubeconfig === "")
     throw new LongshoreError(
@@ -280,6 +346,12 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     );
   if ((values.tlsCertFile === undefined) !== (values.tlsPrivateKeyFile === undefined))
     throw new LongshoreError("ConfigInvalid", "tlsCertFile and tlsPrivateKeyFile belong together");
+  const { imageCredentialProviderConfig: providers, imageCredentialProviderBinDir } = values;
+  if ((providers === undefined) !== (imageCredentialProviderBinDir === undefined))
+    throw new LongshoreError(
+      "ConfigInvalid",
+      "imageCredentialProviderConfig and imageCredentialProviderBinDir belong together",
+    );
   const { hostnameOverride, nodeIp, ...rest } = values;
   const nodeName = (hostnameOverride === "" ? input.hostname : hostnameOverride)
     .trim()
@@ -292,6 +364,9 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     nodeIps: nodeIp,
     nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
     syncFrequencyMs: values.syncFrequency,
+    imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
+    fileCheckFrequencyMs: values.fileCheckFrequency,
+    httpCheckFrequencyMs: values.httpCheckFrequency,
     iptablesSyncPeriodMs: values.iptablesSyncPeriod,
     iptablesMinSyncPeriodMs: values.iptablesMinSyncPeriod,
   }) as AgentConfig;

@@ -76,6 +76,7 @@ export const PODS = define({
   subresources: [
     { name: "attach", kind: "PodAttachOptions", verbs: ["create", "get"], isConnect: true },
     { name: "binding", kind: "Binding", verbs: ["create"] },
+    { name: "ephemeralcontainers", kind: "Pod", verbs: ["get", "patch", "update"] },
     { name: "eviction", kind: "Eviction", group: "policy", version: "v1", verbs: ["create"] },
     { name: "exec", kind: "PodExecOptions", verbs: ["create", "get"], isConnect: true },
     { name: "log", kind: "Pod", verbs: ["get"], isConnect: true },

@@ -31,6 +31,8 @@ export interface ContainerConfigInput {
   readonly command: readonly string[] | undefined;
   readonly args: readonly string[] | undefined;
   readonly volumes: ReadonlyMap<string, VolumeOnHost>;
+  /** The container an ephemeral one is to look into. */
+  readonly pidOf?: string;
   /** The files the agent mounts itself; a volume mounted on the same path wins. */
   readonly extraMounts: readonly Mount[];
   /** Of the pod's RuntimeClass; absent = the Engine's default. */
@@ -42,6 +44,9 @@ export interface ContainerConfigInput {
   /** Bytes of the machine, for the OOM score of Burstable pods. */
   readonly memoryCapacity: number;
 }
+
+/** The kubelet's name for `terminationGracePeriodSeconds` of the pod: what is left to know when the pod's object is gone. */
+export const GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod";
 
 /** The parts of the spec whose change restarts the container: since 1.33 the kubelet's are name and image. */
 export function computeSpecHash(container: ContainerSpec): string {
@@ -67,14 +72,16 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     tty: container.tty ?? false,
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
+    ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
     ...computeSecurity(pod, container, input.imageUser),
     ...(input.runtimeHandler === undefined ? {} : { runtimeHandler: input.runtimeHandler }),
     ...(input.cgroupParent === undefined ? {} : { cgroupParent: input.cgroupParent }),
     sharePid: pod.spec.shareProcessNamespace ?? false,
     hostPid: pod.spec.hostPID ?? false,
+    ...(input.pidOf === undefined ? {} : { pidOf: input.pidOf }),
     resources: computeResources(pod.spec, container, input.pidsLimit),
     oomScoreAdj: computeOomScore(pod.spec, container, input.memoryCapacity),
-    annotations: {},
+    annotations: { [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30) },
   };
 }
 

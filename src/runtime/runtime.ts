@@ -49,7 +49,7 @@ export interface Sandbox {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-export type ContainerKind = "init" | "app";
+export type ContainerKind = "init" | "app" | "ephemeral";
 
 export interface Mount {
   readonly hostPath: string;
@@ -87,6 +87,8 @@ export interface ContainerConfig {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
+  /** Absent = the image's, else SIGTERM. */
+  readonly stopSignal?: string;
   readonly user?: string;
   readonly supplementalGroups: readonly string[];
   readonly privileged: boolean;
@@ -108,6 +110,8 @@ export interface ContainerConfig {
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
   readonly sharePid: boolean;
+  /** The container whose processes this one is to see. */
+  readonly pidOf?: string;
   readonly hostPid: boolean;
   /** Absent = no limit. cpuShares is never absent: 2 without a request. */
   readonly resources: {
@@ -162,6 +166,7 @@ export interface ImageCredentials {
   readonly password?: string;
   readonly serverAddress?: string;
   readonly identityToken?: string;
+  readonly registryToken?: string;
 }
 
 export interface RuntimeInfo {
@@ -255,7 +260,10 @@ export interface Runtime {
 
   /** undefined when the image is not present. Throws ImageInvalidName. */
   inspectImage(ref: string, signal: AbortSignal): Promise<Image | undefined>;
-  /** Pulls; throws ImagePullFailed with the registry's words, or ImageInvalidName. */
+  /**
+   * Pulls; throws ImagePullFailed (or ImageRegistryUnavailable) with the registry's words, or ImageInvalidName. What
+   * makes no progress is given up.
+   */
   pullImage(
     ref: string,
     credentials: ImageCredentials | undefined,

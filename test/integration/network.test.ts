@@ -1,7 +1,6 @@
 /** The pod network on real links and real iptables, in a namespace that plays the node. Needs root. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { systemClock } from "../../src/core/clock.ts";
 import { createIptables } from "../../src/core/iptables.ts";
 import { linkName } from "../../src/network/bridge-commands.ts";
 import { removeNetwork } from "../../src/network/cleanup.ts";
@@ -9,6 +8,7 @@ import { BridgePodNetwork } from "../../src/network/pod-network.ts";
 import { ask, hostRules, NodeNamespace, recordingLog, type TestPod } from "../support/netns.ts";
 
 const signal = new AbortController().signal;
+const none = async () => [];
 const { log, messages } = recordingLog();
 let hostBefore: string;
 let node: NodeNamespace;
@@ -25,12 +25,11 @@ beforeAll(async () => {
     clusterCidr: "10.110.0.0/16",
     exec: node.exec,
     iptables: createIptables({ exec: node.exec, family: "IPv4" }),
-    clock: systemClock,
     log,
   });
   await network.start(signal);
-  a = await node.makePod("sandbox-a", network.allocate("a", [])[0] ?? "");
-  b = await node.makePod("sandbox-b", network.allocate("b", [a.sandbox])[0] ?? "");
+  a = await node.makePod("sandbox-a", (await network.allocate("a", none))[0] ?? "");
+  b = await node.makePod("sandbox-b", (await network.allocate("b", none))[0] ?? "");
   await network.attach(a.sandbox, signal);
   await network.attach(b.sandbox, signal);
 });

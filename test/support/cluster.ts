@@ -12,6 +12,7 @@ export interface SeenPod {
   readonly metadata: {
     readonly name: string;
     readonly uid: string;
+    readonly generation: number;
     readonly deletionTimestamp?: string;
   };
   readonly spec: { readonly nodeName?: string };
@@ -22,10 +23,18 @@ export interface SeenPod {
     readonly qosClass?: string;
     readonly startTime?: string;
     readonly reason?: string;
-    readonly conditions: readonly { readonly type: string; readonly status: string }[];
+    readonly observedGeneration?: number;
+    readonly conditions: readonly SeenCondition[];
     readonly containerStatuses?: readonly SeenContainer[];
     readonly initContainerStatuses?: readonly SeenContainer[];
   };
+}
+
+interface SeenCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
 }
 
 export interface SeenContainer {
@@ -122,6 +131,25 @@ export class Cluster {
 
   ready(name: string, timeoutMs?: number): Promise<SeenPod> {
     return this.until(name, "Ready", isReady, timeoutMs);
+  }
+
+  /** What the pods logged, once all of them have ended. */
+  async outputs(...names: readonly string[]): Promise<Readonly<Record<string, string>>> {
+    await eventually(
+      `${names.join(", ")} have ended`,
+      async () => {
+        const { items } = await this.node.json<{ items: readonly SeenPod[] }>(
+          ...["-n", this.namespace, "get", "pods"],
+        );
+        const ended = items.filter(({ status }) => /^(Succeeded|Failed)$/.test(status.phase));
+        const going = names.filter((name) => !ended.some((pod) => pod.metadata.name === name));
+        if (going.length > 0) throw new Error(going.join(" "));
+        return true;
+      },
+      120_000,
+    );
+    const logs = names.map(async (name) => [name, await this.kubectl("logs", name)] as const);
+    return Object.fromEntries(await Promise.all(logs));
   }
 
   async gone(name: string, timeoutMs?: number): Promise<void> {

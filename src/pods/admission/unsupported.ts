@@ -25,15 +25,7 @@ export function findUnsupportedFields(spec: PodSpec): readonly string[] {
   const init = spec.initContainers ?? [];
   return [
     ...used(podFindings(spec)),
-    ...init.flatMap((container) => [
-      ...used([
-        [
-          container.restartPolicy !== undefined,
-          field("initContainers", container, "restartPolicy"),
-        ],
-      ]),
-      ...containerFields("initContainers", container),
-    ]),
+    ...init.flatMap((container) => containerFields("initContainers", container)),
     ...spec.containers.flatMap((container) => containerFields("containers", container)),
     ...(spec.volumes ?? []).flatMap(volumeFields),
   ];
@@ -42,10 +34,8 @@ export function findUnsupportedFields(spec: PodSpec): readonly string[] {
 function podFindings(spec: PodSpec): readonly Finding[] {
   const security = spec.securityContext ?? {};
   return [
-    [(spec.ephemeralContainers ?? []).length > 0, "spec.ephemeralContainers"],
     [(spec.resourceClaims ?? []).length > 0, "spec.resourceClaims"],
     [spec.hostUsers === false, "spec.hostUsers=false"],
-    [(spec.readinessGates ?? []).length > 0, "spec.readinessGates"],
     [spec.resources !== undefined, "spec.resources"],
     [security.fsGroup !== undefined && hasOwnedVolume(spec), "spec.securityContext.fsGroup"],
     [
@@ -77,9 +67,6 @@ function containerFields(list: string, container: Container): string[] {
   const security = container.securityContext ?? {};
   const mounts = container.volumeMounts ?? [];
   const findings: readonly Finding[] = [
-    [list === "containers" && container.restartPolicy !== undefined, "restartPolicy"],
-    [(container.restartPolicyRules ?? []).length > 0, "restartPolicyRules"],
-    [Object.keys(container.lifecycle ?? {}).length > 0, "lifecycle"],
     [mounts.some((mount) => mount.subPath), "volumeMounts.subPath"],
     [mounts.some((mount) => mount.subPathExpr), "volumeMounts.subPathExpr"],
     [(container.volumeDevices ?? []).length > 0, "volumeDevices"],

@@ -12,6 +12,9 @@ const CONNECT_WORDS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: "connect: cannot assign requested address",
 };
 
+/** What Go says when it wanted TLS and met something else; the alert does not tell what. */
+export const NOT_TLS = "http: server gave HTTP response to HTTPS client";
+
 export function joinHostPort(host: string, port: number): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
@@ -19,11 +22,12 @@ export function joinHostPort(host: string, port: number): string {
 /** What a failed connection to `address` is called. */
 export function dialWords(address: string, error: unknown): string {
   const { code, syscall } = error as NodeJS.ErrnoException;
+  if (code === "EPROTO" && messageOf(error).includes("wrong version number")) return NOT_TLS;
   if (syscall === "connect" && code !== undefined && code in CONNECT_WORDS)
     return `dial tcp ${address}: ${CONNECT_WORDS[code]}`;
   if (code === "ENOTFOUND") return `dial tcp: lookup ${address}: no such host`;
   if (code === "ECONNRESET")
-    return messageOf(error) === "socket hang up"
+    return /socket hang up|socket disconnected/.test(messageOf(error))
       ? "EOF"
       : `read tcp ${address}: read: connection reset by peer`;
   return messageOf(error);

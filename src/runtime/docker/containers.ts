@@ -40,6 +40,7 @@ export function computeCreateOptions(
     OpenStdin: config.stdin,
     StdinOnce: config.stdinOnce,
     User: config.user ?? "",
+    ...(config.stopSignal === undefined ? {} : { StopSignal: config.stopSignal }),
     Labels: encodeContainer(config),
     // Probes are ours; the image's own health check would only cost.
     Healthcheck: { Test: ["NONE"] },
@@ -53,6 +54,12 @@ function computeArguments({ command, args }: ContainerConfig): Docker.ContainerC
   return args === undefined ? {} : { Cmd: [...args] };
 }
 
+function computePidMode(config: ContainerConfig, sandbox: string): string {
+  if (config.hostPid) return "host";
+  if (config.sharePid) return sandbox;
+  return config.pidOf === undefined ? "" : `container:${config.pidOf}`;
+}
+
 function computeHostConfig(
   config: ContainerConfig,
   hasSysResource: boolean,
@@ -64,7 +71,7 @@ function computeHostConfig(
   return {
     NetworkMode: sandbox,
     IpcMode: sandbox,
-    PidMode: config.hostPid ? "host" : config.sharePid ? sandbox : "",
+    PidMode: computePidMode(config, sandbox),
     Mounts: config.mounts.map((mount) => ({
       Type: "bind",
       Source: mount.hostPath,

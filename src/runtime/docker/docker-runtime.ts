@@ -30,7 +30,11 @@ export interface DockerRuntimeOptions {
   readonly seccompDir: string;
   /** Whether negative OOM scores can be set on this host (D11). */
   readonly hasSysResource: boolean;
+  /** How long a pull may make no progress, in milliseconds; default a minute. */
+  readonly imagePullProgressDeadlineMs?: number;
 }
+
+const PULL_PROGRESS_DEADLINE_MS = 60_000;
 
 /** Inspections under way at once; the Engine answers each from memory. */
 const INSPECT_BATCH = 16;
@@ -40,6 +44,8 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   const log = options.log.child({ part: "runtime" });
   const engine = new Engine(options.endpoint, clock);
   const sandboxes = new Sandboxes(engine, options.exec, log);
+  const silenceMs = options.imagePullProgressDeadlineMs ?? PULL_PROGRESS_DEADLINE_MS;
+  const pulls = { engine, silenceMs, log };
   const execDeps = { engine, kill: killProcess, log };
   return {
     info: (signal) => readInfo(engine, signal),
@@ -54,7 +60,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
       stopContainer(engine, { id, graceSeconds }, signal),
     removeContainer: (id, signal) => removeContainer(engine, id, signal),
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
-    pullImage: (ref, credentials, signal) => pullImage(engine, { ref, credentials }, signal),
+    pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),
     exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
     execSync: (containerId, command, timeoutMs, signal) =>

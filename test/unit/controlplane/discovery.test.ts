@@ -67,6 +67,11 @@ describe("discovery", () => {
       verbs: ["create"],
     });
     expect(named("pods/status")).not.toHaveProperty("group");
+    expect(named("pods/ephemeralcontainers")).toMatchObject({
+      kind: "Pod",
+      verbs: ["get", "patch", "update"],
+    });
+    expect(named("pods/resize")).toBeUndefined();
   });
 
   const aggregated: readonly [string, string, string][] = [
@@ -131,6 +136,12 @@ describe("OpenAPI", () => {
 
   it.each([
     ["/openapi/v3/api/v1", "/api/v1/namespaces/{namespace}/pods/{name}", "", "Pod"],
+    [
+      "/openapi/v3/api/v1",
+      "/api/v1/namespaces/{namespace}/pods/{name}/ephemeralcontainers",
+      "",
+      "Pod",
+    ],
     ["/openapi/v3/api/v1", "/api/v1/nodes/{name}", "", "Node"],
     [
       "/openapi/v3/apis/discovery.k8s.io/v1",

@@ -10,10 +10,8 @@ const web = (fields: Partial<Spec["containers"][number]>): Partial<Spec> => ({
 });
 
 const CASES: readonly (readonly [string, Partial<Spec>])[] = [
-  ["spec.ephemeralContainers", { ephemeralContainers: [{ name: "e" }] }],
   ["spec.resourceClaims", { resourceClaims: [{ name: "c" }] }],
   ["spec.hostUsers=false", { hostUsers: false }],
-  ["spec.readinessGates", { readinessGates: [{ conditionType: "x" }] }],
   ["spec.resources", { resources: {} }],
   [
     "spec.securityContext.fsGroup",
@@ -23,11 +21,6 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
     "spec.securityContext.supplementalGroupsPolicy=Strict without runAsGroup",
     { securityContext: { supplementalGroupsPolicy: "Strict" } },
   ],
-  [
-    "spec.initContainers[i].restartPolicy",
-    { initContainers: [{ name: "i", restartPolicy: "Always" }] },
-  ],
-  ["spec.containers[web].lifecycle", web({ lifecycle: { preStop: { sleep: { seconds: 1 } } } })],
   [
     "spec.containers[web].volumeMounts.subPath",
     web({ volumeMounts: [{ name: "v", mountPath: "/", subPath: "a" }] }),

@@ -10,11 +10,13 @@ import type {
   Pod,
   PodStatus,
   Service,
+  StoredObject,
 } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
-import type { CheckpointData } from "../../../src/pods/checkpoint.ts";
+import { type CheckpointData, EMPTY_CHECKPOINT } from "../../../src/pods/checkpoint.ts";
 import { PodManager } from "../../../src/pods/manager.ts";
+import { PodSources } from "../../../src/pods/static/pod-sources.ts";
 import type { ProbeResults } from "../../../src/probes/probes.ts";
 import type { ContainerConfigInput } from "../../../src/runtime/container-config.ts";
 import type {
@@ -170,16 +172,23 @@ export class FakeNode {
   readonly statuses: PodStatus[] = [];
   readonly pods = new MutableStore<Pod>();
   readonly runtime = new FakeRuntime(this.clock, this.journal);
-  checkpoint: CheckpointData = {};
+  checkpoint: CheckpointData = EMPTY_CHECKPOINT;
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
+  /** What a hook of a container does. */
+  hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  /** Names of the static sources; `sources.setStatic` plays them. */
+  staticSources: readonly string[] = [];
+  isNetworkReady = true;
+  sources = this.#createSources();
   manager = this.#createManager();
   #version = 10;
 
   /** A new agent process on the same host. */
   async restart(): Promise<void> {
     await this.manager.stop();
+    this.sources = this.#createSources();
     this.manager = this.#createManager();
     await this.start();
   }
@@ -213,7 +222,15 @@ export class FakeNode {
     return phases.filter((phase, index) => phase !== undefined && phase !== phases[index - 1]);
   }
 
+  #createSources(): PodSources {
+    const client = this.#client() as ApiClient;
+    const sources = new PodSources({ api: this.pods, client, staticSources: this.staticSources });
+    sources.open();
+    return sources;
+  }
+
   #createManager(): PodManager {
+    const isNetworkReady = (): boolean => this.isNetworkReady;
     const never = async (): Promise<never> => {
       throw new LongshoreError("Bug", "not expected in this test");
     };
@@ -234,9 +251,18 @@ export class FakeNode {
       maxPods: 10,
       syncFrequencyMs: 60_000,
       maxParallelImagePulls: 2,
-      client: this.#client() as ApiClient,
-      pods: this.pods,
-      services: new MutableStore<Service>(),
+      imageAccess: {
+        start: async () => undefined,
+        isOpen: async () => true,
+        isGranted: async () => true,
+        pullBegins: async () => undefined,
+        pulled: async () => undefined,
+        pullFailed: async () => undefined,
+      },
+      nodeCredentials: { find: async () => [] },
+      client: this.sources.statusClient(),
+      pods: this.sources,
+      services: emptyStore<Service>(),
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
@@ -246,13 +272,15 @@ export class FakeNode {
       },
       runtime: this.runtime as unknown as Runtime,
       network: {
+        get isReady() {
+          return isNetworkReady();
+        },
         start: never,
-        allocate: () => ["10.0.0.2"],
+        allocate: async () => ["10.0.0.2"],
         release: () => undefined,
         attach: async ({ id }) => void this.journal.push(`attach ${id}`),
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
-        stop: never,
       },
       cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
       volumes: {
@@ -264,7 +292,14 @@ export class FakeNode {
         sync: () => undefined,
         stopPod: () => undefined,
         results: (_uid, _spec, id) => this.failures.get(id) ?? { isStarted: true, isReady: true },
+        report: () => [],
         stop: async () => undefined,
+      },
+      hooks: {
+        run: async (_handler, { container }, signal) => {
+          this.journal.push(`hook ${container.name}`);
+          await this.hook(container.name, signal);
+        },
       },
       events: {
         record: (_about, type, reason, message) =>
@@ -348,4 +383,11 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     resources: { cpuShares: 2 },
     annotations: {},
   };
+}
+
+/** Of a resource of which there is nothing, and that is known. */
+function emptyStore<T extends StoredObject>(): MutableStore<T> {
+  const store = new MutableStore<T>();
+  store.replace([]);
+  return store;
 }

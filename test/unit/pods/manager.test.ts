@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Pod } from "../../../src/api/types.ts";
+import { LongshoreError } from "../../../src/core/errors.ts";
 import { FakeNode } from "./fake-node.ts";
 import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
 
@@ -47,6 +48,31 @@ describe("PodManager", () => {
       "Normal Created",
       "Normal Started",
     ]);
+  });
+
+  test("tells people what it knows of a pod: plan, failed turn, status that cannot be written", async () => {
+    node.isApiAway = true;
+    await startPod();
+    const healthy = node.manager.facts()[0];
+    expect(healthy).toMatchObject({
+      record: { uid: POD.metadata.uid, lastPlan: { why: "web runs" } },
+      statusWrite: { state: "pending", error: "away" },
+      failure: undefined,
+    });
+    node.isApiAway = false;
+    node.runtime.disturb = () => {
+      throw new LongshoreError("EngineUnreachable", "the Engine is away");
+    };
+    node.apply(deleted(POD, 5));
+    await node.run(11_000);
+    expect(node.manager.facts()[0]).toMatchObject({
+      record: {
+        lastPlan: { actions: [{ kind: "kill-container" }], why: "Stopping container web" },
+      },
+      statusWrite: { state: "written" },
+      turn: { isRunning: false, dueInMs: expect.any(Number) },
+      failure: { count: expect.any(Number), message: "the Engine is away" },
+    });
   });
 
   test("ends a deleted pod in order: containers, sandbox, volumes, terminal status, object, logs", async () => {
@@ -236,13 +262,13 @@ describe("PodManager", () => {
     const pod = makePod({
       hostUsers: false,
       containers: [
-        { name: "web", image: "web:1", lifecycle: { preStop: { sleep: { seconds: 1 } } } },
+        { name: "web", image: "web:1", volumeDevices: [{ name: "v", devicePath: "/d" }] },
       ],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;
     expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
-    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].lifecycle");
+    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].volumeDevices");
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 
