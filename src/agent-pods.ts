@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { ApiClient } from "./api/client.ts";
 import type { EventSink } from "./api/events.ts";
+import { toAmounts } from "./api/pod-resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, Pod, Service } from "./api/types.ts";
 import { PodCgroups } from "./cgroups/pod-cgroups.ts";
@@ -255,7 +256,9 @@ export class AgentPods implements PodDirectory {
         ...config.nodeLabels,
         ...computeDefaultLabels(config.nodeName, host.architecture),
       },
-      allocatable,
+      taints: this.#node?.spec?.taints ?? [],
+      // What others added to the Node, such as a device of theirs, is theirs to say.
+      allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
       hasAppArmor: this.#hasAppArmor,
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: nodeLoop.getMemoryCapacity(),

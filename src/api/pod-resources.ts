@@ -15,7 +15,7 @@ export type QosClass = NonNullable<PodStatus["qosClass"]>;
 type ResourceList = Readonly<Record<string, WireQuantity>>;
 type Resources = { readonly requests?: ResourceList; readonly limits?: ResourceList };
 
-function toAmounts(list: ResourceList = {}): Amounts {
+export function toAmounts(list: ResourceList = {}): Amounts {
   return Object.fromEntries(
     Object.entries(list).map(([name, quantity]) => [
       name,

@@ -167,6 +167,28 @@ describe.concurrent("a pod", () => {
     expect(await eventMessage(name, reason)).toBe(message);
   });
 
+  test("is refused what the node has not left, or has given away", async () => {
+    const greedy = shell("main", IDLE, { resources: { requests: { cpu: "1k" } } });
+    const ports = [{ containerPort: 18_080 }];
+    const on = (name: string) =>
+      pinned(name, { hostNetwork: true, containers: [shell("main", IDLE, { ports })] });
+    await cluster.apply(pinned("greedy", { containers: [greedy] }), on("first"));
+    await cluster.ready("first");
+    await cluster.apply(on("second"));
+    const isFailed = ({ status }: SeenPod): boolean => status.phase === "Failed";
+    expect(refusal(await cluster.until("greedy", "Failed", isFailed))).toEqual({
+      ...{ phase: "Failed", reason: "OutOfcpu" },
+      message: expect.stringMatching(
+        /^Pod was rejected: Node didn't have enough resource: cpu, requested: 1000000, used: \d+, capacity: \d+$/,
+      ),
+    });
+    expect(refusal(await cluster.until("second", "Failed", isFailed))).toEqual({
+      ...{ phase: "Failed", reason: "NodePorts" },
+      message:
+        "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+    });
+  });
+
   const nodeClass = (name: string, handler: string): object => ({
     ...{ apiVersion: "node.k8s.io/v1", kind: "RuntimeClass", metadata: { name }, handler },
   });

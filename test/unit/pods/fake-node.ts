@@ -312,7 +312,7 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: {},
         allocatable: {},
-        ...{ hasAppArmor: false, allowedUnsafeSysctls: [] },
+        ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),
