@@ -82,8 +82,8 @@ describe("static pods", () => {
     await node.run();
     expect(node.journal).toEqual([
       "stop web 7",
-      "detach sandbox-0",
       "stop-sandbox sandbox-0",
+      "detach sandbox-0",
       "remove-sandbox sandbox-0",
       "teardown",
       "remove web",
