@@ -151,6 +151,24 @@ describe.concurrent("probes", () => {
     expect(events).toContain("Container main failed liveness probe, will be restarted");
   });
 
+  test("a redirect to another host passes a probe, with a warning", async () => {
+    const answer = "HTTP/1.1 302 Found\\r\\nLocation: http://0.0.0.0/\\r\\n\\r\\ngone there";
+    const script = `echo "printf '${answer}'" >/tmp/serve; exec nc -ll -p 8080 -e sh /tmp/serve`;
+    const livenessProbe = { httpGet: { port: 8080 }, periodSeconds: 1, failureThreshold: 1 };
+    const readinessProbe = { httpGet: { port: 8080 }, periodSeconds: 1 };
+    await cluster.apply(
+      podManifest("redirects", {
+        containers: [shell("main", script, { livenessProbe, readinessProbe })],
+      }),
+    );
+    await cluster.ready("redirects");
+    await eventually("the event is there", async () => {
+      const events = await cluster.kubectl("get", "events", "-o", "jsonpath={.items[*].message}");
+      return events.includes("Probe terminated redirects, Response body: gone there");
+    });
+    expect(await cluster.eventReasons("redirects")).toContain("ProbeWarning");
+  });
+
   test("an exec probe that hangs fails, and leaves no process behind", async () => {
     const readinessProbe = {
       exec: { command: ["sleep", "1234"] },
