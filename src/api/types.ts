@@ -5,6 +5,7 @@
 
 import type { ILease } from "kubernetes-models/coordination.k8s.io/v1/Lease";
 import type { IEndpointSlice } from "kubernetes-models/discovery.k8s.io/v1/EndpointSlice";
+import type { IRuntimeClass } from "kubernetes-models/node.k8s.io/v1/RuntimeClass";
 import type { IConfigMap } from "kubernetes-models/v1/ConfigMap";
 import type { IContainer } from "kubernetes-models/v1/Container";
 import type { IContainerState } from "kubernetes-models/v1/ContainerState";
@@ -60,5 +61,6 @@ export type Service = IService & { readonly metadata: NamespacedMeta };
 export type EndpointSlice = IEndpointSlice & { readonly metadata: NamespacedMeta };
 export type ConfigMap = IConfigMap & { readonly metadata: NamespacedMeta };
 export type Secret = ISecret & { readonly metadata: NamespacedMeta };
+export type RuntimeClass = IRuntimeClass & { readonly metadata: StoredMeta };
 export type Lease = ILease & { readonly metadata: NamespacedMeta };
 export type Event = IEvent;
