@@ -16,10 +16,11 @@ import {
 } from "../images/keyring.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
 import { repositoryOf } from "../images/repository.ts";
+import type { ServiceAccountSource } from "../images/service-accounts.ts";
 import type { ObjectSource } from "../volumes/volumes.ts";
 
 export interface CredentialSources {
-  readonly objects: Pick<ObjectSource, "getSecret">;
+  readonly objects: Pick<ObjectSource, "getSecret"> & ServiceAccountSource;
   readonly nodeCredentials: Pick<NodeCredentials, "find">;
   readonly events: EventSink;
 }
@@ -53,7 +54,7 @@ export async function lookUpCredentials(
       `Unable to retrieve some image pull secrets (${missing.join(", ")}); attempting to pull the image may not succeed.`,
     );
   const repository = repositoryOf(image);
-  const own = await nodeCredentials.find(repository, signal);
+  const own = await nodeCredentials.find({ repository, pod, accounts: objects }, signal);
   return unique([...findCredentials(entries, repository), ...own]);
 }
 

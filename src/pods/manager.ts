@@ -15,6 +15,7 @@ import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { ImageAccess } from "../images/access.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
+import type { ServiceAccountSource } from "../images/service-accounts.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
@@ -53,10 +54,11 @@ export interface PodManagerOptions {
   readonly pods: Store<Pod>;
   readonly services: Store<Service>;
   /** An ObjectCache. */
-  readonly objects: ObjectSource & {
-    retainPod(pod: Pod): void;
-    releasePod(podUid: string): void;
-  };
+  readonly objects: ObjectSource &
+    Pick<ServiceAccountSource, "getServiceAccount"> & {
+      retainPod(pod: Pod): void;
+      releasePod(podUid: string): void;
+    };
   readonly runtime: Runtime;
   readonly network: PodNetwork;
   readonly volumes: PodVolumes;
