@@ -38,15 +38,13 @@ export async function lookUpCredentials(
     events.record(involvedPod(pod), "Warning", REASON, message);
   const entries: KeyringEntry[] = [];
   const missing: string[] = [];
-  for (const { name = "" } of pod.spec.imagePullSecrets ?? []) {
-    if (name === "") continue;
-    const secret = await getSecret(objects, pod, name, signal);
-    if (secret === undefined) {
-      missing.push(name);
-      continue;
-    }
-    const read = readPullSecret(secret);
-    if (read.kind === "entries") entries.push(...read.entries);
+  const names = (pod.spec.imagePullSecrets ?? []).flatMap(({ name = "" }) => name || []);
+  const secrets = await Promise.all(names.map((name) => getSecret(objects, pod, name, signal)));
+  for (const [index, name] of names.entries()) {
+    const secret = secrets[index];
+    const read = secret && readPullSecret(secret);
+    if (read === undefined) missing.push(name);
+    else if (read.kind === "entries") entries.push(...read.entries);
     else warn(`The image pull secret ${name} is of no use: ${read.why}.`);
   }
   if (missing.length > 0)
