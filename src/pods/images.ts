@@ -14,9 +14,9 @@ import type { ImageAccess } from "../images/access.ts";
 import type { Credential } from "../images/keyring.ts";
 import { Puller, type PullResult } from "../images/puller.ts";
 import type { Image, Runtime } from "../runtime/runtime.ts";
+import { fieldPathOf } from "./containers.ts";
 import { Slots } from "./slots.ts";
 import type { ImageState } from "./snapshot.ts";
-import { fieldPathOf } from "./starter.ts";
 
 export interface ImageManagerOptions {
   readonly runtime: Pick<Runtime, "inspectImage" | "pullImage">;

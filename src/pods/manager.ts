@@ -1,39 +1,45 @@
 /**
- * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (API changes,
+ * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (changes of pods,
  * runtime events, probe results, finished pulls, timers) only adds a key; worker.ts does the rest. At start it adopts
- * what the runtime still holds and ends what has no object. Made by agent.ts; the server reads it as PodDirectory.
+ * what the runtime still holds and ends what has no object. Until the pod network is ready only pods of the host's
+ * network are looked at. Made by agent-pods.ts; the server reads it as PodDirectory.
  */
 
 import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import { classOf } from "../core/errors.ts";
+import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { ImageAccess } from "../images/access.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
 import type { ServiceAccountSource } from "../images/service-accounts.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
+import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import type { PodPlan } from "./actions.ts";
-import { computeAdmission } from "./admission.ts";
+import { type Admission, computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
-import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
+import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
+import type { PodFacts, TurnFailure } from "./explain.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
+import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { Operations } from "./operations.ts";
 import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
-import { createRecord, interruptKills, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
+import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
+import { isEcho } from "./status-patch.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
 
@@ -49,9 +55,8 @@ export interface PodManagerOptions {
   readonly maxParallelImagePulls: number;
   readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
   readonly nodeCredentials: Pick<NodeCredentials, "find">;
-  readonly client: ApiClient;
-  /** Filled by the reflector of this node's pods (spec.nodeName). */
-  readonly pods: Store<Pod>;
+  readonly client: Pick<ApiClient, "get" | "patch" | "delete">;
+  readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
   readonly objects: ObjectSource &
@@ -60,9 +65,11 @@ export interface PodManagerOptions {
       releasePod(podUid: string): void;
     };
   readonly runtime: Runtime;
-  readonly network: PodNetwork;
+  readonly network: PodNetwork & { readonly isReady: boolean };
+  readonly cgroups: PodCgroupPort;
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
+  readonly hooks: HookRunner;
   readonly events: EventSink;
   readonly clock: Clock;
   readonly random: () => number;
@@ -72,26 +79,37 @@ export interface PodManagerOptions {
   readonly compute: PodComputations;
 }
 
+/** The pods that this node is to run, from wherever they come; implemented by static/pod-sources.ts. */
+export interface PodFeed extends Pick<Store<Pod>, "isSynced" | "list" | "onChange"> {
+  /** False while a pod of this UID may exist that is not known yet. */
+  isComplete(podUid: string): boolean;
+  /** Nothing is left of a pod that was taken from the list. */
+  forget(podUid: string): void;
+}
+
 /** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
 const CONCURRENCY = 512;
 const RETRY = { initialMs: 500, maxMs: 10_000 };
 /** Queue keys that are no UIDs. */
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
+/** What is older than this may be of a clock that was set back. */
+const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
-const SYNC_POLL_MS = 250;
+const SYNC_POLL_MS = 1_000;
 const CHECKPOINT_DELAY_MS = 200;
 
 export class PodManager implements PodDirectory {
   readonly #options: PodManagerOptions;
   readonly #records = new Map<string, PodRecord>();
   readonly #queue: WorkQueue;
-  readonly #failures = new Map<string, number>();
+  readonly #failures = new Map<string, TurnFailure>();
   readonly #images: ImageManager;
   readonly #statuses: StatusWriter;
+  readonly #operations: Operations;
   readonly #worker: PodWorker;
   readonly #controller = new AbortController();
-  #restored: CheckpointData = {};
+  #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
@@ -107,14 +125,20 @@ export class PodManager implements PodDirectory {
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
+    this.#operations = new Operations(onDone);
+    const parts = { images: this.#images, operations: this.#operations };
     const starter = new Starter(options);
+    const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     this.#worker = new PodWorker({
       ...options,
+      ...parts,
       log,
-      images: this.#images,
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
-      apply: createApply({ ...options, images: this.#images, starter }),
+      apply: createApply({
+        ...{ ...options, ...parts, starter, hooks },
+        saveCheckpoint: () => this.#saveCheckpoint(),
+      }),
     });
     this.#queue = new WorkQueue({
       clock,
@@ -144,9 +168,15 @@ export class PodManager implements PodDirectory {
   async stop(): Promise<void> {
     this.#controller.abort();
     await this.#queue.stop();
-    await Promise.all([this.#images.stop(), this.#statuses.stop()]);
+    await Promise.all([this.#images.stop(), this.#statuses.stop(), this.#operations.stop()]);
     await this.#watching;
-    await this.#options.checkpoint.save(this.#backoffs());
+    await this.#saveCheckpoint();
+  }
+
+  /** Everything may have changed: look at all pods. */
+  resync(): void {
+    for (const uid of this.#records.keys()) this.#queue.add(uid);
+    this.#queue.add(ORPHANS);
   }
 
   /** Something about this pod changed (probe result, pull): look at it. */
@@ -160,9 +190,18 @@ export class PodManager implements PodDirectory {
     this.sync(podUid);
   }
 
-  /** Why the pod is as it is: the plan of its worker's last round. */
-  lastPlan(podUid: string): PodPlan | undefined {
-    return this.#records.get(podUid)?.lastPlan;
+  /** For `longshore explain`: what is known of each pod. */
+  facts(): readonly PodFacts[] {
+    const { clock, probes } = this.#options;
+    return [...this.#records.values()].map((record) => ({
+      record,
+      now: clock.now(),
+      imageOf: (spec) => this.#images.state(record.uid, spec),
+      probes: probes.report(record.uid),
+      statusWrite: this.#statuses.look(record),
+      turn: this.#queue.look(record.uid),
+      failure: this.#failures.get(record.uid),
+    }));
   }
 
   find(namespace: string, name: string): PodView | undefined {
@@ -189,8 +228,11 @@ export class PodManager implements PodDirectory {
     const record = this.#records.get(podUid);
     if (record === undefined) return;
     if (last !== undefined) updateRecord(record, last);
+    const { metadata } = record.pod;
+    // We had not finished: somebody deleted it by force, and waits for nothing any more.
+    if (metadata.deletionTimestamp !== undefined)
+      record.pod = { ...record.pod, metadata: { ...metadata, deletionGracePeriodSeconds: 0 } };
     record.isApiGone = true;
-    interruptKills(record);
     this.#queue.add(podUid);
   }
 
@@ -199,11 +241,15 @@ export class PodManager implements PodDirectory {
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
     if (known !== undefined) {
+      const isOurs = known.phase === "sync" && !known.isApiGone;
+      const isEchoed = isOurs && isEcho(known.pod, pod, known.status);
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
+      if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
-      const record = createRecord(pod, now, this.#restored[uid] ?? {});
+      const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
+      for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
       this.#admit(record, problem);
       this.#records.set(uid, record);
     }
@@ -215,42 +261,72 @@ export class PodManager implements PodDirectory {
     const { pod } = record;
     if (isTerminalPhase(pod.status?.phase)) return;
     if (pod.status?.startTime !== undefined && problem === undefined) return;
-    const { node, maxPods, events } = this.#options;
-    const activePods = [...this.#records.values()].filter(
-      ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
-    ).length;
-    record.verdict =
-      problem === undefined
-        ? computeAdmission({
-            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: node().labels },
-            ...{ activePods, maxPods },
-          })
-        : { reason: "InvalidPodSpec", message: `Pod was rejected: ${problem}` };
-    if (record.verdict === undefined) return;
-    const { reason, message } = record.verdict;
-    events.record(involvedPod(pod), "Warning", reason, message);
+    const admission = problem === undefined ? this.#judge(record) : invalid(problem);
+    if (admission.kind === "taken") {
+      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+      return;
+    }
+    const { reason, message } = admission.verdict;
+    record.verdict = { reason, message: `Pod was rejected: ${message}` };
+    this.#options.events.record(involvedPod(pod), "Warning", reason, message);
+  }
+
+  #judge({ uid, pod }: PodRecord): Admission {
+    const { node, nodeName, maxPods } = this.#options;
+    const facts = node();
+    const allocatable = { ...facts.allocatable, pods: maxPods };
+    const isEnded = (phase: string | undefined, verdict?: object): boolean =>
+      isTerminalPhase(phase) || verdict !== undefined;
+    const known = [...this.#records.values()]
+      .filter(
+        ({ phase, status, verdict }) => phase !== "terminated" && !isEnded(status.phase, verdict),
+      )
+      .map((record) => record.pod);
+    // After a restart those that run already may come later than a new one.
+    const coming = this.#options.pods
+      .list()
+      .filter(({ metadata, status }) => !this.#records.has(metadata.uid) && status?.startTime)
+      .filter(({ metadata, status }) => metadata.uid !== uid && !isEnded(status?.phase));
+    const active = [...known, ...coming.map((other) => toSoundPod(other).pod)];
+    return computeAdmission({ pod, node: { ...facts, name: nodeName, allocatable }, active });
+  }
+
+  #preempt(podUid: string): void {
+    const record = this.#records.get(podUid);
+    if (record === undefined) return;
+    const message = "Preempted in order to admit critical pod";
+    record.verdict = { reason: "Preempting", message };
+    this.#options.events.record(involvedPod(record.pod), "Warning", "Preempting", message);
+    this.#queue.add(podUid);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
     switch (event.kind) {
       case "pod-changed":
-        this.sync(event.podUid);
+        if (!this.#hasSeen(event.podUid, event.at)) this.sync(event.podUid);
         break;
       case "resync":
-        for (const uid of this.#records.keys()) this.#queue.add(uid);
-        this.#queue.add(ORPHANS);
+        this.resync();
         break;
     }
+  }
+
+  /** What the pod's worker does itself comes back as events, which are older than its last look. */
+  #hasSeen(podUid: string, at = Number.POSITIVE_INFINITY): boolean {
+    const observedAt = this.#records.get(podUid)?.observedAt ?? 0;
+    return at < observedAt && observedAt - at < LATE_EVENT_MS;
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
     if (key === ORPHANS) return this.#takeOrphans(signal);
     if (key === CHECKPOINT) {
-      await this.#options.checkpoint.save(this.#backoffs());
+      await this.#saveCheckpoint();
       return undefined;
     }
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
+    // Whoever makes it ready calls resync().
+    if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
     if (record.phase === "sync" && record.verdict === undefined)
       this.#options.objects.retainPod(record.pod);
@@ -265,8 +341,9 @@ export class PodManager implements PodDirectory {
   }
 
   #onError(key: string, error: unknown): number {
-    const attempt = this.#failures.get(key) ?? 0;
-    this.#failures.set(key, attempt + 1);
+    const attempt = this.#failures.get(key)?.count ?? 0;
+    const at = this.#options.clock.now();
+    this.#failures.set(key, { count: attempt + 1, at, message: messageOf(error) });
     const pod = this.#records.get(key)?.pod;
     const fields = { pod: pod === undefined ? key : keyOf(pod), attempt, err: error };
     if (classOf(error) === "bug") this.#options.log.error(fields, "the pod's turn failed");
@@ -274,12 +351,14 @@ export class PodManager implements PodDirectory {
     return jitteredDelay(attempt, RETRY, this.#options.random);
   }
 
-  /** Pods that only the runtime or the state directory still know; only certain once the store is. */
+  /** Pods that only the runtime or the state directory still know; only certain once the sources are. */
   async #takeOrphans(signal: AbortSignal): Promise<number> {
     const { pods, runtime, volumes, network, clock } = this.#options;
-    if (!pods.isSynced) return SYNC_POLL_MS;
+    if (!network.isReady) return SYNC_POLL_MS;
+    const isSynced = pods.isSynced;
     const state = await runtime.list(signal);
-    const isKnown = (podUid: string): boolean => this.#records.has(podUid);
+    const isKnown = (podUid: string): boolean =>
+      this.#records.has(podUid) || !pods.isComplete(podUid);
     for (const pod of findOrphans(state, await volumes.listPodUids(), isKnown)) {
       const record = createRecord(pod, clock.now(), {});
       record.isApiGone = true;
@@ -287,7 +366,8 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
-    return ORPHAN_PERIOD_MS;
+    await this.#options.cgroups.sync(signal);
+    return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
   }
 
   #forget(record: PodRecord): void {
@@ -296,19 +376,28 @@ export class PodManager implements PodDirectory {
     this.#queue.forget(uid);
     this.#images.forgetPod(uid);
     this.#statuses.forget(uid);
+    this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
+    this.#options.pods.forget(uid);
     if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
   }
 
   /** What was restored counts until it is known which pods still exist. */
-  #backoffs(): CheckpointData {
-    const current = Object.fromEntries(
-      [...this.#records.values()]
-        .filter(({ backoff }) => backoff.size > 0)
-        .map(({ uid, backoff }) => [uid, Object.fromEntries(backoff)]),
-    );
-    return this.#options.pods.isSynced ? current : { ...this.#restored, ...current };
+  #saveCheckpoint(): Promise<void> {
+    const { checkpoint, pods } = this.#options;
+    const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
+    const backoff: Record<string, CheckpointData["backoff"][string]> = { ...before.backoff };
+    const replaced: Record<string, readonly string[]> = { ...before.replaced };
+    for (const record of this.#records.values()) {
+      if (record.backoff.size > 0) backoff[record.uid] = Object.fromEntries(record.backoff);
+      if (record.replaced.size > 0) replaced[record.uid] = [...record.replaced];
+    }
+    return checkpoint.save({ backoff, replaced });
   }
+}
+
+function invalid(message: string): Admission {
+  return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */

@@ -53,6 +53,7 @@ class Node {
     const runtime = createDockerRuntime({
       ...{ endpoint: "unix:///var/run/docker.sock", clock, log, random: Math.random },
       ...{ hasSysResource: false, imagePullProgressDeadlineMs: SILENCE_MS },
+      ...{ exec: createExec(clock), seccompDir: "/nonexistent" },
     });
     const rootDir = this.#rootDir;
     const access = new ImageAccess({

@@ -10,11 +10,13 @@ import type {
   Pod,
   PodStatus,
   Service,
+  StoredObject,
 } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
-import type { CheckpointData } from "../../../src/pods/checkpoint.ts";
+import { type CheckpointData, EMPTY_CHECKPOINT } from "../../../src/pods/checkpoint.ts";
 import { PodManager } from "../../../src/pods/manager.ts";
+import { PodSources } from "../../../src/pods/static/pod-sources.ts";
 import type { ProbeResults } from "../../../src/probes/probes.ts";
 import type { ContainerConfigInput } from "../../../src/runtime/container-config.ts";
 import type {
@@ -28,6 +30,7 @@ import type {
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { applyPatch } from "../../fakes/patch.ts";
 
 const QUIET: Logger = {
   debug() {},
@@ -52,6 +55,7 @@ class FakeRuntime {
   stopping: (id: string, graceSeconds: number, signal: AbortSignal) => Promise<void> = async () =>
     undefined;
   pulling: (ref: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  listings = 0;
   #next = 0;
 
   constructor(clock: FakeClock, journal: string[]) {
@@ -65,6 +69,7 @@ class FakeRuntime {
   }
 
   async list(_signal: AbortSignal, podUid?: string): Promise<RuntimeState> {
+    this.listings += 1;
     const isOwn = ({ pod }: { pod: { uid: string } }) => podUid === undefined || pod.uid === podUid;
     return {
       sandboxes: [...this.sandboxes.values()].filter(isOwn),
@@ -170,21 +175,37 @@ export class FakeNode {
   readonly statuses: PodStatus[] = [];
   readonly pods = new MutableStore<Pod>();
   readonly runtime = new FakeRuntime(this.clock, this.journal);
-  checkpoint: CheckpointData = {};
+  checkpoint: CheckpointData = EMPTY_CHECKPOINT;
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
-  manager = this.#createManager();
+  /** What a hook of a container does. */
+  hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
   #version = 10;
+  isNetworkReady = true;
+  /** Whether the Node is known when the agent starts. */
+  isOpen = true;
+  readonly #staticSources: readonly string[];
+  sources: PodSources;
+  manager: PodManager;
+
+  /** `sources.setStatic` plays the static sources of these names. */
+  constructor(staticSources: readonly string[] = []) {
+    this.#staticSources = staticSources;
+    this.sources = this.#createSources();
+    this.manager = this.#createManager();
+  }
 
   /** A new agent process on the same host. */
   async restart(): Promise<void> {
     await this.manager.stop();
+    this.sources = this.#createSources();
     this.manager = this.#createManager();
     await this.start();
   }
 
   async start(): Promise<void> {
+    if (this.isOpen) this.sources.open();
     await this.manager.start();
     await this.run();
   }
@@ -213,7 +234,13 @@ export class FakeNode {
     return phases.filter((phase, index) => phase !== undefined && phase !== phases[index - 1]);
   }
 
+  #createSources(): PodSources {
+    const client = this.#client() as ApiClient;
+    return new PodSources({ api: this.pods, client, staticSources: this.#staticSources });
+  }
+
   #createManager(): PodManager {
+    const isNetworkReady = (): boolean => this.isNetworkReady;
     const never = async (): Promise<never> => {
       throw new LongshoreError("Bug", "not expected in this test");
     };
@@ -243,9 +270,9 @@ export class FakeNode {
         pullFailed: async () => undefined,
       },
       nodeCredentials: { find: async () => [] },
-      client: this.#client() as ApiClient,
-      pods: this.pods,
-      services: new MutableStore<Service>(),
+      client: this.sources.statusClient(),
+      pods: this.sources,
+      services: emptyStore<Service>(),
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
@@ -256,14 +283,17 @@ export class FakeNode {
       },
       runtime: this.runtime as unknown as Runtime,
       network: {
+        get isReady() {
+          return isNetworkReady();
+        },
         start: never,
-        allocate: () => ["10.0.0.2"],
+        allocate: async () => ["10.0.0.2"],
         release: () => undefined,
         attach: async ({ id }) => void this.journal.push(`attach ${id}`),
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
-        stop: never,
       },
+      cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
       volumes: {
         ensure: async () => new Map(),
         teardown: async () => void this.journal.push("teardown"),
@@ -273,7 +303,14 @@ export class FakeNode {
         sync: () => undefined,
         stopPod: () => undefined,
         results: (_uid, _spec, id) => this.failures.get(id) ?? { isStarted: true, isReady: true },
+        report: () => [],
         stop: async () => undefined,
+      },
+      hooks: {
+        run: async (_handler, { container }, signal) => {
+          this.journal.push(`hook ${container.name}`);
+          await this.hook(container.name, signal);
+        },
       },
       events: {
         record: (_about, type, reason, message) =>
@@ -286,6 +323,7 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: {},
         allocatable: {},
+        ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),
@@ -309,11 +347,9 @@ export class FakeNode {
       if (stored === undefined) throw new LongshoreError("ApiNotFound", "no such pod");
       const { status } = body as { status: PodStatus };
       this.statuses.push(status);
-      const pod: Pod = {
-        ...stored,
-        metadata: { ...stored.metadata, resourceVersion: String(this.#version++) },
-        status: { ...stored.status, ...status },
-      };
+      const patched = applyPatch("strategic", stored, body) as Pod;
+      const metadata = { ...patched.metadata, resourceVersion: String(this.#version++) };
+      const pod: Pod = { ...patched, metadata };
       this.pods.apply(pod);
       return pod;
     };
@@ -356,4 +392,11 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     resources: { cpuShares: 2 },
     annotations: {},
   };
+}
+
+/** Of a resource of which there is nothing, and that is known. */
+function emptyStore<T extends StoredObject>(): MutableStore<T> {
+  const store = new MutableStore<T>();
+  store.replace([]);
+  return store;
 }
