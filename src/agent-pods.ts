@@ -69,7 +69,7 @@ export class AgentPods implements PodDirectory {
   #manager: PodManager | undefined;
   #sources: PodSources | undefined;
   #node: Node | undefined;
-  #problem: string | undefined;
+  #problem: string | undefined = "pods are not started yet";
 
   constructor(options: AgentPodsOptions) {
     this.#options = options;
