@@ -16,6 +16,8 @@ import type { Clock } from "./core/clock.ts";
 import { hasCode, messageOf } from "./core/errors.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
+import { ImageAccess } from "./images/access.ts";
+import type { NodeCredentials } from "./images/node-credentials.ts";
 import { computeHostsFile } from "./network/hosts-file.ts";
 import { LateNetwork } from "./network/late-network.ts";
 import type { PodNetwork } from "./network/network.ts";
@@ -25,6 +27,7 @@ import type { NodeLoop } from "./node/node-loop.ts";
 import { computeDefaultLabels } from "./node/register.ts";
 import { Checkpoint } from "./pods/checkpoint.ts";
 import type { PodDirectory, PodView } from "./pods/directory.ts";
+import type { PodFacts } from "./pods/explain.ts";
 import { PodManager } from "./pods/manager.ts";
 import type { NodeFacts } from "./pods/node-facts.ts";
 import { ObjectCache } from "./pods/object-cache.ts";
@@ -33,6 +36,7 @@ import { FileSource } from "./pods/static/file-source.ts";
 import { MirrorLoop } from "./pods/static/mirror-loop.ts";
 import { PodSources } from "./pods/static/pod-sources.ts";
 import { UrlSource } from "./pods/static/url-source.ts";
+import { createHookRunner } from "./probes/hooks.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -48,6 +52,7 @@ export interface AgentPodsOptions {
   readonly client: ApiClient;
   readonly events: EventSink;
   readonly host: HostReader;
+  readonly nodeCredentials: NodeCredentials;
 }
 
 /** What is there only after the node's start. */
@@ -70,6 +75,7 @@ export class AgentPods implements PodDirectory {
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
+  #hasAppArmor = false;
 
   constructor(options: AgentPodsOptions) {
     this.#options = options;
@@ -86,6 +92,11 @@ export class AgentPods implements PodDirectory {
 
   list(): readonly PodView[] {
     return this.#manager?.list() ?? [];
+  }
+
+  /** For `longshore explain`. */
+  facts(): readonly PodFacts[] | undefined {
+    return this.#manager?.facts();
   }
 
   /** Each time the Node was read; admission and mirror pods need it. */
@@ -133,8 +144,12 @@ export class AgentPods implements PodDirectory {
 
   async #startAll({ podStore, services, nodeLoop }: PodInputs, signal: AbortSignal): Promise<void> {
     const { config, runtime, clock, random, log, syscalls, client, events } = this.#options;
+    const { nodeCredentials } = this.#options;
     const { rootDir } = config;
     await runtime.prepare(signal);
+    this.#hasAppArmor = (await runtime.info(signal)).hasAppArmor;
+    const imageAccess = new ImageAccess({ ...config, clock, log });
+    await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
     const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log });
@@ -152,6 +167,8 @@ export class AgentPods implements PodDirectory {
       client: sources.statusClient(),
       pods: sources,
       network: this.#network,
+      hooks: createHookRunner({ runtime, clock, events }),
+      ...{ imageAccess, nodeCredentials },
       ...{ services, objects, runtime, volumes, probes, events, clock, random, log },
       node: () => this.#nodeFacts(nodeLoop),
       dns: {
@@ -215,6 +232,8 @@ export class AgentPods implements PodDirectory {
         ...computeDefaultLabels(config.nodeName, host.architecture),
       },
       allocatable,
+      hasAppArmor: this.#hasAppArmor,
+      allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: allocatable.memory ?? 0,
       // Read when a pod of the host's network asks, because the file is the node's and may change.
       get etcHosts() {

@@ -19,12 +19,16 @@ import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
+import { createNetlink } from "./core/netlink.ts";
 import type { Syscalls } from "./core/syscalls.ts";
+import { loadNodeCredentials } from "./images/node-credentials.ts";
+import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
-import { findNodeIps } from "./node/node-info.ts";
+import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
+import { explainPod } from "./pods/explain.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import { Proxier } from "./proxy/proxier.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -80,6 +84,7 @@ export class Agent {
     const { config, runtime, clock, log, version } = this.#options;
     await runtime.info(this.#stopping.signal);
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
+    const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
       config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
@@ -88,10 +93,10 @@ export class Agent {
     events.start();
 
     const host = createHostReader();
-    const pods = new AgentPods({ ...this.#options, client, events, host });
+    const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
     const networkLoop = new NetworkLoop({
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
-      create: (podCidr) => this.#createNetwork(podCidr),
+      create: (podCidr) => this.#createNetwork(podCidr, hostMtu),
       onReady: async (network) => pods.setNetwork(network),
       clock,
       log,
@@ -99,6 +104,17 @@ export class Agent {
     const readiness = (): readonly string[] =>
       [networkLoop.problem, pods.problem].filter((problem) => problem !== undefined);
     const nodeIps = await findNodeIps(host, config.nodeIps);
+    const hostMtu = await findUplinkMtu(host, nodeIps);
+    const local = this.#own(
+      new LocalServer({
+        rootDir: config.rootDir,
+        routes: {
+          "/explain/pod": (query) => explainPod(pods.facts(), query.get("name") ?? "", readiness()),
+        },
+        log,
+      }),
+    );
+    await local.start();
     const serving = { ...config, nodeIps };
     const server = this.#own(
       new KubeletServer({ config: serving, pods, runtime, readiness, clock, log }),
@@ -188,15 +204,17 @@ export class Agent {
     proxier.start();
   }
 
-  #createNetwork(podCidr: string): BridgePodNetwork {
-    const { config, exec, clock, log } = this.#options;
+  #createNetwork(podCidr: string, hostMtu: number | undefined): BridgePodNetwork {
+    const { config, exec, log } = this.#options;
     const { clusterCidr } = config;
+    const netlink = createNetlink();
     return new BridgePodNetwork({
       podCidr,
       ...(clusterCidr === undefined ? {} : { clusterCidr }),
       exec,
       iptables: createIptables({ exec, family: "IPv4" }),
-      clock,
+      ...(hostMtu === undefined ? {} : { hostMtu }),
+      ...(netlink === undefined ? {} : { netlink }),
       log,
     });
   }

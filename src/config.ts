@@ -32,6 +32,8 @@ export interface AgentConfig {
   /** Path of the node's resolv.conf; empty = none. */
   readonly resolvConf: string;
   readonly maxPods: number;
+  /** Namespaced kernel parameters that pods may set besides the safe ones: names, or beginnings followed by `*`. */
+  readonly allowedUnsafeSysctls: readonly string[];
   /** Address and port of the kubelet server (10250). */
   readonly address: string;
   readonly port: number;
@@ -54,6 +56,17 @@ export interface AgentConfig {
   readonly syncFrequencyMs: number;
   readonly serializeImagePulls: boolean;
   readonly maxParallelImagePulls: number;
+  /** How long a pull may make no progress, 1 min. */
+  readonly imagePullProgressDeadlineMs: number;
+  /** A CredentialProviderConfig file or a folder of them, and where its programs are; both or none. */
+  readonly imageCredentialProviderConfig?: string;
+  readonly imageCredentialProviderBinDir?: string;
+  readonly imagePullCredentialsVerificationPolicy:
+    | "NeverVerify"
+    | "NeverVerifyPreloadedImages"
+    | "NeverVerifyAllowlistedImages"
+    | "AlwaysVerify";
+  readonly preloadedImagesVerificationAllowlist: readonly string[];
   readonly masqueradeAll: boolean;
   readonly iptablesSyncPeriodMs: number;
   readonly iptablesMinSyncPeriodMs: number;

@@ -95,6 +95,17 @@ async function main(): Promise<void> {
     .option("--root-dir <dir>", "state directory", "/var/lib/longshore")
     .option("--keep-state", "leave the state directory", false)
     .action(finish(async (host, o) => (await import("./cli/cleanup.ts")).runCleanup(host, o)));
+  const explain = program.command("explain").description("say why something is as it is");
+  explain
+    .command("pod <name>")
+    .description("why a pod of this node is not running: NAMESPACE/NAME, NAME or its UID")
+    .option("--root-dir <dir>", "state directory of the agent", "/var/lib/longshore")
+    .option("-o, --output <format>", "text or json", "text")
+    .action((pod: string, o: { output: string; rootDir: string }) =>
+      finish(async (host) => (await import("./cli/explain.ts")).runExplainPod(host, { ...o, pod }))(
+        {},
+      ),
+    );
   program
     .command("version")
     .description("print the version")

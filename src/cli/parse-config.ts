@@ -7,6 +7,8 @@ import { isIP } from "node:net";
 import { load } from "js-yaml";
 import type { AgentConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { repositoryOf } from "../images/repository.ts";
+import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
 type Parse<T> = (value: unknown, field: string) => T;
 
@@ -86,6 +88,18 @@ const cidr: Parse<string> = (value, field) => {
   return value as string;
 };
 
+/** Only what is a namespace's own: a pod must not set what belongs to the whole machine. */
+const sysctl: Parse<string> = (value, field) => {
+  const name = dottedSysctl(text(value, field));
+  if (sysctlNamespace(name.replace(/\*$/, "x")) === undefined)
+    throw bad(
+      field,
+      value,
+      "a kernel parameter known to be namespaced, such as net.core.somaxconn",
+    );
+  return name;
+};
+
 /** Go durations of one unit: 10s, 500ms, 5m, 1h. */
 const duration: Parse<number> = (value, field) => {
   const match = /^(\d+)(ms|s|m|h)$/.exec(typeof value === "string" ? value : "");
@@ -119,6 +133,26 @@ const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
   }
   return Object.fromEntries(entries);
 };
+
+/** A repository as spelled out, or a prefix of repositories that ends with a slash and a star. */
+const imagePattern: Parse<string> = (value, field) => {
+  const pattern = text(value, field);
+  const isPrefix = /^[^\s*/][^\s*]*\/\*$/.test(pattern);
+  if (!isPrefix && (/[\s*]/.test(pattern) || repositoryOf(pattern) !== pattern))
+    throw bad(
+      field,
+      value,
+      "an image such as docker.io/library/busybox or a prefix such as a.io/b/*",
+    );
+  return pattern;
+};
+
+const VERIFICATION_POLICIES = [
+  "NeverVerify",
+  "NeverVerifyPreloadedImages",
+  "NeverVerifyAllowlistedImages",
+  "AlwaysVerify",
+] as const;
 
 const NO_URL = { protocol: "", username: "", password: "" };
 
@@ -187,6 +221,7 @@ const FIELDS = {
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
   maxPods: field(whole(1, 1000), 110),
+  allowedUnsafeSysctls: field(list(sysctl), []),
   address: field(ip, "0.0.0.0"),
   port: field(whole(1, 65_535), 10_250),
   clientCaFile: optional(path),
@@ -204,6 +239,14 @@ const FIELDS = {
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),
+  imagePullProgressDeadline: field(duration, 60_000),
+  imageCredentialProviderConfig: optional(path),
+  imageCredentialProviderBinDir: optional(path),
+  imagePullCredentialsVerificationPolicy: field(
+    oneOf(...VERIFICATION_POLICIES),
+    "NeverVerifyPreloadedImages" as const,
+  ),
+  preloadedImagesVerificationAllowlist: field(list(imagePattern), []),
   proxyMode: field(oneOf("iptables", "off"), "iptables" as const),
   masqueradeAll: field(flag, false),
   iptablesSyncPeriod: field(duration, 30_000),
@@ -269,6 +312,12 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     );
   if ((values.tlsCertFile === undefined) !== (values.tlsPrivateKeyFile === undefined))
     throw new LongshoreError("ConfigInvalid", "tlsCertFile and tlsPrivateKeyFile belong together");
+  const { imageCredentialProviderConfig: providers, imageCredentialProviderBinDir } = values;
+  if ((providers === undefined) !== (imageCredentialProviderBinDir === undefined))
+    throw new LongshoreError(
+      "ConfigInvalid",
+      "imageCredentialProviderConfig and imageCredentialProviderBinDir belong together",
+    );
   const { hostnameOverride, nodeIp, ...rest } = values;
   const nodeName = (hostnameOverride === "" ? input.hostname : hostnameOverride)
     .trim()
@@ -281,6 +330,7 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     nodeIps: nodeIp,
     nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
     syncFrequencyMs: values.syncFrequency,
+    imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
     fileCheckFrequencyMs: values.fileCheckFrequency,
     httpCheckFrequencyMs: values.httpCheckFrequency,
     iptablesSyncPeriodMs: values.iptablesSyncPeriod,

@@ -125,11 +125,11 @@ function podGrace(pod: KubeObject, requestedGrace: number | undefined): number {
   const phase = textAt(pod, "status", "phase");
   const isTerminal = phase === "Succeeded" || phase === "Failed";
   if (textAt(pod, "spec", "nodeName") === "" || isTerminal) return 0;
-  if (requestedGrace !== undefined) return requestedGrace < 0 ? 1 : requestedGrace;
   const { deletionGracePeriodSeconds } = pod.metadata;
-  if (deletionGracePeriodSeconds !== undefined) return deletionGracePeriodSeconds;
   const wanted = at(pod, "spec", "terminationGracePeriodSeconds");
-  return typeof wanted === "number" ? Math.max(0, wanted) : 30;
+  const grace = requestedGrace ?? deletionGracePeriodSeconds ?? wanted;
+  if (typeof grace !== "number") return 30;
+  return grace < 0 ? 1 : grace;
 }
 
 function statusOf(object: KubeObject): object {

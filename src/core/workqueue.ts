@@ -41,6 +41,14 @@ export class WorkQueue {
     this.#due.delete(key);
   }
 
+  /** For people: whether a turn of `key` runs, and how many milliseconds the next one waits. */
+  look(key: string): { readonly isRunning: boolean; readonly dueInMs: number | undefined } {
+    const at = this.#due.get(key);
+    const dueInMs =
+      at === undefined ? undefined : Math.max(0, at - this.#options.clock.monotonic());
+    return { isRunning: this.#running.has(key), dueInMs };
+  }
+
   /** Gives the running turns an aborted signal and waits for them. Nothing runs after it resolves. */
   async stop(): Promise<void> {
     this.#controller.abort();

@@ -22,8 +22,11 @@ export class LateNetwork implements PodNetwork {
     return this.#get().start(signal);
   }
 
-  allocate(podUid: string, inUse: readonly Sandbox[]): readonly string[] {
-    return this.#get().allocate(podUid, inUse);
+  async allocate(
+    podUid: string,
+    list: () => Promise<readonly Sandbox[]>,
+  ): Promise<readonly string[]> {
+    return this.#get().allocate(podUid, list);
   }
 
   release(podUid: string): void {
@@ -34,16 +37,12 @@ export class LateNetwork implements PodNetwork {
     return this.#get().attach(sandbox, signal);
   }
 
-  detach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
-    return this.#get().detach(sandbox, signal);
+  detach(sandbox: Sandbox): Promise<void> {
+    return this.#get().detach(sandbox);
   }
 
   collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void> {
     return this.#get().collect(live, signal);
-  }
-
-  async stop(): Promise<void> {
-    await this.#network?.stop();
   }
 
   #get(): PodNetwork {

@@ -9,19 +9,18 @@ export interface PodNetwork {
   /** Makes the bridge, sysctls and masquerade rules; called at start, and again by `repair`. */
   start(signal: AbortSignal): Promise<void>;
   /**
-   * Addresses for a new sandbox, IPv4 first. `inUse` are those of the sandboxes that exist, read by the caller in
-   * the same turn; addresses handed out and not yet seen in `inUse` are held for a minute. Throws NetworkExhausted.
+   * Addresses for a new sandbox, IPv4 first; those of the pod's older sandboxes, which have ended, are free again.
+   * `list` tells the sandboxes that exist and is asked once, the first time. Throws NetworkExhausted.
    */
-  allocate(podUid: string, inUse: readonly Sandbox[]): readonly string[];
+  allocate(podUid: string, list: () => Promise<readonly Sandbox[]>): Promise<readonly string[]>;
   /** Gives addresses back early when the sandbox they were for could not be made. */
   release(podUid: string): void;
   /** Plumbs a ready sandbox: veth, address, routes, hairpin. Idempotent. */
   attach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
-  /** Takes away what `attach` made on the host; absent is success. Removing the namespace does most of it. */
-  detach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
-  /** Removes host-side links that belonged to none of the live sandboxes in this call and the one before. */
+  /** Gives back what an ended sandbox had: its addresses. Links go with the namespace. */
+  detach(sandbox: Sandbox): Promise<void>;
+  /** Frees links and addresses that belonged to none of the live sandboxes in this call and the one before. */
   collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void>;
-  stop(): Promise<void>;
 }
 
 /** DNS of the cluster and of the node; input of computeResolvConf. */

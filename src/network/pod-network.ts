@@ -4,16 +4,18 @@
  * right whenever `start` or `repair` runs. Called by the pod workers, and by the agent for start and repair.
  */
 
-import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import { type CommandResult, type Exec, execOk } from "../core/exec.ts";
 import { type Cidr, parseCidr } from "../core/ip.ts";
 import type { Iptables } from "../core/iptables.ts";
 import type { Logger } from "../core/logger.ts";
+import type { Netlink } from "../core/netlink.ts";
 import type { Sandbox } from "../runtime/runtime.ts";
 import * as commands from "./bridge-commands.ts";
-import { nextAddress } from "./ipam.ts";
+import { gatewayOf } from "./ipam.ts";
+import * as messages from "./link-messages.ts";
 import type { PodNetwork } from "./network.ts";
+import { PodAddresses } from "./pod-addresses.ts";
 
 export interface BridgePodNetworkOptions {
   /** This node's range, IPv4. */
@@ -21,15 +23,14 @@ export interface BridgePodNetworkOptions {
   /** All pods of the cluster; what goes elsewhere is masqueraded. The podCIDR when absent. */
   readonly clusterCidr?: string;
   readonly exec: Exec;
+  /** Absent = everything by ip(8). */
+  readonly netlink?: Netlink;
   readonly iptables: Iptables;
-  readonly clock: Clock;
   readonly log: Logger;
   /** MTU of the node's uplink, default 1500. */
   readonly hostMtu?: number;
 }
 
-/** How long an address is kept for a sandbox that is being made. */
-const HOLD_MS = 60_000;
 const DEFAULT_MTU = 1500;
 
 export class BridgePodNetwork implements PodNetwork {
@@ -37,15 +38,16 @@ export class BridgePodNetwork implements PodNetwork {
   readonly #podCidr: Cidr;
   readonly #clusterCidr: Cidr;
   readonly #mtu: number;
-  readonly #held = new Map<string, { readonly ip: string; readonly until: number }>();
+  readonly #addresses: PodAddresses;
   readonly #warned = new Set<string>();
-  #lastAddress: string | undefined;
+  #loading: Promise<void> | undefined;
   /** Links that belonged to no sandbox when last looked at. */
   #suspects: ReadonlySet<string> = new Set();
 
   constructor(options: BridgePodNetworkOptions) {
     this.#options = options;
     this.#podCidr = ipv4Range("podCIDR", options.podCidr);
+    this.#addresses = new PodAddresses(this.#podCidr);
     this.#clusterCidr = ipv4Range("cluster CIDR", options.clusterCidr ?? options.podCidr);
     this.#mtu = options.hostMtu ?? DEFAULT_MTU;
   }
@@ -64,31 +66,29 @@ export class BridgePodNetwork implements PodNetwork {
       await this.#ofThoseLeft("putting links on the bridge", commands.portsBatch(links), signal);
   }
 
-  allocate(podUid: string, inUse: readonly Sandbox[]): readonly string[] {
-    const now = this.#options.clock.monotonic();
-    const used = new Set(inUse.flatMap((sandbox) => sandbox.ips));
-    for (const [uid, { ip, until }] of this.#held) {
-      if (until <= now || used.has(ip)) this.#held.delete(uid);
-    }
-    const mine = this.#held.get(podUid);
-    const taken = [...used, ...[...this.#held.values()].map((held) => held.ip)];
-    const ip = mine?.ip ?? nextAddress(this.#podCidr, new Set(taken), this.#lastAddress);
-    if (ip === undefined) {
-      throw new LongshoreError(
-        "NetworkExhausted",
-        `no free address in podCIDR ${this.#options.podCidr}: ${used.size} in use, ${this.#held.size} held`,
-      );
-    }
-    this.#held.set(podUid, { ip, until: now + HOLD_MS });
-    this.#lastAddress = ip;
-    return [ip];
+  async allocate(
+    podUid: string,
+    list: () => Promise<readonly Sandbox[]>,
+  ): Promise<readonly string[]> {
+    await this.#load(list);
+    const ip = this.#addresses.take(podUid);
+    if (ip !== undefined) return [ip];
+    throw new LongshoreError(
+      "NetworkExhausted",
+      `no free address in podCIDR ${this.#options.podCidr}: ${this.#addresses.inUse} in use`,
+    );
   }
 
   release(podUid: string): void {
-    this.#held.delete(podUid);
+    this.#addresses.release(podUid);
   }
 
   async attach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+    await this.#plumb(sandbox, signal);
+    for (const ip of sandbox.ips) this.#addresses.settle(ip, sandbox.pod.uid);
+  }
+
+  async #plumb(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const ip = sandbox.ips[0];
     if (sandbox.hostNetwork) return;
     if (ip === undefined || sandbox.pid === 0) {
@@ -98,6 +98,7 @@ export class BridgePodNetwork implements PodNetwork {
       );
     }
     const link = commands.linkName(sandbox.id);
+    if (this.#tryNetlink(link, sandbox.pid, ip)) return;
     const batch = commands.linkBatch(link, sandbox.pid, ip, this.#mtu);
     let made = await this.#tryIp(["-batch", "-"], batch, signal);
     if (/File exists/.test(made.stderr)) {
@@ -119,11 +120,37 @@ export class BridgePodNetwork implements PodNetwork {
     if (inside.code !== 0) throw failed(`setting up eth0 of sandbox ${sandbox.id}`, inside);
   }
 
-  async detach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
-    await this.#removeLinks([commands.linkName(sandbox.id)], signal);
+  /** The quick way; false when it failed, and ip(8) is to find out what is there and say what is wrong. */
+  #tryNetlink(link: string, pid: number, ip: string): boolean {
+    const { netlink, log } = this.#options;
+    if (netlink === undefined) return false;
+    const gateway = gatewayOf(this.#podCidr);
+    const pod = { link, pid, mac: commands.macOf(ip), mtu: this.#mtu };
+    try {
+      netlink.within(undefined, (socket) => {
+        const bridgeIndex = messages.indexOf(socket.ask(messages.findLink(commands.BRIDGE)));
+        for (const message of messages.makeLink({ ...pod, bridgeIndex })) socket.ask(message);
+      });
+      netlink.within(pid, (socket) => {
+        const eth0 = messages.indexOf(socket.ask(messages.findLink("eth0")));
+        const setUp = messages.setUpSandbox(eth0, ip, this.#podCidr.prefix, gateway);
+        for (const message of setUp) socket.ask(message);
+      });
+      return true;
+    } catch (error) {
+      if (!hasCode(error, "NetworkFailed")) throw error;
+      log.debug({ err: error, link }, "a sandbox could not be joined by netlink; ip is tried");
+      return false;
+    }
+  }
+
+  /** The link went with the namespace that the sandbox's end left; `collect` sees to it. */
+  async detach(sandbox: Sandbox): Promise<void> {
+    for (const ip of sandbox.ips) this.#addresses.release(sandbox.pod.uid, ip);
   }
 
   async collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void> {
+    this.#addresses.reconcile(live);
     const wanted = new Set(live.map((sandbox) => commands.linkName(sandbox.id)));
     const unknown = (await this.#links(signal)).filter((link) => !wanted.has(link));
     // Unknown once may only be newer than `live`; the next listing has it then.
@@ -134,9 +161,16 @@ export class BridgePodNetwork implements PodNetwork {
     await this.#removeLinks(orphans, signal);
   }
 
-  /** Pods keep their network; nothing runs that would have to end. */
-  async stop(): Promise<void> {
-    this.#held.clear();
+  /** Once for all callers; a listing that failed is asked for again. */
+  #load(list: () => Promise<readonly Sandbox[]>): Promise<void> {
+    if (this.#loading === undefined) {
+      const loading = list().then((sandboxes) => this.#addresses.reconcile(sandboxes));
+      this.#loading = loading;
+      loading.catch(() => {
+        this.#loading = undefined;
+      });
+    }
+    return this.#loading;
   }
 
   async #ensureSysctls(signal: AbortSignal): Promise<void> {

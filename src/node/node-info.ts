@@ -72,6 +72,18 @@ export async function readNodeInfo(
   };
 }
 
+/** MTU of the interface that carries the node's address; undefined when that is none of this host's. */
+export async function findUplinkMtu(
+  host: HostReader,
+  nodeIps: readonly string[],
+): Promise<number | undefined> {
+  const found = Object.entries(host.interfaces()).find(
+    ([name, addresses]) => name !== "lo" && nodeIps.some((ip) => addresses.includes(ip)),
+  );
+  const mtu = Number(found && (await host.readText(`/sys/class/net/${found[0]}/mtu`)));
+  return mtu > 0 ? mtu : undefined;
+}
+
 /** `--node-ip`, else the first address of the interface that has the default route. */
 export async function findNodeIps(
   host: HostReader,

@@ -11,28 +11,34 @@ import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import { classOf } from "../core/errors.ts";
+import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
+import type { ImageAccess } from "../images/access.ts";
+import type { NodeCredentials } from "../images/node-credentials.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
+import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import type { PodPlan } from "./actions.ts";
-import { computeAdmission } from "./admission.ts";
+import { computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
 import { type CheckpointPort, computeCheckpoint, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
+import type { PodFacts, TurnFailure } from "./explain.ts";
 import type { PodFeed } from "./feed.ts";
-import { findCredentials } from "./image-credentials.ts";
+import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
+import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { Operations } from "./operations.ts";
 import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
-import { createRecord, interruptKills, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
+import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
+import { isEcho } from "./status-patch.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
 
@@ -46,7 +52,9 @@ export interface PodManagerOptions {
   /** Resync of a pod without events, in milliseconds. */
   readonly syncFrequencyMs: number;
   readonly maxParallelImagePulls: number;
-  readonly client: Pick<ApiClient, "patch" | "delete">;
+  readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
+  readonly nodeCredentials: Pick<NodeCredentials, "find">;
+  readonly client: Pick<ApiClient, "get" | "patch" | "delete">;
   readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
@@ -58,6 +66,7 @@ export interface PodManagerOptions {
   readonly network: PodNetwork & { readonly isReady: boolean };
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
+  readonly hooks: HookRunner;
   readonly events: EventSink;
   readonly clock: Clock;
   readonly random: () => number;
@@ -73,6 +82,8 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 /** Queue keys that are no UIDs. */
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
+/** What is older than this may be of a clock that was set back. */
+const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
 const SYNC_POLL_MS = 1_000;
 const CHECKPOINT_DELAY_MS = 200;
@@ -81,9 +92,10 @@ export class PodManager implements PodDirectory {
   readonly #options: PodManagerOptions;
   readonly #records = new Map<string, PodRecord>();
   readonly #queue: WorkQueue;
-  readonly #failures = new Map<string, number>();
+  readonly #failures = new Map<string, TurnFailure>();
   readonly #images: ImageManager;
   readonly #statuses: StatusWriter;
+  readonly #operations: Operations;
   readonly #worker: PodWorker;
   readonly #controller = new AbortController();
   #restored = EMPTY_CHECKPOINT;
@@ -96,22 +108,24 @@ export class PodManager implements PodDirectory {
     const onDone = (podUid: string): void => this.sync(podUid);
     const maxParallel = options.maxParallelImagePulls;
     const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
-      findCredentials(pod, image, options.objects, signal);
-    this.#images = new ImageManager({ ...options, maxParallel, credentials, onDone });
+      lookUpCredentials(options, pod, image, signal);
+    const access = options.imageAccess;
+    this.#images = new ImageManager({ ...options, log, access, maxParallel, credentials, onDone });
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
+    this.#operations = new Operations(onDone);
+    const parts = { images: this.#images, operations: this.#operations };
     const starter = new Starter(options);
+    const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     this.#worker = new PodWorker({
       ...options,
+      ...parts,
       log,
-      images: this.#images,
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
       apply: createApply({
-        ...options,
-        images: this.#images,
-        starter,
+        ...{ ...options, ...parts, starter, hooks },
         saveCheckpoint: () => this.#saveCheckpoint(),
       }),
     });
@@ -143,7 +157,7 @@ export class PodManager implements PodDirectory {
   async stop(): Promise<void> {
     this.#controller.abort();
     await this.#queue.stop();
-    await Promise.all([this.#images.stop(), this.#statuses.stop()]);
+    await Promise.all([this.#images.stop(), this.#statuses.stop(), this.#operations.stop()]);
     await this.#watching;
     await this.#saveCheckpoint();
   }
@@ -165,9 +179,18 @@ export class PodManager implements PodDirectory {
     this.sync(podUid);
   }
 
-  /** Why the pod is as it is: the plan of its worker's last round. */
-  lastPlan(podUid: string): PodPlan | undefined {
-    return this.#records.get(podUid)?.lastPlan;
+  /** For `longshore explain`: what is known of each pod. */
+  facts(): readonly PodFacts[] {
+    const { clock, probes } = this.#options;
+    return [...this.#records.values()].map((record) => ({
+      record,
+      now: clock.now(),
+      imageOf: (spec) => this.#images.state(record.uid, spec),
+      probes: probes.report(record.uid),
+      statusWrite: this.#statuses.look(record),
+      turn: this.#queue.look(record.uid),
+      failure: this.#failures.get(record.uid),
+    }));
   }
 
   find(namespace: string, name: string): PodView | undefined {
@@ -199,7 +222,6 @@ export class PodManager implements PodDirectory {
     if (metadata.deletionTimestamp !== undefined)
       record.pod = { ...record.pod, metadata: { ...metadata, deletionGracePeriodSeconds: 0 } };
     record.isApiGone = true;
-    interruptKills(record);
     this.#queue.add(podUid);
   }
 
@@ -208,8 +230,11 @@ export class PodManager implements PodDirectory {
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
     if (known !== undefined) {
+      const isOurs = known.phase === "sync" && !known.isApiGone;
+      const isEchoed = isOurs && isEcho(known.pod, pod, known.status);
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
+      if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
@@ -229,27 +254,35 @@ export class PodManager implements PodDirectory {
     const activePods = [...this.#records.values()].filter(
       ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
     ).length;
-    record.verdict =
+    const { labels, hasAppArmor, allowedUnsafeSysctls } = node();
+    const verdict =
       problem === undefined
         ? computeAdmission({
-            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: node().labels },
-            ...{ activePods, maxPods },
+            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: labels },
+            ...{ activePods, maxPods, hasAppArmor, allowedUnsafeSysctls },
           })
-        : { reason: "InvalidPodSpec", message: `Pod was rejected: ${problem}` };
-    if (record.verdict === undefined) return;
-    const { reason, message } = record.verdict;
+        : { reason: "InvalidPodSpec", message: problem };
+    if (verdict === undefined) return;
+    const { reason, message } = verdict;
+    record.verdict = { reason, message: `Pod was rejected: ${message}` };
     events.record(involvedPod(pod), "Warning", reason, message);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
     switch (event.kind) {
       case "pod-changed":
-        this.sync(event.podUid);
+        if (!this.#hasSeen(event.podUid, event.at)) this.sync(event.podUid);
         break;
       case "resync":
         this.resync();
         break;
     }
+  }
+
+  /** What the pod's worker does itself comes back as events, which are older than its last look. */
+  #hasSeen(podUid: string, at = Number.POSITIVE_INFINITY): boolean {
+    const observedAt = this.#records.get(podUid)?.observedAt ?? 0;
+    return at < observedAt && observedAt - at < LATE_EVENT_MS;
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
@@ -276,8 +309,9 @@ export class PodManager implements PodDirectory {
   }
 
   #onError(key: string, error: unknown): number {
-    const attempt = this.#failures.get(key) ?? 0;
-    this.#failures.set(key, attempt + 1);
+    const attempt = this.#failures.get(key)?.count ?? 0;
+    const at = this.#options.clock.now();
+    this.#failures.set(key, { count: attempt + 1, at, message: messageOf(error) });
     const pod = this.#records.get(key)?.pod;
     const fields = { pod: pod === undefined ? key : keyOf(pod), attempt, err: error };
     if (classOf(error) === "bug") this.#options.log.error(fields, "the pod's turn failed");
@@ -309,6 +343,7 @@ export class PodManager implements PodDirectory {
     this.#queue.forget(uid);
     this.#images.forgetPod(uid);
     this.#statuses.forget(uid);
+    this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
     this.#options.pods.forget(uid);
     if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);

@@ -5,6 +5,9 @@ export interface NodeFacts {
   readonly labels: Readonly<Record<string, string>>;
   /** cpu in millicores, memory and ephemeral-storage in bytes. */
   readonly allocatable: Readonly<Record<string, number>>;
+  readonly hasAppArmor: boolean;
+  /** Names and `beginnings*` of namespaced kernel parameters allowed besides the safe ones. */
+  readonly allowedUnsafeSysctls: readonly string[];
   /** Bytes of the machine. */
   readonly memoryCapacity: number;
   /** Text of the node's /etc/hosts. */

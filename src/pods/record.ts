@@ -21,6 +21,8 @@ export interface PodRecord {
   readonly startTime: number;
   verdict: Verdict | undefined;
   observed: RuntimeState;
+  /** `observed` has everything that happened before this time; milliseconds since the epoch. */
+  observedAt: number;
   volumes: VolumesState;
   mounted: ReadonlyMap<string, MountedVolume>;
   /** True once this agent has made all volumes present. */
@@ -35,9 +37,10 @@ export interface PodRecord {
   plumbedSandboxId: string | undefined;
   isApiGone: boolean;
   isDeleteSent: boolean;
-  /** Ends the waiting of kills in progress, so that a shorter grace period takes effect. */
-  interrupt: AbortController;
-  lastPlan: PodPlan | undefined;
+  /** When the pod as a whole was first told to end with its present grace period, in milliseconds since the epoch. */
+  endingSince: number | undefined;
+  /** With the time at which it was made, in milliseconds since the epoch. */
+  lastPlan: (PodPlan & { readonly at: number }) | undefined;
 }
 
 const NOTHING: RuntimeState = { sandboxes: [], containers: [] };
@@ -56,6 +59,7 @@ export function createRecord(
     startTime: startTime === undefined ? now : Date.parse(startTime),
     verdict: undefined,
     observed: NOTHING,
+    observedAt: 0,
     volumes: { kind: "ready" },
     mounted: new Map(),
     isMounted: false,
@@ -67,7 +71,7 @@ export function createRecord(
     plumbedSandboxId: undefined,
     isApiGone: false,
     isDeleteSent: false,
-    interrupt: new AbortController(),
+    endingSince: undefined,
     lastPlan: undefined,
   };
 }
@@ -78,8 +82,8 @@ export function isAtLeast(version: string, other: string): boolean {
 }
 
 /**
- * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and kills
- * under way are told when the pod is now to end sooner.
+ * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and a new
+ * grace period counts from now.
  */
 export function updateRecord(record: PodRecord, received: Pod, wentBack = false): void {
   const { pod } = toSoundPod(received);
@@ -94,10 +98,5 @@ export function updateRecord(record: PodRecord, received: Pod, wentBack = false)
   const hasShorterGrace =
     pod.metadata.deletionGracePeriodSeconds !== before.deletionGracePeriodSeconds;
   if (hasShorterGrace || pod.metadata.deletionTimestamp !== before.deletionTimestamp)
-    interruptKills(record);
-}
-
-export function interruptKills(record: PodRecord): void {
-  record.interrupt.abort();
-  record.interrupt = new AbortController();
+    record.endingSince = undefined;
 }

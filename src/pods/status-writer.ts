@@ -8,12 +8,12 @@ import { PODS } from "../api/resources.ts";
 import type { Pod } from "../api/types.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
-import { hasCode } from "../core/errors.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
 import { canonicalJson } from "../core/hash.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import { type PodRecord, updateRecord } from "./record.ts";
-import { computeStatusPatch } from "./status-patch.ts";
+import { computeStatusPatch, isEcho } from "./status-patch.ts";
 
 export interface StatusWriterOptions {
   readonly client: Pick<ApiClient, "patch">;
@@ -21,8 +21,16 @@ export interface StatusWriterOptions {
   readonly random: () => number;
   readonly log: Logger;
   readonly find: (podUid: string) => PodRecord | undefined;
-  /** The status of this pod is on the API server, or the object is gone from there. */
+  /** The status of an ending pod is on the API server, or the object changed besides or is gone from there. */
   readonly onWritten: (podUid: string) => void;
+}
+
+export interface StatusWrite {
+  readonly state: "written" | "pending";
+  /** Milliseconds since the epoch; only while pending. */
+  readonly since?: number;
+  /** Why the last attempt failed. */
+  readonly error?: string;
 }
 
 const CONCURRENCY = 8;
@@ -31,7 +39,9 @@ const RETRY = { initialMs: 200, maxMs: 10_000 };
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
   readonly #queue: WorkQueue;
-  readonly #failures = new Map<string, number>();
+  readonly #failures = new Map<string, { readonly count: number; readonly message: string }>();
+  /** Since when the API server has waited for a status, by pod UID; milliseconds since the epoch. */
+  readonly #pendingSince = new Map<string, number>();
   /** What the server took last, by pod UID: it may have made it look different. */
   readonly #accepted = new Map<string, { desired: string; resourceVersion: string }>();
 
@@ -47,7 +57,18 @@ export class StatusWriter {
 
   /** Asks for the record's status to be written if it differs. */
   publish(record: PodRecord): void {
-    if (!this.isWritten(record)) this.#queue.add(record.uid);
+    if (this.isWritten(record)) return;
+    if (!this.#pendingSince.has(record.uid))
+      this.#pendingSince.set(record.uid, this.#options.clock.now());
+    this.#queue.add(record.uid);
+  }
+
+  /** For people: what keeps the record's status from the API server. */
+  look(record: PodRecord): StatusWrite {
+    if (this.isWritten(record)) return { state: "written" };
+    const error = this.#failures.get(record.uid)?.message;
+    const since = this.#pendingSince.get(record.uid) ?? this.#options.clock.now();
+    return { state: "pending", since, ...(error === undefined ? {} : { error }) };
   }
 
   /** True when the API server is known to have the record's status. */
@@ -66,6 +87,7 @@ export class StatusWriter {
     this.#queue.forget(podUid);
     this.#accepted.delete(podUid);
     this.#failures.delete(podUid);
+    this.#pendingSince.delete(podUid);
   }
 
   stop(): Promise<void> {
@@ -76,14 +98,19 @@ export class StatusWriter {
     const record = this.#options.find(uid);
     if (record === undefined || record.isApiGone) return;
     const patch = computeStatusPatch(record.pod, record.pod.status ?? {}, record.status);
-    if (patch === undefined) return;
+    if (patch === undefined) {
+      this.#pendingSince.delete(uid);
+      return;
+    }
     const desired = canonicalJson(record.status);
     const { namespace, name } = record.pod.metadata;
+    let isEchoed = false;
     const ref = { namespace, name, subresource: "status", type: "strategic" } as const;
     try {
       const stored = await this.#options.client.patch(PODS, ref, patch, signal);
       this.#accepted.set(uid, { desired, resourceVersion: stored.metadata.resourceVersion });
       this.#logPhase(record, stored);
+      isEchoed = record.phase === "sync" && isEcho(record.pod, stored, record.status);
       updateRecord(record, stored);
     } catch (error) {
       // A conflict may pass, or the name belongs to another pod by now: the store will tell, so it is tried again.
@@ -91,7 +118,8 @@ export class StatusWriter {
       record.isApiGone = true;
     }
     this.#failures.delete(uid);
-    this.#options.onWritten(uid);
+    this.#pendingSince.delete(uid);
+    if (!isEchoed) this.#options.onWritten(uid);
   }
 
   #logPhase(record: PodRecord, stored: Pod): void {
@@ -102,8 +130,8 @@ export class StatusWriter {
   }
 
   #onError(uid: string, error: unknown): number {
-    const attempt = this.#failures.get(uid) ?? 0;
-    this.#failures.set(uid, attempt + 1);
+    const attempt = this.#failures.get(uid)?.count ?? 0;
+    this.#failures.set(uid, { count: attempt + 1, message: messageOf(error) });
     const fields = { podUid: uid, err: error };
     const message = "the pod status could not be written; it will be tried again";
     if (attempt === 0) this.#options.log.warn(fields, message);

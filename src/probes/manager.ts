@@ -13,7 +13,7 @@ import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { runProbe } from "./handlers/run-probe.ts";
-import type { PodProbes, ProbeKind, ProbeResults, ProbeTarget } from "./probes.ts";
+import type { PodProbes, ProbeKind, ProbeReport, ProbeResults, ProbeTarget } from "./probes.ts";
 import type { ProbeOutcome } from "./verdict.ts";
 import { ProbeWorker } from "./worker.ts";
 
@@ -111,6 +111,13 @@ export class ProbeManager implements PodProbes {
         return { ...results, failure: { kind, message: state.message } };
     }
     return results;
+  }
+
+  report(podUid: string): readonly ProbeReport[] {
+    return [...(this.#pods.get(podUid)?.instances.values() ?? [])].flatMap(
+      ({ containerId, workers }) =>
+        [...workers.values()].map((worker) => ({ containerId, ...worker.report() })),
+    );
   }
 
   async stop(): Promise<void> {

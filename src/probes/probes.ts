@@ -24,11 +24,28 @@ export interface ProbeResults {
   readonly failure?: { readonly kind: "liveness" | "startup"; readonly message: string };
 }
 
+/** For people: one probe of one container instance. */
+export interface ProbeReport {
+  readonly containerId: string;
+  readonly kind: ProbeKind;
+  readonly result: "success" | "failure" | "unknown";
+  /** How often the last outcome that counted came in a row. */
+  readonly streak: number;
+  readonly last?: {
+    /** Milliseconds since the epoch. */
+    readonly at: number;
+    readonly outcome: "success" | "warning" | "failure" | "error";
+    readonly message: string;
+  };
+}
+
 export interface PodProbes {
   /** Starts workers for new container instances of the pod and stops those of instances not listed. */
   sync(pod: Pod, podIp: string, targets: readonly ProbeTarget[]): void;
   /** Stops everything of the pod, or only startup and liveness while it terminates. */
   stopPod(podUid: string, keep?: "readiness"): void;
   results(podUid: string, spec: ContainerSpec, containerId: string): ProbeResults;
+  /** Every probe of the pod, for people. */
+  report(podUid: string): readonly ProbeReport[];
   stop(): Promise<void>;
 }

@@ -6,7 +6,7 @@
 
 import type { Probe } from "../api/types.ts";
 import type { Clock, Timer } from "../core/clock.ts";
-import type { ProbeKind } from "./probes.ts";
+import type { ProbeKind, ProbeReport } from "./probes.ts";
 import { computeVerdict, initialState, type ProbeOutcome, type ProbeState } from "./verdict.ts";
 
 export interface WorkerOptions {
@@ -32,6 +32,7 @@ export class ProbeWorker {
   readonly #periodMs: number;
   readonly #controller = new AbortController();
   #state: ProbeState;
+  #last: ProbeReport["last"];
   #timer: Timer | undefined;
   #turn: Promise<void> | undefined;
 
@@ -43,6 +44,12 @@ export class ProbeWorker {
 
   get state(): ProbeState {
     return this.#state;
+  }
+
+  report(): Omit<ProbeReport, "containerId"> {
+    const { result, streak } = this.#state;
+    const last = this.#last === undefined ? {} : { last: this.#last };
+    return { kind: this.#options.kind, result, streak, ...last };
   }
 
   start(): void {
@@ -82,6 +89,7 @@ export class ProbeWorker {
     if (mayRun()) {
       const outcome = await run(this.#controller.signal);
       if (this.#controller.signal.aborted) return;
+      this.#last = { at: clock.now(), outcome: outcome.kind, message: outcome.message };
       this.#state = computeVerdict(kind, before, outcome, probe);
     }
     this.#turn = undefined;

@@ -1,6 +1,6 @@
 /**
  * From a container's spec, already resolved, to what the runtime is asked for. Pure: resources as the kubelet turns
- * them into CPU shares, quota and OOM score, the security context of container over pod, the mounts of volumes.
+ * them into CPU shares, quota and OOM score, the security context (security.ts), the mounts of volumes.
  * Called by pods/starter.ts through agent.ts.
  */
 
@@ -9,6 +9,7 @@ import type { Container as ContainerSpec, Pod } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 import { hashValue } from "../core/hash.ts";
 import type { ContainerConfig, ContainerKind, Mount } from "./runtime.ts";
+import { computeSecurity } from "./security.ts";
 
 /** A volume of the pod on the host. */
 interface VolumeOnHost {
@@ -30,14 +31,20 @@ export interface ContainerConfigInput {
   readonly command: readonly string[] | undefined;
   readonly args: readonly string[] | undefined;
   readonly volumes: ReadonlyMap<string, VolumeOnHost>;
+  /** The container an ephemeral one is to look into. */
+  readonly pidOf?: string;
   /** The files the agent mounts itself; a volume mounted on the same path wins. */
   readonly extraMounts: readonly Mount[];
+  /** Of the pod's RuntimeClass; absent = the Engine's default. */
+  readonly runtimeHandler?: string;
   /** Bytes of the machine, for the OOM score of Burstable pods. */
   readonly memoryCapacity: number;
 }
 
 /** The kubelet's name for `terminationGracePeriodSeconds` of the pod: what is left to know when the pod's object is gone. */
 export const GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod";
+/** The requests and limits a container was made with, as JSON: what its status tells. */
+export const RESOURCES_ANNOTATION = "longshore.io/resources";
 
 /** kubelet's: 100 ms, and at least 1 ms of quota. */
 const CPU_PERIOD_MICROS = 100_000;
@@ -52,8 +59,6 @@ export function computeSpecHash(container: ContainerSpec): string {
 
 export function computeContainerConfig(input: ContainerConfigInput): ContainerConfig {
   const { pod, container } = input;
-  const security = container.securityContext;
-  const user = computeUser(pod, container, input.imageUser);
   return {
     pod: { namespace: pod.metadata.namespace, name: pod.metadata.name, uid: pod.metadata.uid },
     name: container.name,
@@ -71,44 +76,19 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     tty: container.tty ?? false,
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
-    ...(user === undefined ? {} : { user }),
-    supplementalGroups: (pod.spec.securityContext?.supplementalGroups ?? []).map(String),
-    privileged: security?.privileged ?? false,
-    readOnlyRootfs: security?.readOnlyRootFilesystem ?? false,
-    noNewPrivileges: security?.allowPrivilegeEscalation === false,
-    seccomp: computeSeccomp(pod, container),
-    addCapabilities: (security?.capabilities?.add ?? []).map(plainCapability),
-    dropCapabilities: (security?.capabilities?.drop ?? []).map(plainCapability),
+    ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
+    ...computeSecurity(pod, container, input.imageUser),
+    ...(input.runtimeHandler === undefined ? {} : { runtimeHandler: input.runtimeHandler }),
     sharePid: pod.spec.shareProcessNamespace ?? false,
     hostPid: pod.spec.hostPID ?? false,
+    ...(input.pidOf === undefined ? {} : { pidOf: input.pidOf }),
     resources: computeResources(container),
     oomScoreAdj: computeOomScore(pod, container, input.memoryCapacity),
-    annotations: { [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30) },
+    annotations: {
+      [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30),
+      [RESOURCES_ANNOTATION]: JSON.stringify(container.resources ?? {}),
+    },
   };
-}
-
-/** Upstream's default is Unconfined, but an Engine's own profile is what its users expect; RuntimeDefault is the same. */
-function computeSeccomp(pod: Pod, container: ContainerSpec): "default" | "unconfined" {
-  const profile =
-    container.securityContext?.seccompProfile ?? pod.spec.securityContext?.seccompProfile;
-  return profile?.type === "Unconfined" ? "unconfined" : "default";
-}
-
-/** A group alone goes with the image's user, never with root in its place. */
-function computeUser(pod: Pod, container: ContainerSpec, imageUser: string): string | undefined {
-  const uid = container.securityContext?.runAsUser ?? pod.spec.securityContext?.runAsUser;
-  const gid = container.securityContext?.runAsGroup ?? pod.spec.securityContext?.runAsGroup;
-  if (uid === undefined) {
-    if (gid === undefined) return undefined;
-    const [ownUser] = imageUser.split(":");
-    return `${ownUser || "0"}:${gid}`;
-  }
-  return gid === undefined ? String(uid) : `${uid}:${gid}`;
-}
-
-/** Docker takes both spellings, Kubernetes' users write both; one is enough to compare. */
-function plainCapability(name: string): string {
-  return name.toUpperCase().replace(/^CAP_/, "");
 }
 
 const PROPAGATION = {

@@ -32,7 +32,7 @@ let client: TestPod;
 let web: readonly TestPod[];
 
 async function makePod(id: string): Promise<TestPod> {
-  const pod = await node.makePod(id, network.allocate(id, [])[0] ?? "");
+  const pod = await node.makePod(id, (await network.allocate(id, async () => []))[0] ?? "");
   await network.attach(pod.sandbox, signal);
   return pod;
 }
@@ -75,7 +75,6 @@ beforeAll(async () => {
     clusterCidr: "10.120.0.0/16",
     exec: node.exec,
     iptables: createIptables({ exec: node.exec, family: "IPv4" }),
-    clock: systemClock,
     log,
   });
   await network.start(signal);

@@ -16,7 +16,7 @@ import { isMirror, isMirrorOf, withStatusOf } from "./mirror.ts";
 export interface PodSourcesOptions {
   /** Filled by the reflector of this node's pods (spec.nodeName). */
   readonly api: Store<Pod>;
-  readonly client: Pick<ApiClient, "patch" | "delete">;
+  readonly client: Pick<ApiClient, "get" | "patch" | "delete">;
   /** The names that `setStatic` will be called with. */
   readonly staticSources: readonly string[];
 }
@@ -104,7 +104,7 @@ export class PodSources implements PodFeed {
   }
 
   /** The client for the statuses of all these pods. */
-  statusClient(): Pick<ApiClient, "patch" | "delete"> {
+  statusClient(): Pick<ApiClient, "get" | "patch" | "delete"> {
     const { client } = this.#options;
     const patch: ApiClient["patch"] = async (resource, ref, body, signal) => {
       const { metadata } = body as { readonly metadata?: { readonly uid?: string } };
@@ -124,7 +124,11 @@ export class PodSources implements PodFeed {
         return this.#view(pod) as Patched;
       }
     };
-    return { patch, delete: (resource, ref, signal) => client.delete(resource, ref, signal) };
+    return {
+      patch,
+      get: (resource, ref, signal) => client.get(resource, ref, signal),
+      delete: (resource, ref, signal) => client.delete(resource, ref, signal),
+    };
   }
 
   #onApiChange(change: StoreChange<Pod>): void {

@@ -76,11 +76,46 @@ describe("computeAgentConfig", () => {
     expect(look).not.toThrow(/secret/);
   });
 
+  test("reads what concerns images", () => {
+    expect(compute({})).toMatchObject({
+      imagePullProgressDeadlineMs: 60_000,
+      imagePullCredentialsVerificationPolicy: "NeverVerifyPreloadedImages",
+      preloadedImagesVerificationAllowlist: [],
+    });
+    const config = compute(
+      { imageCredentialProviderConfig: "/p.yaml", imageCredentialProviderBinDir: "/bin" },
+      "imagePullCredentialsVerificationPolicy: AlwaysVerify\npreloadedImagesVerificationAllowlist: [a.io/b, 'a.io:5000/*']",
+    );
+    expect(config).toMatchObject({
+      imageCredentialProviderConfig: "/p.yaml",
+      imageCredentialProviderBinDir: "/bin",
+      imagePullCredentialsVerificationPolicy: "AlwaysVerify",
+      preloadedImagesVerificationAllowlist: ["a.io/b", "a.io:5000/*"],
+    });
+  });
+
   test.each([
     { sentence: "a URL that is none", flags: { manifestUrl: "pods" }, says: "staticPodURL" },
     { sentence: "a URL of a file", flags: { manifestUrl: "file:///x" }, says: "staticPodURL" },
     { sentence: "no header", flags: { manifestUrlHeader: "a" }, says: "staticPodURLHeader" },
     { sentence: "half a second", flags: { fileCheckFrequency: "500ms" }, says: "a second" },
+    {
+      sentence: "plugins without their programs",
+      flags: { imageCredentialProviderConfig: "/p" },
+      says: "belong together",
+    },
+    {
+      sentence: "an unknown policy of verification",
+      flags: { imagePullCredentialsVerificationPolicy: "Verify" },
+      says: "NeverVerifyAllowlistedImages",
+    },
+    ...["busybox", "a.io/b:1", "a.io/b@sha256:0a", "a.io/*/b", "*", "/*", "a b/*"].map(
+      (pattern) => ({
+        sentence: `${pattern} among the preloaded images`,
+        flags: { preloadedImagesVerificationAllowlist: [pattern] },
+        says: "preloadedImagesVerificationAllowlist[0]",
+      }),
+    ),
     { sentence: "no API server", flags: { kubeconfig: undefined }, says: "--kubeconfig FILE" },
     { sentence: "a relative path", flags: { kubeconfig: "k" }, says: "an absolute path" },
     { sentence: "a port out of range", flags: { port: "70000" }, says: "port" },

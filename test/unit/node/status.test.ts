@@ -3,7 +3,9 @@
 import { describe, expect, test } from "vitest";
 import type { Node, NodeStatus } from "../../../src/api/types.ts";
 import { parseCpuCount, parseHugePageSize, parseMemTotal } from "../../../src/node/capacity.ts";
+import type { HostReader } from "../../../src/node/host.ts";
 import {
+  findUplinkMtu,
   kubeletVersion,
   parseDefaultInterface,
   parseOsImage,
@@ -215,5 +217,25 @@ describe("the Node object", () => {
   ])("with labels %j is patched only where it is wrong", (present, patch) => {
     const node = { metadata: { name: "n1", labels: present } } as unknown as Node;
     expect(computeLabelPatch(node, labels)).toEqual(patch);
+  });
+});
+
+describe("the uplink's MTU", () => {
+  const host = {
+    interfaces: () => ({
+      lo: ["127.0.0.1", "192.0.2.9"],
+      eth0: ["192.0.2.1"],
+      eth1: ["192.0.2.2", "fd00::2"],
+    }),
+    readText: async (path: string) => (path === "/sys/class/net/eth1/mtu" ? "8951\n" : undefined),
+  } as unknown as HostReader;
+
+  test.each([
+    ["is that of the interface with the node's address", ["fd00::2"], 8951],
+    ["is not known when the kernel does not tell", ["192.0.2.1"], undefined],
+    ["is not known when the address is none of the host's", ["203.0.113.1"], undefined],
+    ["is never that of the loopback device", ["192.0.2.9"], undefined],
+  ])("%s", async (_, nodeIps, expected) => {
+    expect(await findUplinkMtu(host, nodeIps)).toBe(expected);
   });
 });

@@ -10,6 +10,7 @@ import type {
   Pod,
   PodStatus,
   Service,
+  StoredObject,
 } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
@@ -29,6 +30,7 @@ import type {
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { applyPatch } from "../../fakes/patch.ts";
 
 const QUIET: Logger = {
   debug() {},
@@ -53,6 +55,7 @@ class FakeRuntime {
   stopping: (id: string, graceSeconds: number, signal: AbortSignal) => Promise<void> = async () =>
     undefined;
   pulling: (ref: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  listings = 0;
   #next = 0;
 
   constructor(clock: FakeClock, journal: string[]) {
@@ -66,6 +69,7 @@ class FakeRuntime {
   }
 
   async list(_signal: AbortSignal, podUid?: string): Promise<RuntimeState> {
+    this.listings += 1;
     const isOwn = ({ pod }: { pod: { uid: string } }) => podUid === undefined || pod.uid === podUid;
     return {
       sandboxes: [...this.sandboxes.values()].filter(isOwn),
@@ -175,6 +179,8 @@ export class FakeNode {
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
+  /** What a hook of a container does. */
+  hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
   #version = 10;
   isNetworkReady = true;
   /** Whether the Node is known when the agent starts. */
@@ -255,9 +261,18 @@ export class FakeNode {
       maxPods: 10,
       syncFrequencyMs: 60_000,
       maxParallelImagePulls: 2,
+      imageAccess: {
+        start: async () => undefined,
+        isOpen: async () => true,
+        isGranted: async () => true,
+        pullBegins: async () => undefined,
+        pulled: async () => undefined,
+        pullFailed: async () => undefined,
+      },
+      nodeCredentials: { find: async () => [] },
       client: this.sources.statusClient(),
       pods: this.sources,
-      services: new MutableStore<Service>(),
+      services: emptyStore<Service>(),
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
@@ -271,12 +286,11 @@ export class FakeNode {
           return isNetworkReady();
         },
         start: never,
-        allocate: () => ["10.0.0.2"],
+        allocate: async () => ["10.0.0.2"],
         release: () => undefined,
         attach: async ({ id }) => void this.journal.push(`attach ${id}`),
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
-        stop: never,
       },
       volumes: {
         ensure: async () => new Map(),
@@ -287,7 +301,14 @@ export class FakeNode {
         sync: () => undefined,
         stopPod: () => undefined,
         results: (_uid, _spec, id) => this.failures.get(id) ?? { isStarted: true, isReady: true },
+        report: () => [],
         stop: async () => undefined,
+      },
+      hooks: {
+        run: async (_handler, { container }, signal) => {
+          this.journal.push(`hook ${container.name}`);
+          await this.hook(container.name, signal);
+        },
       },
       events: {
         record: (_about, type, reason, message) =>
@@ -300,6 +321,7 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: {},
         allocatable: {},
+        ...{ hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),
@@ -323,11 +345,9 @@ export class FakeNode {
       if (stored === undefined) throw new LongshoreError("ApiNotFound", "no such pod");
       const { status } = body as { status: PodStatus };
       this.statuses.push(status);
-      const pod: Pod = {
-        ...stored,
-        metadata: { ...stored.metadata, resourceVersion: String(this.#version++) },
-        status: { ...stored.status, ...status },
-      };
+      const patched = applyPatch("strategic", stored, body) as Pod;
+      const metadata = { ...patched.metadata, resourceVersion: String(this.#version++) };
+      const pod: Pod = { ...patched, metadata };
       this.pods.apply(pod);
       return pod;
     };
@@ -370,4 +390,11 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     resources: { cpuShares: 2 },
     annotations: {},
   };
+}
+
+/** Of a resource of which there is nothing, and that is known. */
+function emptyStore<T extends StoredObject>(): MutableStore<T> {
+  const store = new MutableStore<T>();
+  store.replace([]);
+  return store;
 }

@@ -1,9 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Pod } from "../../../src/api/types.ts";
+import { LongshoreError } from "../../../src/core/errors.ts";
 import { FakeNode } from "./fake-node.ts";
 import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
 
 const POD = makePod({ containers: [{ name: "web", image: "web:1" }] });
+
+function withCondition(pod: Pod, type: string): Pod {
+  const others = (pod.status?.conditions ?? []).filter((condition) => condition.type !== type);
+  return { ...pod, status: { ...pod.status, conditions: [...others, { type, status: "False" }] } };
+}
 
 function deleted(pod: Pod, seconds: number): Pod {
   const deletion = {
@@ -49,6 +55,72 @@ describe("PodManager", () => {
     ]);
   });
 
+  test("tells people what it knows of a pod: plan, failed turn, status that cannot be written", async () => {
+    node.isApiAway = true;
+    await startPod();
+    const healthy = node.manager.facts()[0];
+    expect(healthy).toMatchObject({
+      record: { uid: POD.metadata.uid, lastPlan: { why: "web runs" } },
+      statusWrite: { state: "pending", error: "away" },
+      failure: undefined,
+    });
+    node.isApiAway = false;
+    node.runtime.disturb = () => {
+      throw new LongshoreError("EngineUnreachable", "the Engine is away");
+    };
+    node.apply(deleted(POD, 5));
+    await node.run(11_000);
+    expect(node.manager.facts()[0]).toMatchObject({
+      record: {
+        lastPlan: { actions: [{ kind: "kill-container" }], why: "Stopping container web" },
+      },
+      statusWrite: { state: "written" },
+      turn: { isRunning: false, dueInMs: expect.any(Number) },
+      failure: { count: expect.any(Number), message: "the Engine is away" },
+    });
+  });
+
+  test("looks at a starting pod once for each action, whatever is written meanwhile", async () => {
+    await startPod();
+    expect(node.statuses.length).toBeGreaterThan(1);
+    // For orphans, then before the sandbox, before the image, before the container, and after it.
+    expect(node.runtime.listings).toBe(5);
+  });
+
+  test.each([
+    ["its own status again", (pod: Pod) => pod, 0],
+    ["a condition of somebody else", (pod: Pod) => withCondition(pod, "Foreign"), 1],
+    ["a condition of ours that somebody changed", (pod: Pod) => withCondition(pod, "Ready"), 1],
+    ["a label", (pod: Pod) => ({ ...pod, metadata: { ...pod.metadata, labels: { a: "b" } } }), 1],
+    [
+      "another spec",
+      (pod: Pod) => ({ ...pod, spec: { ...pod.spec, activeDeadlineSeconds: 9 } }),
+      1,
+    ],
+  ])("looks at a pod whose object has %s only if that is news", async (_, change, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const stored = node.pods.get("ns/p") ?? expect.fail("no pod");
+    const { metadata, ...rest } = change(stored);
+    node.pods.apply({ ...rest, metadata: { ...metadata, resourceVersion: "1000" } });
+    await node.run(0);
+    expect(node.runtime.listings > before).toBe(looks > 0);
+  });
+
+  test.each([
+    ["that is older than its last look", -2_000, 0],
+    ["that is newer", 0, 1],
+    ["of a clock that was set back", -3_600_000, 1],
+    ["without a time", undefined, 1],
+  ])("looks at a pod for a runtime event %s as often as needed", async (_, age, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const at = age === undefined ? {} : { at: node.clock.now() + age };
+    node.runtime.onEvent({ kind: "pod-changed", podUid: POD.metadata.uid, ...at });
+    await node.run(0);
+    expect(node.runtime.listings - before).toBe(looks);
+  });
+
   test("ends a deleted pod in order: containers, sandbox, volumes, terminal status, object, logs", async () => {
     await startPod();
     node.journal.length = 0;
@@ -56,8 +128,8 @@ describe("PodManager", () => {
     await node.run();
     expect(node.journal).toEqual([
       "stop web 5",
-      "detach sandbox-0",
       "stop-sandbox sandbox-0",
+      "detach sandbox-0",
       "remove-sandbox sandbox-0",
       "teardown",
       "delete-object p",
@@ -120,7 +192,7 @@ describe("PodManager", () => {
     await node.start();
     await node.run();
     expect(node.runtime.sandboxes.size + node.runtime.containers.size).toBe(0);
-    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "detach s9"]);
+    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "stop-sandbox s9"]);
     expect(node.journal).not.toContain("delete-object lost");
   });
 
@@ -236,13 +308,13 @@ describe("PodManager", () => {
     const pod = makePod({
       hostUsers: false,
       containers: [
-        { name: "web", image: "web:1", lifecycle: { preStop: { sleep: { seconds: 1 } } } },
+        { name: "web", image: "web:1", volumeDevices: [{ name: "v", devicePath: "/d" }] },
       ],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;
     expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
-    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].lifecycle");
+    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].volumeDevices");
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 

@@ -87,6 +87,20 @@ describe("probes of a container", () => {
     expect(changes).toBe(1);
   });
 
+  it("are reported with their last words, also when those change nothing yet", async () => {
+    answers.set("ready", fails("not yet"));
+    sync({ readinessProbe: exec("ready") });
+    expect(manager.report("u-1")).toEqual([
+      { containerId: "id-1", kind: "readiness", result: "failure", streak: 0 },
+    ]);
+    await clock.advance(10_000);
+    const last = { at: clock.now(), outcome: "failure", message: "not yet" };
+    expect(manager.report("u-1")).toEqual([
+      { containerId: "id-1", kind: "readiness", result: "failure", streak: 2, last },
+    ]);
+    expect(manager.report("nobody")).toEqual([]);
+  });
+
   it("leave a container found running as it was reported until they say otherwise", async () => {
     answers.set("ready", fails("gone"));
     const spec: Container = {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Pod } from "../../../../src/api/types.ts";
 import { LongshoreError } from "../../../../src/core/errors.ts";
 import { computeResolvConf } from "../../../../src/network/resolv-conf.ts";
-import { computeAdmission } from "../../../../src/pods/admission.ts";
+import { computeAdmission } from "../../../../src/pods/admission/admission.ts";
 import { computeQosClass } from "../../../../src/pods/qos.ts";
 import {
   isStaticUid,
@@ -386,7 +386,10 @@ describe("junk in any place of a good manifest", () => {
 
 /** Lets everything pure look at the pod that its worker would. */
 function walk(pod: Pod): void {
-  computeAdmission({ pod, nodeName: "n1", nodeLabels: {}, activePods: 0, maxPods: 1 });
+  computeAdmission({
+    ...{ pod, nodeName: "n1", nodeLabels: {}, activePods: 0, maxPods: 1 },
+    ...{ hasAppArmor: false, allowedUnsafeSysctls: [] },
+  });
   computeResolvConf(pod, { clusterDomain: "c", clusterDns: [], nodeResolvConf: "" });
   computeQosClass(pod.spec);
   for (const container of pod.spec.containers) {
