@@ -25,8 +25,8 @@ export function findUnsupportedFields(spec: PodSpec): readonly string[] {
   const init = spec.initContainers ?? [];
   return [
     ...used(podFindings(spec)),
-    ...init.flatMap((container) => containerFields("initContainers", container)),
-    ...spec.containers.flatMap((container) => containerFields("containers", container)),
+    ...init.flatMap((container) => containerFields(spec, "initContainers", container)),
+    ...spec.containers.flatMap((container) => containerFields(spec, "containers", container)),
     ...(spec.volumes ?? []).flatMap(volumeFields),
   ];
 }
@@ -63,7 +63,7 @@ function field(list: string, container: Container, name: string): string {
   return `spec.${list}[${container.name}].${name}`;
 }
 
-function containerFields(list: string, container: Container): string[] {
+function containerFields(spec: PodSpec, list: string, container: Container): string[] {
   const security = container.securityContext ?? {};
   const mounts = container.volumeMounts ?? [];
   const findings: readonly Finding[] = [
@@ -72,7 +72,8 @@ function containerFields(list: string, container: Container): string[] {
     [(container.volumeDevices ?? []).length > 0, "volumeDevices"],
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
-    [(container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
+    // In the host's network a port is the host's already.
+    [!spec.hostNetwork && (container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
   ];
   return used(findings).map((name) => field(list, container, name));
 }
