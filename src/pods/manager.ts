@@ -25,9 +25,10 @@ import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
 import { type Admission, computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
-import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
+import { type CheckpointPort, computeCheckpoint, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
+import type { PodFeed } from "./feed.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
@@ -77,14 +78,6 @@ export interface PodManagerOptions {
   readonly node: () => NodeFacts;
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
-}
-
-/** The pods that this node is to run, from wherever they come; implemented by static/pod-sources.ts. */
-export interface PodFeed extends Pick<Store<Pod>, "isSynced" | "list" | "onChange"> {
-  /** False while a pod of this UID may exist that is not known yet. */
-  isComplete(podUid: string): boolean;
-  /** Nothing is left of a pod that was taken from the list. */
-  forget(podUid: string): void;
 }
 
 /** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
@@ -386,13 +379,7 @@ export class PodManager implements PodDirectory {
   #saveCheckpoint(): Promise<void> {
     const { checkpoint, pods } = this.#options;
     const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
-    const backoff: Record<string, CheckpointData["backoff"][string]> = { ...before.backoff };
-    const replaced: Record<string, readonly string[]> = { ...before.replaced };
-    for (const record of this.#records.values()) {
-      if (record.backoff.size > 0) backoff[record.uid] = Object.fromEntries(record.backoff);
-      if (record.replaced.size > 0) replaced[record.uid] = [...record.replaced];
-    }
-    return checkpoint.save({ backoff, replaced });
+    return checkpoint.save(computeCheckpoint(this.#records.values(), before));
   }
 }
 

@@ -73,7 +73,8 @@ afterAll(() => node.stop());
 
 test("a static pod of the host's network runs before the API server was ever reached, all others after it", async () => {
   await node.kill("up", "TERM");
-  await write("host.json", manifest("host", IDLE, { hostNetwork: true }));
+  const containers = [shell("main", IDLE, { ports: [{ containerPort: 8123 }] })];
+  await write("host.json", podManifest("host", { hostNetwork: true, containers }));
   await write("own.json", manifest("own", IDLE));
   await startAgent();
   const id = await running("host-node1");

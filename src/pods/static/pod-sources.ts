@@ -9,7 +9,7 @@ import type { ApiClient } from "../../api/client.ts";
 import { keyOf, type Store, type StoreChange } from "../../api/store.ts";
 import type { Pod } from "../../api/types.ts";
 import { hasCode } from "../../core/errors.ts";
-import type { PodFeed } from "../manager.ts";
+import type { PodFeed } from "../feed.ts";
 import { isStaticUid } from "./manifest.ts";
 import { isMirror, isMirrorOf, withStatusOf } from "./mirror.ts";
 
