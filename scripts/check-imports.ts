@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   proxy: ["core", "api"],
   pods: ["core", "api", "runtime/runtime.ts", "runtime", "network", "volumes", "probes"],
   server: ["core", "api", "runtime/runtime.ts", "pods"],
-  local: ["core"],
+  local: ["core", "api", "runtime/runtime.ts", "pods"],
   controlplane: ["core", "api"],
   "config.ts": [],
   "agent.ts": ["*"],

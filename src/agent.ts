@@ -21,6 +21,7 @@ import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
 import type { Syscalls } from "./core/syscalls.ts";
+import { createLocalRoutes } from "./local/routes.ts";
 import { LocalServer } from "./local/server.ts";
 import { computeHostsFile } from "./network/hosts-file.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
@@ -30,7 +31,6 @@ import { createHostReader } from "./node/host.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import { Checkpoint } from "./pods/checkpoint.ts";
-import { explainPod } from "./pods/explain.ts";
 import { PodManager } from "./pods/manager.ts";
 import type { NodeFacts } from "./pods/node-facts.ts";
 import { ObjectCache } from "./pods/object-cache.ts";
@@ -60,6 +60,7 @@ export class Agent {
   readonly #stopping = new AbortController();
   /** What was started, newest last; each says how it ends. */
   readonly #started: (() => Promise<void>)[] = [];
+  readonly #reflectors = new Map<string, { readonly isConnected: boolean }>();
   #manager: PodManager | undefined;
   #node: Node | undefined;
 
@@ -122,10 +123,14 @@ export class Agent {
     const local = this.#own(
       new LocalServer({
         rootDir: config.rootDir,
-        routes: {
-          "/explain/pod": (query) =>
-            explainPod(this.#manager?.facts(), query.get("name") ?? "", readiness()),
-        },
+        routes: createLocalRoutes({
+          ...{ nodeName: config.nodeName, version, clock, problems: readiness },
+          pods: () => this.#manager?.facts(),
+          watches: () =>
+            [...this.#reflectors].map(([name, { isConnected }]) => ({ name, isConnected })),
+          engine: (signal) => runtime.info(signal),
+          signal: this.#stopping.signal,
+        }),
         log,
       }),
     );
@@ -186,6 +191,7 @@ export class Agent {
       new Reflector({ client, resource, options, clock, random, log, name }),
     );
     reflector.start();
+    this.#reflectors.set(name, reflector);
     return reflector.store;
   }
 
