@@ -4,8 +4,8 @@
  * waits for the API server goes on behind it. Called by cli/agent.ts and cli/up.ts.
  */
 
-import { readFileSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
+import { AgentPods } from "./agent-pods.ts";
 import type { ApiClient, ListOptions } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import { createApiClient } from "./api/http-client.ts";
@@ -13,7 +13,7 @@ import { loadKubeconfig } from "./api/kubeconfig.ts";
 import { Reflector } from "./api/reflector.ts";
 import { ENDPOINT_SLICES, PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
-import type { Node, Pod, Service, StoredObject } from "./api/types.ts";
+import type { Node, StoredObject } from "./api/types.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
@@ -21,27 +21,18 @@ import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
 import type { Syscalls } from "./core/syscalls.ts";
+import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { createLocalRoutes } from "./local/routes.ts";
 import { LocalServer } from "./local/server.ts";
-import { computeHostsFile } from "./network/hosts-file.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
-import { computeResolvConf } from "./network/resolv-conf.ts";
 import { createHostReader } from "./node/host.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
-import { Checkpoint } from "./pods/checkpoint.ts";
-import { PodManager } from "./pods/manager.ts";
-import type { NodeFacts } from "./pods/node-facts.ts";
-import { ObjectCache } from "./pods/object-cache.ts";
-import { PodFiles } from "./pods/pod-files.ts";
-import { ProbeManager } from "./probes/manager.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import { Proxier } from "./proxy/proxier.ts";
-import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
-import { VolumeManager } from "./volumes/volume-manager.ts";
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -61,7 +52,6 @@ export class Agent {
   /** What was started, newest last; each says how it ends. */
   readonly #started: (() => Promise<void>)[] = [];
   readonly #reflectors = new Map<string, { readonly isConnected: boolean }>();
-  #manager: PodManager | undefined;
   #node: Node | undefined;
 
   constructor(options: AgentOptions) {
@@ -95,6 +85,7 @@ export class Agent {
     const { config, runtime, clock, log, version } = this.#options;
     await runtime.info(this.#stopping.signal);
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
+    const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
       config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
@@ -103,29 +94,24 @@ export class Agent {
     events.start();
 
     const host = createHostReader();
+    const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
     const networkLoop = new NetworkLoop({
-      // Not before the Node is known: admission asks for its labels.
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
       create: (podCidr) => this.#createNetwork(podCidr, hostMtu),
-      onReady: (network, signal) =>
-        this.#startPods({ client, events, nodeLoop, podStore, services }, network, signal),
+      onReady: async (network) => pods.setNetwork(network),
       clock,
       log,
     });
     const readiness = (): readonly string[] =>
-      networkLoop.problem === undefined ? [] : [networkLoop.problem];
+      [networkLoop.problem, pods.problem].filter((problem) => problem !== undefined);
     const nodeIps = await findNodeIps(host, config.nodeIps);
     const hostMtu = await findUplinkMtu(host, nodeIps);
-    const pods = {
-      find: (namespace: string, name: string) => this.#manager?.find(namespace, name),
-      list: () => this.#manager?.list() ?? [],
-    };
     const local = this.#own(
       new LocalServer({
         rootDir: config.rootDir,
         routes: createLocalRoutes({
           ...{ nodeName: config.nodeName, version, clock, problems: readiness },
-          pods: () => this.#manager?.facts(),
+          pods: () => pods.facts(),
           watches: () =>
             [...this.#reflectors].map(([name, { isConnected }]) => ({ name, isConnected })),
           engine: (signal) => runtime.info(signal),
@@ -155,6 +141,7 @@ export class Agent {
     );
     nodeLoop.onNode((node) => {
       this.#node = node;
+      pods.setNode(node);
     });
     await nodeLoop.start();
 
@@ -162,6 +149,7 @@ export class Agent {
     const podStore = this.#reflect(client, PODS, "pods", { fieldSelector });
     const services = this.#reflect(client, SERVICES, "services");
     if (config.proxyMode === "iptables") this.#startProxy(proxyClient);
+    this.#own(pods).start({ podStore, services, nodeLoop });
     this.#own(networkLoop).start();
   }
 
@@ -236,71 +224,5 @@ export class Agent {
       ...(netlink === undefined ? {} : { netlink }),
       log,
     });
-  }
-
-  async #startPods(parts: PodParts, network: BridgePodNetwork, signal: AbortSignal): Promise<void> {
-    const { config, runtime, clock, random, log, syscalls } = this.#options;
-    const { client, events, nodeLoop, podStore, services } = parts;
-    await runtime.prepare(signal);
-    const onChange = (podUid: string): void => manager.retry(podUid);
-    const objects = new ObjectCache({ client, clock, random, log, onChange });
-    const { rootDir } = config;
-    const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log });
-    await volumes.start();
-    const onResult = (podUid: string): void => manager.sync(podUid);
-    const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });
-    const manager = new PodManager({
-      nodeName: config.nodeName,
-      maxPods: config.maxPods,
-      syncFrequencyMs: config.syncFrequencyMs,
-      maxParallelImagePulls: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
-      files: new PodFiles(rootDir),
-      checkpoint: new Checkpoint(rootDir, log),
-      ...{ client, pods: podStore, services, objects, runtime, network, volumes, probes, events },
-      ...{ clock, random, log },
-      node: () => this.#nodeFacts(nodeLoop),
-      dns: {
-        clusterDomain: config.clusterDomain,
-        clusterDns: config.clusterDns,
-        nodeResolvConf: config.resolvConf === "" ? "" : await readOptional(config.resolvConf),
-      },
-      compute: { computeHostsFile, computeResolvConf, computeContainerConfig, computeSpecHash },
-    });
-    await manager.start();
-    // Only now: what failed before this is thrown away and made anew by the next try.
-    this.#own(objects);
-    this.#own(probes);
-    this.#manager = this.#own(manager);
-  }
-
-  #nodeFacts(nodeLoop: NodeLoop): NodeFacts {
-    const allocatable = nodeLoop.getAllocatable();
-    return {
-      hostIps: nodeLoop.getNodeIps(),
-      labels: this.#node?.metadata.labels ?? {},
-      allocatable,
-      memoryCapacity: allocatable.memory ?? 0,
-      // Read when a pod of the host's network asks, because the file is the node's and may change.
-      get etcHosts() {
-        return readFileSync("/etc/hosts", "utf8");
-      },
-    };
-  }
-}
-
-interface PodParts {
-  readonly client: ApiClient;
-  readonly events: EventRecorder;
-  readonly nodeLoop: NodeLoop;
-  readonly podStore: Store<Pod>;
-  readonly services: Store<Service>;
-}
-
-async function readOptional(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
   }
 }

@@ -4,7 +4,7 @@
  * Made by agent.ts, one per resource (and by pods/ for single Secrets and ConfigMaps).
  */
 
-import { orAborted, sleep } from "../core/abort.ts";
+import { sleep } from "../core/abort.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { assertNever, hasCode, LongshoreError } from "../core/errors.ts";
@@ -44,7 +44,6 @@ export class Reflector<T extends StoredObject> {
   readonly #options: ReflectorOptions<T>;
   readonly #store = new MutableStore<T>();
   readonly #controller = new AbortController();
-  readonly #synced = Promise.withResolvers<void>();
   #state: ReflectorState = { kind: "empty" };
   #isConnected = false;
   #failures = 0;
@@ -79,11 +78,6 @@ export class Reflector<T extends StoredObject> {
     this.#isConnected = false;
   }
 
-  /** Resolves when a whole list has been read; rejects with Aborted. */
-  waitUntilSynced(signal: AbortSignal): Promise<void> {
-    return orAborted(this.#synced.promise, signal);
-  }
-
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -113,7 +107,6 @@ export class Reflector<T extends StoredObject> {
     const { client, resource, options } = this.#options;
     const list = await client.list(resource, options, signal);
     this.#store.replace(list.items);
-    this.#synced.resolve();
     this.#onHeard();
     return { kind: "watching", resourceVersion: list.resourceVersion };
   }

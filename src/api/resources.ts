@@ -7,6 +7,7 @@ import type {
   Lease,
   Node,
   Pod,
+  RuntimeClass,
   Secret,
   Service,
   StoredMeta,
@@ -36,6 +37,13 @@ export const LEASES: Resource<Lease> = {
   plural: "leases",
   kind: "Lease",
   namespaced: true,
+};
+export const RUNTIME_CLASSES: Resource<RuntimeClass> = {
+  group: "node.k8s.io",
+  version: "v1",
+  plural: "runtimeclasses",
+  kind: "RuntimeClass",
+  namespaced: false,
 };
 export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   group: "discovery.k8s.io",

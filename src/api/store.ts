@@ -3,6 +3,7 @@
  * never see half a list. Written by the reflector only.
  */
 
+import { orAborted } from "../core/abort.ts";
 import type { StoredObject } from "./types.ts";
 
 /** "namespace/name", or "name" for cluster-wide objects. */
@@ -18,6 +19,8 @@ export type StoreChange<T> =
 export interface Store<T extends StoredObject> {
   /** True once a whole list has been read. */
   readonly isSynced: boolean;
+  /** Resolves when a whole list has been read; rejects with Aborted. */
+  waitUntilSynced(signal: AbortSignal): Promise<void>;
   get(key: string): T | undefined;
   list(): readonly T[];
   /** Called after the store changed, once for each object, also for those a relist found changed or gone. */
@@ -27,10 +30,15 @@ export interface Store<T extends StoredObject> {
 export class MutableStore<T extends StoredObject> implements Store<T> {
   readonly #objects = new Map<string, T>();
   readonly #listeners: ((change: StoreChange<T>) => void)[] = [];
+  readonly #synced = Promise.withResolvers<void>();
   #isSynced = false;
 
   get isSynced(): boolean {
     return this.#isSynced;
+  }
+
+  waitUntilSynced(signal: AbortSignal): Promise<void> {
+    return orAborted(this.#synced.promise, signal);
   }
 
   get(key: string): T | undefined {
@@ -51,6 +59,7 @@ export class MutableStore<T extends StoredObject> implements Store<T> {
     this.#objects.clear();
     for (const object of objects) this.#objects.set(keyOf(object), object);
     this.#isSynced = true;
+    this.#synced.resolve();
     for (const [key, previous] of before) {
       if (!this.#objects.has(key)) this.#tell({ kind: "deleted", key, previous });
     }

@@ -4,6 +4,7 @@
  */
 
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Agent } from "../agent.ts";
 import type { AgentConfig } from "../config.ts";
 import { sleep } from "../core/abort.ts";
@@ -44,8 +45,11 @@ export async function startAgent(host: Host, config: AgentConfig, log: Logger): 
     endpoint: config.containerRuntimeEndpoint,
     clock,
     random,
+    exec,
     log,
+    seccompDir: join(config.rootDir, "seccomp"),
     hasSysResource: hasSysResource(facts),
+    imagePullProgressDeadlineMs: config.imagePullProgressDeadlineMs,
   });
   const syscalls = createSyscalls({ exec });
   const agent = new Agent({ config, version, runtime, syscalls, exec, clock, random, env, log });

@@ -28,7 +28,9 @@ export async function runCheck(
     clock: host.clock,
     random: host.random,
     log: host.createLogger("error"),
-    hasSysResource: false,
+    exec: host.exec,
+    // Nothing is started here.
+    ...{ seccompDir: "", hasSysResource: false },
   });
   const facts = await readHostFacts(
     {

@@ -87,8 +87,11 @@ function isListening(port: number, signal: AbortSignal): Promise<boolean> {
 }
 
 async function removeContainers(host: Host, endpoint: string, log: Logger): Promise<void> {
-  const { clock, random } = host;
-  const runtime = createDockerRuntime({ endpoint, clock, random, log, hasSysResource: false });
+  const { clock, random, exec } = host;
+  const runtime = createDockerRuntime({
+    ...{ endpoint, clock, random, exec, log },
+    ...{ seccompDir: "", hasSysResource: false },
+  });
   const state = await runtime.list(host.stop);
   for (const { id } of state.containers) await runtime.removeContainer(id, host.stop);
   for (const { id } of state.sandboxes) await runtime.removeSandbox(id, host.stop);

@@ -5,8 +5,11 @@
 
 import { isIP } from "node:net";
 import { load } from "js-yaml";
-import type { AgentConfig } from "../config.ts";
-import { LongshoreError, messageOf } from "../core/errors.ts";
+import { milliValue, type WireQuantity, value as wholeUnits } from "../api/quantity.ts";
+import type { AgentConfig, EvictionThresholds, ReservedResources } from "../config.ts";
+import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
+import { repositoryOf } from "../images/repository.ts";
+import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
 type Parse<T> = (value: unknown, field: string) => T;
 
@@ -86,6 +89,18 @@ const cidr: Parse<string> = (value, field) => {
   return value as string;
 };
 
+/** Only what is a namespace's own: a pod must not set what belongs to the whole machine. */
+const sysctl: Parse<string> = (value, field) => {
+  const name = dottedSysctl(text(value, field));
+  if (sysctlNamespace(name.replace(/\*$/, "x")) === undefined)
+    throw bad(
+      field,
+      value,
+      "a kernel parameter known to be namespaced, such as net.core.somaxconn",
+    );
+  return name;
+};
+
 /** Go durations of one unit: 10s, 500ms, 5m, 1h. */
 const duration: Parse<number> = (value, field) => {
   const match = /^(\d+)(ms|s|m|h)$/.exec(typeof value === "string" ? value : "");
@@ -94,23 +109,116 @@ const duration: Parse<number> = (value, field) => {
   return Number(match[1]) * unit;
 };
 
+/** How often something is looked at. */
+const period: Parse<number> = (value, field) => {
+  const ms = duration(value, field);
+  if (ms < 1000) throw bad(field, value, "a second or more");
+  return ms;
+};
+
+/** A mapping, or a comma separated string of keys and values. */
+function entriesOf(value: unknown, separator: string): readonly (readonly [string, unknown])[] {
+  if (typeof value !== "string")
+    return Object.entries(value !== null && typeof value === "object" ? value : {});
+  return value
+    .split(",")
+    .filter((part) => part !== "")
+    .map((part) => {
+      const [key, ...rest] = part.split(separator);
+      return [key ?? "", rest.join(separator)] as const;
+    });
+}
+
 const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
-  const entries =
-    typeof value === "string"
-      ? value
-          .split(",")
-          .filter((part) => part !== "")
-          .map((part) => {
-            const [key, ...rest] = part.split("=");
-            return [key ?? "", rest.join("=")] as const;
-          })
-      : Object.entries(value !== null && typeof value === "object" ? value : {});
+  const entries = entriesOf(value, "=") as readonly (readonly [string, string])[];
   for (const [key, inner] of entries) {
     if (!/^([a-z0-9.-]+\/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(key))
       throw bad(field, value, `a set of labels: the key ${JSON.stringify(key)} is not valid`);
     if (typeof inner !== "string") throw bad(`${field}.${key}`, inner, "a string");
   }
   return Object.fromEntries(entries);
+};
+
+function amount(value: unknown, field: string, read: (quantity: WireQuantity) => number): number {
+  try {
+    const number = read(value as WireQuantity);
+    if (number >= 0) return number;
+  } catch (error) {
+    if (!hasCode(error, "ApiInvalid")) throw error;
+  }
+  throw bad(field, value, "a quantity such as 500m or 1Gi");
+}
+
+/** `cpu=500m,memory=1Gi`. */
+const reserved: Parse<ReservedResources> = (value, field) =>
+  Object.fromEntries(
+    entriesOf(value, "=").map(([name, quantity]) => {
+      oneOf("cpu", "memory", "ephemeral-storage")(name, field);
+      const read = name === "cpu" ? milliValue : wholeUnits;
+      return [name, amount(quantity, `${field}.${name}`, read)];
+    }),
+  );
+
+/** `memory.available<100Mi,nodefs.available<10%`. */
+const thresholds: Parse<EvictionThresholds> = (value, field) =>
+  Object.fromEntries(
+    entriesOf(value, "<").map(([signal, limit]) => {
+      oneOf("memory.available", "nodefs.available")(signal, field);
+      const percent = /^(\d+(?:\.\d+)?)%$/.exec(String(limit))?.[1];
+      if (percent === undefined)
+        return [signal, { bytes: amount(limit, `${field}.${signal}`, wholeUnits) }];
+      if (Number(percent) > 100) throw bad(`${field}.${signal}`, limit, "at most 100%");
+      return [signal, { fraction: Number(percent) / 100 }];
+    }),
+  );
+
+/** A repository as spelled out, or a prefix of repositories that ends with a slash and a star. */
+const imagePattern: Parse<string> = (value, field) => {
+  const pattern = text(value, field);
+  const isPrefix = /^[^\s*/][^\s*]*\/\*$/.test(pattern);
+  if (!isPrefix && (/[\s*]/.test(pattern) || repositoryOf(pattern) !== pattern))
+    throw bad(
+      field,
+      value,
+      "an image such as docker.io/library/busybox or a prefix such as a.io/b/*",
+    );
+  return pattern;
+};
+
+const VERIFICATION_POLICIES = [
+  "NeverVerify",
+  "NeverVerifyPreloadedImages",
+  "NeverVerifyAllowlistedImages",
+  "AlwaysVerify",
+] as const;
+
+const NO_URL = { protocol: "", username: "", password: "" };
+
+const url: Parse<string> = (value, field) => {
+  const given = text(value, field);
+  const { protocol, username, password } = URL.canParse(given) ? new URL(given) : NO_URL;
+  if (username + password !== "") throw bad(field, "…", "a URL without credentials: use a header");
+  if (!/^https?:$/.test(protocol)) throw bad(field, value, "an http or https URL");
+  return given;
+};
+
+/** `name:value,…` as the kubelet's flag has it, or lists by name as its file has it. */
+const headers: Parse<Readonly<Record<string, readonly string[]>>> = (value, field) => {
+  const found: Record<string, readonly string[]> = {};
+  const pairs =
+    typeof value === "string"
+      ? list(text)(value, field).map((pair): readonly [string, unknown] => {
+          const [name = "", ...rest] = pair.split(":");
+          return [name.trim(), rest.length === 0 ? undefined : [rest.join(":").trim()]];
+        })
+      : Object.entries(value !== null && typeof value === "object" ? value : {});
+  for (const [name, values] of pairs) {
+    // Values may be secrets: not told.
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) || values === undefined)
+      throw bad(field, name, "a header such as name:value");
+    found[name] = [...(found[name] ?? []), ...list(text)(values, `${field}.${name}`)];
+  }
+  return found;
 };
 
 type Taints = AgentConfig["registerWithTaints"];
@@ -151,6 +259,14 @@ const FIELDS = {
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
   maxPods: field(whole(1, 1000), 110),
+  podPidsLimit: optional(whole(1, 4_194_304)),
+  systemReserved: field<ReservedResources>(reserved, {}),
+  kubeReserved: field<ReservedResources>(reserved, {}),
+  evictionHard: field<EvictionThresholds>(thresholds, {
+    "memory.available": { bytes: 100 * 1024 ** 2 },
+    "nodefs.available": { fraction: 0.1 },
+  }),
+  allowedUnsafeSysctls: field(list(sysctl), []),
   address: field(ip, "0.0.0.0"),
   port: field(whole(1, 65_535), 10_250),
   clientCaFile: optional(path),
@@ -160,9 +276,22 @@ const FIELDS = {
   healthzPort: field(whole(0, 65_535), 10_248),
   nodeStatusUpdateFrequency: field(duration, 10_000),
   nodeLeaseDurationSeconds: field(whole(10, 3600), 40),
+  staticPodPath: optional(path),
+  fileCheckFrequency: field(period, 20_000),
+  staticPodURL: optional(url),
+  staticPodURLHeader: field(headers, {}),
+  httpCheckFrequency: field(period, 20_000),
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),
+  imagePullProgressDeadline: field(duration, 60_000),
+  imageCredentialProviderConfig: optional(path),
+  imageCredentialProviderBinDir: optional(path),
+  imagePullCredentialsVerificationPolicy: field(
+    oneOf(...VERIFICATION_POLICIES),
+    "NeverVerifyPreloadedImages" as const,
+  ),
+  preloadedImagesVerificationAllowlist: field(list(imagePattern), []),
   proxyMode: field(oneOf("iptables", "off"), "iptables" as const),
   masqueradeAll: field(flag, false),
   iptablesSyncPeriod: field(duration, 30_000),
@@ -171,6 +300,13 @@ const FIELDS = {
 } as const;
 
 type FieldName = keyof typeof FIELDS;
+
+/** Flags that the kubelet names otherwise than the field. */
+const FLAG_OF: Partial<Record<FieldName, string>> = {
+  staticPodPath: "podManifestPath",
+  staticPodURL: "manifestUrl",
+  staticPodURLHeader: "manifestUrlHeader",
+};
 type Values = { readonly [K in FieldName]: (typeof FIELDS)[K]["fallback"] };
 
 /** The file's fields. Throws ConfigInvalid for what is not a document of ours. */
@@ -212,7 +348,7 @@ export interface ConfigInput {
 export function computeAgentConfig(input: ConfigInput): AgentConfig {
   const names = Object.keys(FIELDS) as FieldName[];
   const values = Object.fromEntries(
-    names.map((name) => [name, pick(name, input.flags[name] ?? input.file[name])]),
+    names.map((name) => [name, pick(name, input.flags[FLAG_OF[name] ?? name] ?? input.file[name])]),
   ) as unknown as Values;
   if (values.kubeconfig === "")
     throw new LongshoreError(
@@ -221,6 +357,12 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     );
   if ((values.tlsCertFile === undefined) !== (values.tlsPrivateKeyFile === undefined))
     throw new LongshoreError("ConfigInvalid", "tlsCertFile and tlsPrivateKeyFile belong together");
+  const { imageCredentialProviderConfig: providers, imageCredentialProviderBinDir } = values;
+  if ((providers === undefined) !== (imageCredentialProviderBinDir === undefined))
+    throw new LongshoreError(
+      "ConfigInvalid",
+      "imageCredentialProviderConfig and imageCredentialProviderBinDir belong together",
+    );
   const { hostnameOverride, nodeIp, ...rest } = values;
   const nodeName = (hostnameOverride === "" ? input.hostname : hostnameOverride)
     .trim()
@@ -233,6 +375,9 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     nodeIps: nodeIp,
     nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
     syncFrequencyMs: values.syncFrequency,
+    imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
+    fileCheckFrequencyMs: values.fileCheckFrequency,
+    httpCheckFrequencyMs: values.httpCheckFrequency,
     iptablesSyncPeriodMs: values.iptablesSyncPeriod,
     iptablesMinSyncPeriodMs: values.iptablesMinSyncPeriod,
   }) as AgentConfig;

@@ -1,6 +1,6 @@
 /**
- * Containers of a pod: names, images, ports, environment, mounts, probes and resources, in upstream's words. Pure;
- * problems are collected. Called by pod-validation.ts.
+ * What containers of every kind have: names, images, ports, environment, mounts and resources, in upstream's words.
+ * Pure; problems are collected. Called by container-lists.ts.
  */
 
 import {
@@ -23,15 +23,6 @@ import {
 import { checkFormat, DNS_LABEL } from "./metadata-validation.ts";
 import { comparableQuantity } from "./quantity.ts";
 
-const PROBES = ["livenessProbe", "readinessProbe", "startupProbe"];
-const PROBE_NUMBERS = [
-  "initialDelaySeconds",
-  "timeoutSeconds",
-  "periodSeconds",
-  "successThreshold",
-  "failureThreshold",
-];
-const HANDLERS = ["exec", "httpGet", "tcpSocket", "grpc"];
 const FLAGS = ["stdin", "stdinOnce", "tty"];
 const ENV_SOURCES = [
   "fieldRef",
@@ -58,7 +49,6 @@ export function validateContainer(
   checkEnum(child(container, "imagePullPolicy"), ["Always", "IfNotPresent", "Never"], problems);
   const messagePolicy = child(container, "terminationMessagePolicy");
   checkEnum(messagePolicy, ["FallbackToLogsOnError", "File"], problems);
-  checkEnum(child(container, "restartPolicy"), ["Always", "Never", "OnFailure"], problems);
   for (const list of ["command", "args"]) checkTexts(child(container, list), problems);
   for (const flag of FLAGS) checkBoolean(child(container, flag), problems);
   for (const path of ["workingDir", "terminationMessagePath"])
@@ -67,8 +57,6 @@ export function validateContainer(
   validateEnv(child(container, "env"), problems);
   validateEnvFrom(child(container, "envFrom"), problems);
   validateMounts(child(container, "volumeMounts"), volumes, problems);
-  for (const probe of PROBES) validateProbe(child(container, probe), problems);
-  validateLifecycle(child(container, "lifecycle"), problems);
   validateResources(child(container, "resources"), problems);
   validateSecurityContext(child(container, "securityContext"), problems);
 }
@@ -188,54 +176,6 @@ function validateMounts(mounts: Field, volumes: ReadonlySet<unknown>, problems: 
     if (seen.has(path.value) && path.value !== undefined)
       problems.push(invalidValue(path, "must be unique"));
     seen.add(path.value);
-  }
-}
-
-function validateProbe(probe: Field, problems: Problems): void {
-  if (probe.value === undefined || !checkObject(probe, problems)) return;
-  validateHandler(probe, problems);
-  for (const name of PROBE_NUMBERS) {
-    const field = child(probe, name);
-    const number = integerOf(field, problems);
-    if (number !== undefined && number < 0)
-      problems.push(invalidValue(field, "must be greater than or equal to 0"));
-  }
-  const successes = child(probe, "successThreshold");
-  const isReadiness = probe.path.endsWith(".readinessProbe");
-  if (!isReadiness && typeof successes.value === "number" && successes.value > 1)
-    problems.push(invalidValue(successes, "must be 1"));
-}
-
-function validateLifecycle(lifecycle: Field, problems: Problems): void {
-  if (!checkObject(lifecycle, problems)) return;
-  for (const hook of ["postStart", "preStop"]) {
-    const field = child(lifecycle, hook);
-    if (field.value === undefined || !checkObject(field, problems)) continue;
-    if (checkObject(child(field, "sleep"), problems) && child(field, "sleep").value !== undefined)
-      continue;
-    validateHandler(field, problems);
-  }
-}
-
-function validateHandler(holder: Field, problems: Problems): void {
-  const given = HANDLERS.map((kind) => child(holder, kind)).filter(
-    ({ value }) => value !== undefined,
-  );
-  if (given.length === 0) problems.push(required(holder, "must specify a handler type"));
-  for (const extra of given.slice(1)) {
-    const message = "Forbidden: may not specify more than 1 handler type";
-    problems.push({ reason: "FieldValueForbidden", message, field: extra.path });
-  }
-  for (const handler of given) {
-    if (!checkObject(handler, problems)) continue;
-    if (handler.path.endsWith(".exec")) {
-      const command = child(handler, "command");
-      checkTexts(command, problems);
-      if (Array.isArray(command.value) && command.value.length === 0)
-        problems.push(required(command));
-      if (command.value === undefined) problems.push(required(command));
-    } else if (handler.path.endsWith(".grpc")) checkPort(child(handler, "port"), true, problems);
-    else checkPortOrName(child(handler, "port"), problems);
   }
 }
 

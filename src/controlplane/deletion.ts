@@ -39,7 +39,17 @@ export function deleteObject(
   if (current === undefined) throw notFound(type, name);
   checkPrecondition(type, current, choices.precondition ?? {});
   const marked = markDeleted(type, current, clock.now(), choices.gracePeriodSeconds);
-  if (marked === undefined) return { object: store.delete(type, namespace, name), isGone: true };
+  if (marked === undefined) {
+    // As upstream, so that the node learns from the last version that nobody waits for the containers.
+    if (type === PODS)
+      store.update(type, namespace, name, () =>
+        withMeta(current, {
+          deletionTimestamp: current.metadata.deletionTimestamp ?? formatTime(clock.now()),
+          deletionGracePeriodSeconds: 0,
+        }),
+      );
+    return { object: store.delete(type, namespace, name), isGone: true };
+  }
   return { object: store.update(type, namespace, name, () => marked), isGone: false };
 }
 
@@ -115,11 +125,11 @@ function podGrace(pod: KubeObject, requestedGrace: number | undefined): number {
   const phase = textAt(pod, "status", "phase");
   const isTerminal = phase === "Succeeded" || phase === "Failed";
   if (textAt(pod, "spec", "nodeName") === "" || isTerminal) return 0;
-  if (requestedGrace !== undefined) return requestedGrace < 0 ? 1 : requestedGrace;
   const { deletionGracePeriodSeconds } = pod.metadata;
-  if (deletionGracePeriodSeconds !== undefined) return deletionGracePeriodSeconds;
   const wanted = at(pod, "spec", "terminationGracePeriodSeconds");
-  return typeof wanted === "number" ? Math.max(0, wanted) : 30;
+  const grace = requestedGrace ?? deletionGracePeriodSeconds ?? wanted;
+  if (typeof grace !== "number") return 30;
+  return grace < 0 ? 1 : grace;
 }
 
 function statusOf(object: KubeObject): object {

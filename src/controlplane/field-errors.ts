@@ -56,6 +56,11 @@ export function tooLong(field: Field, limit: number): StatusCause {
   return { reason: "FieldValueTooLong", message, field: field.path };
 }
 
+export function tooMany(field: Field, count: number, limit: number): StatusCause {
+  const message = `Too many: ${count}: must have at most ${limit} items`;
+  return { reason: "FieldValueTooMany", message, field: field.path };
+}
+
 function wrongType(field: Field, wanted: string): StatusCause {
   const message = `Invalid value: ${show(field.value)}: must be of type ${wanted}`;
   return { reason: "FieldValueTypeInvalid", message, field: field.path };

@@ -131,7 +131,7 @@ function validateAnnotations(annotations: Field, problems: Problems): void {
 }
 
 /** `[prefix/]name` of labels, annotations, finalizers and conditions. */
-function checkQualifiedName(field: Field, problems: Problems): void {
+export function checkQualifiedName(field: Field, problems: Problems): void {
   const text = textOf(field, problems);
   if (text === undefined) return;
   const parts = text.split("/");

@@ -3,7 +3,7 @@
  * against the URL, fields only the server sets taken away, a name generated. Pure but for `random`. Called by rest.ts.
  */
 
-import { isObject, type KubeObject, type Meta, without } from "./objects.ts";
+import { at, isObject, type KubeObject, type Meta, without } from "./objects.ts";
 import { apiVersionOf, type ResourceType } from "./registry.ts";
 import type { ResourcePath } from "./request-path.ts";
 import { badRequest, conflict, invalid } from "./status-error.ts";
@@ -86,12 +86,16 @@ export function checkIdentity(path: ResourcePath, sent: KubeObject, current: Kub
 }
 
 /**
- * What of a sent object goes into the store: main updates keep the status, status updates keep all but it, and what
+ * What of a sent object goes into the store: main updates keep the status, updates of a subresource keep all but it, and what
  * only the server sets stays as it was.
  */
 export function mergeSent(path: ResourcePath, old: KubeObject, sent: KubeObject): KubeObject {
   const { type, subresource } = path;
   if (subresource === "status") return { ...old, status: sent.status };
+  if (subresource === "ephemeralcontainers") {
+    const ephemeralContainers = at(sent, "spec", "ephemeralContainers");
+    return { ...old, spec: { ...(isObject(old.spec) ? old.spec : {}), ephemeralContainers } };
+  }
   if (subresource === "finalize") return { ...old, spec: sent.spec };
   const hasStatus = type.subresources.some(({ name }) => name === "status");
   const kept = withServerMeta(old, sent);

@@ -102,7 +102,7 @@ function collectionOf(type: ResourceType): string {
 
 type ParameterWriter = (name: string, place: "path" | "query") => object;
 
-/** The collection and the item of a resource; only what writes is described. */
+/** The collection, the item and its subresources; only what writes is described. */
 function pathsOf(type: ResourceType, parameter: ParameterWriter): readonly [string, object][] {
   const collection = collectionOf(type);
   const scope = type.namespaced ? [parameter("namespace", "path")] : [];
@@ -113,14 +113,18 @@ function pathsOf(type: ResourceType, parameter: ParameterWriter): readonly [stri
     "x-kubernetes-action": action,
     [GVK]: gvkOf(type),
   });
-  const item = {
+  const item = (name: string) => ({
     parameters: [parameter("name", "path"), ...scope],
-    put: write("replace", "put"),
-    patch: write("patch", "patch"),
-  };
+    put: write(`replace${name}`, "put"),
+    patch: write(`patch${name}`, "patch"),
+  });
+  const parts = type.subresources.filter(
+    ({ verbs, isConnect }) => verbs.includes("patch") && !isConnect,
+  );
   return [
     [collection, { parameters: scope, post: write("create", "post") }],
-    [`${collection}/{name}`, item],
+    [`${collection}/{name}`, item("")],
+    ...parts.map(({ name }) => [`${collection}/{name}/${name}`, item(name)] as [string, object]),
   ];
 }
 

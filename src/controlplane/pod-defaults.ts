@@ -127,6 +127,7 @@ function fieldRefWithDefaults(holder: Plain): Plain {
   return {
     ...holder,
     ...mapField(holder, "fieldRef", (ref) => ({ apiVersion: "v1", ...ref })),
+    ...mapField(holder, "fileKeyRef", (ref) => ({ optional: false, ...ref })),
     ...mapField(holder, "resourceFieldRef", (ref) => ({ divisor: "0", ...ref })),
   };
 }

@@ -1,17 +1,13 @@
-/**
- * Pod specs on create, and what of a pod an update may change, in upstream's words. Pure; problems are collected.
- * Called by validation.ts.
- */
+/** The spec of a pod, in upstream's words. Pure; problems are collected. Called by validation.ts. */
 
-import { isDeepStrictEqual } from "node:util";
-import { checkTexts, validateContainer } from "./container-validation.ts";
+import { validateContainers } from "./container-lists.ts";
+import { checkTexts } from "./container-validation.ts";
 import {
   checkBoolean,
   checkEnum,
   checkObject,
   checkUnique,
   child,
-  duplicate,
   type Field,
   forbiddenField,
   integerOf,
@@ -21,10 +17,18 @@ import {
   required,
   textOf,
 } from "./field-errors.ts";
-import { checkFormat, DNS_LABEL, DNS_SUBDOMAIN, validateLabels } from "./metadata-validation.ts";
-import { isObject, type KubeObject, listAt } from "./objects.ts";
+import {
+  checkFormat,
+  checkQualifiedName,
+  DNS_LABEL,
+  DNS_SUBDOMAIN,
+  validateLabels,
+} from "./metadata-validation.ts";
+import { isObject } from "./objects.ts";
 
 const DNS_POLICIES = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+/** What the kernel takes. */
+const MAX_HOSTNAME = 64;
 const EFFECTS = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
 const FLAGS = [
   "automountServiceAccountToken",
@@ -36,7 +40,6 @@ const FLAGS = [
   "setHostnameAsFQDN",
   "shareProcessNamespace",
 ];
-const CONTAINER_LISTS = ["initContainers", "containers", "ephemeralContainers"] as const;
 
 export function validatePod(spec: Field, problems: Problems): void {
   if (!checkObject(spec, problems)) return;
@@ -49,10 +52,7 @@ export function validatePod(spec: Field, problems: Problems): void {
     const field = child(spec, name);
     if (field.value !== "") checkFormat(field, DNS_SUBDOMAIN, problems);
   }
-  for (const name of ["hostname", "subdomain"]) {
-    const field = child(spec, name);
-    if (field.value !== "") checkFormat(field, DNS_LABEL, problems);
-  }
+  validateHostnames(spec, problems);
   for (const name of ["schedulerName", "priorityClassName", "runtimeClassName"])
     textOf(child(spec, name), problems);
   integerOf(child(spec, "priority"), problems);
@@ -62,25 +62,30 @@ export function validatePod(spec: Field, problems: Problems): void {
   validatePodSecurity(child(spec, "securityContext"), problems);
   checkObject(child(spec, "affinity"), problems);
   checkObject(child(spec, "dnsConfig"), problems);
-  for (const list of ["imagePullSecrets", "readinessGates"]) objectsOf(child(spec, list), problems);
+  checkObject(child(spec, "os"), problems);
+  checkEnum(child(child(spec, "os"), "name"), ["linux", "windows"], problems);
+  objectsOf(child(spec, "imagePullSecrets"), problems);
+  for (const gate of objectsOf(child(spec, "readinessGates"), problems)) {
+    const type = child(gate, "conditionType");
+    checkQualifiedName({ path: type.path, value: type.value ?? "" }, problems);
+  }
   for (const alias of objectsOf(child(spec, "hostAliases"), problems)) {
     textOf(child(alias, "ip"), problems);
     checkTexts(child(alias, "hostnames"), problems);
   }
 }
 
-function validateContainers(spec: Field, volumes: ReadonlySet<unknown>, problems: Problems): void {
-  const containers = child(spec, "containers");
-  const isEmpty = Array.isArray(containers.value) && containers.value.length === 0;
-  if (containers.value === undefined || isEmpty) problems.push(required(containers));
-  const names = new Set<unknown>();
-  for (const list of CONTAINER_LISTS) {
-    for (const container of objectsOf(child(spec, list), problems)) {
-      validateContainer(container, volumes, problems);
-      const name = child(container, "name");
-      if (typeof name.value === "string" && names.has(name.value)) problems.push(duplicate(name));
-      names.add(name.value);
-    }
+function validateHostnames(spec: Field, problems: Problems): void {
+  for (const name of ["hostname", "subdomain"]) {
+    const field = child(spec, name);
+    if (field.value !== "") checkFormat(field, DNS_LABEL, problems);
+  }
+  const override = child(spec, "hostnameOverride");
+  if (override.value === undefined) return;
+  checkFormat(override, { ...DNS_SUBDOMAIN, limit: MAX_HOSTNAME }, problems);
+  for (const name of ["setHostnameAsFQDN", "hostNetwork"]) {
+    if (child(spec, name).value === true)
+      problems.push(forbiddenField(override, `may not be set when \`${name}\` is true`));
   }
 }
 
@@ -129,9 +134,8 @@ function validateSources(volume: Field, problems: Problems): void {
 }
 
 function validateDurations(spec: Field, problems: Problems): void {
-  const grace = child(spec, "terminationGracePeriodSeconds");
-  if ((integerOf(grace, problems) ?? 0) < 0)
-    problems.push(invalidValue(grace, "must be greater than or equal to 0"));
+  // Upstream takes negative ones too, and deletes such pods with 1.
+  integerOf(child(spec, "terminationGracePeriodSeconds"), problems);
   const deadline = child(spec, "activeDeadlineSeconds");
   const seconds = integerOf(deadline, problems);
   if (seconds !== undefined && (seconds < 1 || seconds > 2_147_483_647))
@@ -170,66 +174,4 @@ function validatePodSecurity(context: Field, problems: Problems): void {
   for (const sysctl of objectsOf(child(context, "sysctls"), problems)) {
     for (const name of ["name", "value"]) textOf(child(sysctl, name), problems);
   }
-}
-
-/** What an update of the pod itself (not of its status) may not change. */
-export function validatePodUpdate(pod: KubeObject, old: KubeObject, problems: Problems): void {
-  const [after, before] = [pod.spec, old.spec];
-  if (!isObject(after) || !isObject(before)) return;
-  validateDeadlineUpdate(after, before, problems);
-  const kept = listAt(before, "tolerations");
-  const given = listAt(after, "tolerations");
-  const isKept = kept.every((toleration) =>
-    given.some((other) => isDeepStrictEqual(withoutSeconds(other), withoutSeconds(toleration))),
-  );
-  if (!isKept) {
-    const rule = "existing toleration can not be modified except its tolerationSeconds";
-    problems.push(forbiddenField({ path: "spec.tolerations", value: given }, rule));
-  }
-  if (isDeepStrictEqual(fixedPart(after, before), fixedPart(before, before))) return;
-  const rule =
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-  problems.push(forbiddenField({ path: "spec", value: after }, rule));
-}
-
-function withoutSeconds(toleration: unknown): unknown {
-  return isObject(toleration) ? { ...toleration, tolerationSeconds: undefined } : toleration;
-}
-
-/** The spec with what may change taken from `before`. */
-function fixedPart(
-  spec: Readonly<Record<string, unknown>>,
-  before: Readonly<Record<string, unknown>>,
-): unknown {
-  const { tolerations, activeDeadlineSeconds, ...rest } = spec;
-  const grace = before.terminationGracePeriodSeconds;
-  const isRepair =
-    typeof grace === "number" && grace < 0 && rest.terminationGracePeriodSeconds === 1;
-  return {
-    ...rest,
-    ...(isRepair ? { terminationGracePeriodSeconds: grace } : {}),
-    containers: withoutImages(spec.containers),
-    initContainers: withoutImages(spec.initContainers),
-  };
-}
-
-function withoutImages(containers: unknown): unknown {
-  if (!Array.isArray(containers)) return containers;
-  return containers.map((container: unknown) =>
-    isObject(container) ? { ...container, image: undefined } : container,
-  );
-}
-
-function validateDeadlineUpdate(
-  after: Readonly<Record<string, unknown>>,
-  before: Readonly<Record<string, unknown>>,
-  problems: Problems,
-): void {
-  const field = { path: "spec.activeDeadlineSeconds", value: after.activeDeadlineSeconds };
-  const was = before.activeDeadlineSeconds;
-  if (typeof was !== "number" || field.value === was) return;
-  if (field.value === undefined)
-    problems.push(invalidValue(field, "must not update from a positive integer to nil value"));
-  else if (typeof field.value === "number" && field.value > was)
-    problems.push(invalidValue(field, `must be less than or equal to previous value ${was}`));
 }

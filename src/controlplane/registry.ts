@@ -76,6 +76,7 @@ export const PODS = define({
   subresources: [
     { name: "attach", kind: "PodAttachOptions", verbs: ["create", "get"], isConnect: true },
     { name: "binding", kind: "Binding", verbs: ["create"] },
+    { name: "ephemeralcontainers", kind: "Pod", verbs: ["get", "patch", "update"] },
     { name: "eviction", kind: "Eviction", group: "policy", version: "v1", verbs: ["create"] },
     { name: "exec", kind: "PodExecOptions", verbs: ["create", "get"], isConnect: true },
     { name: "log", kind: "Pod", verbs: ["get"], isConnect: true },
@@ -149,6 +150,12 @@ export const ENDPOINT_SLICES = define({
   kind: "EndpointSlice",
 });
 
+const RUNTIME_CLASSES = define({
+  group: "node.k8s.io",
+  plural: "runtimeclasses",
+  kind: "RuntimeClass",
+  namespaced: false,
+});
 export const LEASES = define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" });
 
 /** Every resource served, in the order of discovery. */
@@ -164,6 +171,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   SERVICES,
   LEASES,
   ENDPOINT_SLICES,
+  RUNTIME_CLASSES,
 ];
 
 /** "pods", or "leases.coordination.k8s.io": names a resource in the store, in paths of messages and in details. */

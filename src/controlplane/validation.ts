@@ -21,8 +21,13 @@ import {
   tooLong,
 } from "./field-errors.ts";
 import { validateMetadata } from "./metadata-validation.ts";
-import { at, type KubeObject } from "./objects.ts";
-import { validatePod, validatePodUpdate } from "./pod-validation.ts";
+import { at, type KubeObject, listAt } from "./objects.ts";
+import {
+  validateEphemeralUpdate,
+  validatePodUpdate,
+  validateStateTransitions,
+} from "./pod-update-validation.ts";
+import { validatePod } from "./pod-validation.ts";
 import {
   CONFIG_MAPS,
   ENDPOINT_SLICES,
@@ -55,12 +60,16 @@ export function validateCreate(type: ResourceType, object: KubeObject): void {
   const problems: Problems = [];
   validateMetadata(type, object, problems);
   validateKind(type, object, problems);
+  if (type === PODS && listAt(object, "spec", "ephemeralContainers").length > 0) {
+    const field = { path: "spec.ephemeralContainers", value: undefined };
+    problems.push(forbiddenField(field, "cannot be set on create"));
+  }
   refuse(type, object, problems);
 }
 
 /**
  * Throws 422 unless `object` may replace `old`. For a subresource ("status", "binding"…) only identity, metadata and
- * the types of the status are checked: the caller takes nothing else from it.
+ * what it may change are checked: the caller takes nothing else from it.
  */
 export function validateUpdate(
   type: ResourceType,
@@ -74,7 +83,13 @@ export function validateUpdate(
   if (subresource === undefined) {
     validateKind(type, object, problems);
     validateChange(type, object, old, problems);
-  } else validateStatus({ path: "", value: object }, problems);
+  } else if (subresource === "ephemeralcontainers") {
+    validateKind(type, object, problems);
+    validateEphemeralUpdate(object, old, problems);
+  } else {
+    validateStatus({ path: "", value: object }, problems);
+    if (type === PODS) validateStateTransitions(object, old, problems);
+  }
   refuse(type, object, problems);
 }
 

@@ -24,7 +24,7 @@ export interface Registration {
 type DefaultLabels = Readonly<Record<string, string>>;
 
 /** Labels that Longshore owns on every Node, also on one that somebody else made. */
-function computeDefaultLabels(nodeName: string, architecture: string): DefaultLabels {
+export function computeDefaultLabels(nodeName: string, architecture: string): DefaultLabels {
   return {
     "kubernetes.io/hostname": nodeName,
     "kubernetes.io/os": "linux",

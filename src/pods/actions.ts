@@ -19,15 +19,10 @@ export type PodAction =
       readonly sandboxId: string;
       readonly imageId: string;
     }
-  | {
-      readonly kind: "kill-container";
-      readonly id: string;
-      readonly name: string;
-      readonly reason: KillReason;
-      readonly graceSeconds: number;
-      /** Text of the Killing event. */
-      readonly message: string;
-    }
+  /** Begins the preStop hook; the kill follows when it has ended or `leftMs` are over. */
+  | (KillTarget & { readonly kind: "run-pre-stop"; readonly leftMs: number })
+  /** Begins the stop signal and what follows it. */
+  | (KillTarget & { readonly kind: "kill-container"; readonly isAnnounced: boolean })
   | { readonly kind: "remove-container"; readonly id: string; readonly name: string }
   /** Makes the pod Failed for good; its containers are stopped next. */
   | { readonly kind: "fail-pod"; readonly reason: string; readonly message: string }
@@ -39,8 +34,20 @@ export type KillReason =
   | "definition-changed"
   | "liveness-probe"
   | "startup-probe"
+  | "post-start-hook"
+  | "restart-all"
   | "sandbox-changed"
   | "terminating";
+
+interface KillTarget {
+  readonly id: string;
+  readonly name: string;
+  readonly reason: KillReason;
+  /** From the first sign of the end to SIGKILL; of a kill: what is left of it. */
+  readonly graceSeconds: number;
+  /** Text of the Killing event, which is recorded once. */
+  readonly message: string;
+}
 
 export interface PodPlan {
   /** The next possible actions only, independent of each other; empty = nothing to do before `waitMs` or an event. */

@@ -6,15 +6,19 @@
 import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import { PODS } from "../api/resources.ts";
+import type { Clock } from "../core/clock.ts";
 import { hasCode } from "../core/errors.ts";
 import type { PodNetwork } from "../network/network.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 import type { ActionKind, PodAction } from "./actions.ts";
+import { fieldPathOf, specOf } from "./containers.ts";
 import type { ImageManager } from "./images.ts";
+import type { LifecycleHooks } from "./lifecycle-hooks.ts";
+import type { Operations } from "./operations.ts";
 import type { PodRecord } from "./record.ts";
 import { Slots } from "./slots.ts";
-import { fieldPathOf, type Starter, specOf } from "./starter.ts";
+import type { Starter } from "./starter.ts";
 
 export interface ApplyOptions {
   readonly client: Pick<ApiClient, "delete">;
@@ -23,7 +27,12 @@ export interface ApplyOptions {
   readonly volumes: PodVolumes;
   readonly events: EventSink;
   readonly images: ImageManager;
+  readonly operations: Operations;
   readonly starter: Starter;
+  readonly hooks: LifecycleHooks;
+  readonly clock: Clock;
+  /** Resolves when what is noted in the records is on disk. */
+  readonly saveCheckpoint: () => Promise<void>;
 }
 
 /** The engine is bound by the processor: more at once only lengthens each (facts: 4 and 8 take the same time). */
@@ -70,9 +79,17 @@ function createExecutors(options: ApplyOptions): Executors {
     "start-container": async (record, action, signal) => {
       // Whatever comes of it, the next start looks for the image again.
       images.forget(record.uid, action.name);
-      await starts.run(() => starter.startContainer(record, action, signal));
+      const id = await starts.run(() => starter.startContainer(record, action, signal));
+      if (id !== undefined) options.hooks.beginPostStart(record, action.name, id);
     },
-    "kill-container": (record, action, signal) => killContainer(options, record, action, signal),
+    "run-pre-stop": async (record, action) => {
+      await announceKill(options, record, action);
+      options.hooks.beginPreStop(record, action);
+    },
+    "kill-container": async (record, action) => {
+      if (!action.isAnnounced) await announceKill(options, record, action);
+      beginStop(options, record, action);
+    },
     "remove-container": async (record, { id }, signal) => {
       await runtime.removeContainer(id, signal);
       record.messages.delete(id);
@@ -90,24 +107,35 @@ function createExecutors(options: ApplyOptions): Executors {
   };
 }
 
-async function killContainer(
-  { runtime, events }: ApplyOptions,
+type Kill = Extract<PodAction, { kind: "run-pre-stop" | "kill-container" }>;
+
+async function announceKill(
+  { events, saveCheckpoint }: ApplyOptions,
   record: PodRecord,
-  action: Extract<PodAction, { kind: "kill-container" }>,
-  signal: AbortSignal,
+  action: Kill,
 ): Promise<void> {
   const about = involvedPod(record.pod, fieldPathOf(record.pod, action.name));
   events.record(about, "Normal", "Killing", action.message);
-  if (action.reason === "definition-changed") record.replaced.add(action.id);
-  const interrupt = record.interrupt.signal;
-  try {
-    const either = AbortSignal.any([signal, interrupt]);
-    await runtime.stopContainer(action.id, action.graceSeconds, either);
-  } catch (error) {
-    // The pod is to end sooner than this kill would have it: the next round kills with the new grace period.
-    if (interrupt.aborted && !signal.aborted) return;
-    throw error;
-  }
+  if (action.reason !== "definition-changed") return;
+  record.replaced.add(action.id);
+  // Before the kill: an agent that dies after it must still know that this was no crash.
+  await saveCheckpoint();
+}
+
+/** The stop goes on apart from the turn, because it takes up to a grace period. */
+function beginStop(
+  { runtime, operations, clock }: ApplyOptions,
+  { uid }: PodRecord,
+  { id, graceSeconds }: Kill,
+): void {
+  for (const hook of ["post-start", "pre-stop"] as const) operations.cancel(uid, id, hook);
+  operations.begin({
+    ...{ podUid: uid, containerId: id, kind: "stop", now: clock.now(), graceSeconds },
+    run: async (signal) => {
+      await runtime.stopContainer(id, graceSeconds, signal);
+      return "done";
+    },
+  });
 }
 
 /** Deletes the object for good; one that went before, or gave its name to another pod, is gone. */

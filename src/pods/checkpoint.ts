@@ -1,6 +1,7 @@
 /**
- * What neither the API server nor the runtime's labels hold: restart back-offs. One JSON file, replaced atomically,
- * mode 0600. A corrupt file costs a warning and the back-offs, nothing else. Used by manager.ts.
+ * What neither the API server nor the runtime's labels hold: restart back-offs, and which containers were killed to be
+ * replaced. One JSON file, replaced atomically, mode 0600. A corrupt file costs a warning and its content, nothing
+ * else. Used by manager.ts.
  */
 
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
@@ -8,8 +9,14 @@ import { join } from "node:path";
 import type { Logger } from "../core/logger.ts";
 import type { BackoffEntry } from "./snapshot.ts";
 
-/** Pod UID → container name → entry. */
-export type CheckpointData = Readonly<Record<string, Readonly<Record<string, BackoffEntry>>>>;
+export interface CheckpointData {
+  /** Pod UID → container name → entry. */
+  readonly backoff: Readonly<Record<string, Readonly<Record<string, BackoffEntry>>>>;
+  /** Pod UID → IDs of the containers killed because their definition changed. */
+  readonly replaced: Readonly<Record<string, readonly string[]>>;
+}
+
+export const EMPTY_CHECKPOINT: CheckpointData = { backoff: {}, replaced: {} };
 
 const VERSION = 1;
 
@@ -20,11 +27,20 @@ function isEntry(value: unknown): value is BackoffEntry {
 
 /** Throws on anything that is not a checkpoint of this version. */
 function parse(text: string): CheckpointData {
-  const { version, backoff } = JSON.parse(text) as { version: unknown; backoff: CheckpointData };
+  // A file of before `replaced` was kept has none.
+  const {
+    version,
+    backoff,
+    replaced = {},
+  } = JSON.parse(text) as CheckpointData & {
+    readonly version: unknown;
+  };
   if (version !== VERSION) throw new Error(`version ${String(version)} is not known`);
   const entries = Object.values(backoff).flatMap((pod) => Object.values(pod));
   if (!entries.every(isEntry)) throw new Error("an entry is not a back-off");
-  return backoff;
+  if (!Object.values(replaced).every((ids) => Array.isArray(ids)))
+    throw new Error("replaced is not lists of container IDs");
+  return { backoff, replaced };
 }
 
 export class Checkpoint {
@@ -32,6 +48,7 @@ export class Checkpoint {
   readonly #rootDir: string;
   readonly #log: Logger;
   #written = "";
+  #saving: Promise<void> = Promise.resolve();
 
   constructor(rootDir: string, log: Logger) {
     this.#rootDir = rootDir;
@@ -44,7 +61,7 @@ export class Checkpoint {
     try {
       text = await readFile(this.#path, "utf8");
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return EMPTY_CHECKPOINT;
       throw error;
     }
     try {
@@ -52,13 +69,18 @@ export class Checkpoint {
     } catch (error) {
       const fields = { path: this.#path, err: error };
       this.#log.warn(fields, "the checkpoint is corrupt; restart back-offs begin anew");
-      return {};
+      return EMPTY_CHECKPOINT;
     }
   }
 
-  /** Callers do not overlap: the manager's queue runs one save at a time. */
-  async save(backoff: CheckpointData): Promise<void> {
-    const text = JSON.stringify({ version: VERSION, backoff });
+  /** Resolves when the data are on disk. Saves that overlap run one after the other, in the order of the calls. */
+  save(data: CheckpointData): Promise<void> {
+    const write = (): Promise<void> => this.#write(JSON.stringify({ version: VERSION, ...data }));
+    this.#saving = this.#saving.then(write, write);
+    return this.#saving;
+  }
+
+  async #write(text: string): Promise<void> {
     if (text === this.#written) return;
     await mkdir(this.#rootDir, { recursive: true });
     const draft = `${this.#path}.tmp`;

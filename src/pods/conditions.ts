@@ -5,6 +5,7 @@
 
 import type { ContainerStatus, Pod, PodCondition, PodStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
+import { isLasting, type PodContainer } from "./containers.ts";
 
 /** The types written by this agent; a status patch names no others. */
 export const OWNED_CONDITIONS = [
@@ -13,14 +14,20 @@ export const OWNED_CONDITIONS = [
   "Ready",
   "ContainersReady",
   "PodScheduled",
+  "AllContainersRestarting",
 ] as const;
+
+/** A container with its part and its status. */
+export interface RoleStatus extends PodContainer {
+  readonly status: ContainerStatus;
+}
 
 interface Facts {
   readonly pod: Pod;
   readonly phase: NonNullable<PodStatus["phase"]>;
-  readonly init: readonly ContainerStatus[];
-  readonly app: readonly ContainerStatus[];
+  readonly statuses: readonly RoleStatus[];
   readonly hasNetwork: boolean;
+  readonly isRestartingAll: boolean;
   readonly now: number;
 }
 
@@ -32,8 +39,8 @@ function unready(reason: string, message?: string): Verdict {
   return { status: "False", reason, ...(message === undefined ? {} : { message }) };
 }
 
-function namesOf(statuses: readonly ContainerStatus[]): string {
-  return `[${statuses.map((status) => status.name).join(" ")}]`;
+function namesOf(statuses: readonly RoleStatus[]): string {
+  return `[${statuses.map(({ spec }) => spec.name).join(" ")}]`;
 }
 
 function hasEverStarted(status: ContainerStatus): boolean {
@@ -44,23 +51,51 @@ function hasEverStarted(status: ContainerStatus): boolean {
   );
 }
 
-function initialized({ phase, init, app }: Facts): Verdict {
+function initialized({ phase, statuses }: Facts): Verdict {
   if (phase === "Succeeded") return { status: "True", reason: "PodCompleted" };
-  if (app.some(hasEverStarted)) return TRUE;
-  const incomplete = init.filter((status) => !status.ready);
-  if (incomplete.length === 0) return TRUE;
-  return unready(
-    "ContainersNotInitialized",
-    `containers with incomplete status: ${namesOf(incomplete)}`,
+  if (statuses.some(({ role, status }) => role === "app" && hasEverStarted(status))) return TRUE;
+  const incomplete = statuses.filter(
+    ({ role, status }) =>
+      (role === "init" && !status.ready) || (role === "sidecar" && status.started !== true),
   );
+  if (incomplete.length === 0) return TRUE;
+  const message = `containers with incomplete status: ${namesOf(incomplete)}`;
+  return unready("ContainersNotInitialized", message);
 }
 
-function containersReady({ phase, app }: Facts): Verdict {
+function containersReady({ phase, statuses }: Facts): Verdict {
   if (phase === "Succeeded") return unready("PodCompleted");
   if (phase === "Failed") return unready("PodFailed");
-  const failing = app.filter((status) => !status.ready);
+  const failing = statuses.filter((container) => isLasting(container) && !container.status.ready);
   if (failing.length === 0) return TRUE;
   return unready("ContainersNotReady", `containers with unready status: ${namesOf(failing)}`);
+}
+
+/** Ready containers, and every readiness gate fulfilled by whoever owns its condition. */
+function ready(facts: Facts, stored: readonly PodCondition[]): Verdict {
+  const containers = containersReady(facts);
+  if (containers.status !== "True") return containers;
+  const problems = (facts.pod.spec.readinessGates ?? []).flatMap(({ conditionType }) => {
+    const condition = stored.find(({ type }) => type === conditionType);
+    if (condition === undefined)
+      return `corresponding condition of pod readiness gate "${conditionType}" does not exist.`;
+    if (condition.status === "True") return [];
+    return `the status of pod readiness gate "${conditionType}" is not "True", but ${condition.status}`;
+  });
+  return problems.length === 0 ? TRUE : unready("ReadinessGatesNotReady", problems.join(", "));
+}
+
+/** Only pods with such a rule have this condition. */
+function allContainersRestarting({ phase, statuses, isRestartingAll }: Facts): Verdict | undefined {
+  const hasRule = statuses.some(({ spec }) =>
+    (spec.restartPolicyRules ?? []).some(({ action }) => action === "RestartAllContainers"),
+  );
+  if (!hasRule) return undefined;
+  if (phase === "Succeeded") return unready("PodCompleted");
+  if (phase === "Failed") return unready("PodFailed");
+  if (!isRestartingAll) return { status: "False" };
+  const message = "container exited with restart policy rule";
+  return { status: "True", reason: "RestartAllContainersStarted", message };
 }
 
 /** All conditions of the status: foreign ones as stored, then ours, whose transition times go on from the last ones. */
@@ -68,18 +103,20 @@ export function computeConditions(
   facts: Facts,
   before: { readonly stored: readonly PodCondition[]; readonly last: readonly PodCondition[] },
 ): readonly PodCondition[] {
-  const verdicts: Readonly<Record<(typeof OWNED_CONDITIONS)[number], Verdict>> = {
+  const verdicts: Readonly<Record<(typeof OWNED_CONDITIONS)[number], Verdict | undefined>> = {
     PodReadyToStartContainers: facts.hasNetwork ? TRUE : { status: "False" },
     Initialized: initialized(facts),
-    Ready: containersReady(facts),
+    Ready: ready(facts, before.stored),
     ContainersReady: containersReady(facts),
     PodScheduled: TRUE,
+    AllContainersRestarting: allContainersRestarting(facts),
   };
   const isOwned = (type: string): boolean => OWNED_CONDITIONS.some((owned) => owned === type);
   const foreign = before.stored.filter(({ type }) => !isOwned(type));
-  const owned = OWNED_CONDITIONS.map((type): PodCondition => {
+  const owned = OWNED_CONDITIONS.flatMap((type): PodCondition | readonly [] => {
     const last = before.last.find((condition) => condition.type === type);
     const verdict = verdicts[type];
+    if (verdict === undefined) return [];
     const since = last?.status === verdict.status ? last.lastTransitionTime : undefined;
     const generation = facts.pod.metadata.generation;
     return {

@@ -5,12 +5,15 @@
 
 import type { Container as ContainerSpec, ContainerState, ContainerStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
-import type { Container, ContainerKind } from "../runtime/runtime.ts";
-import { backoffOf, shouldRestart, shouldRestartInit } from "./restart.ts";
+import { RESOURCES_ANNOTATION } from "../runtime/container-config.ts";
+import type { Container } from "../runtime/runtime.ts";
+import { type ContainerRole, isLasting, type PodContainer } from "./containers.ts";
+import { backoffOf, shouldRestart } from "./restart.ts";
 import {
   describePod,
   endedAt,
   exitCodeOf,
+  hasStarted,
   instancesOf,
   isDead,
   type PodSnapshot,
@@ -35,34 +38,72 @@ function goDuration(ms: number): string {
 /** The status of one container of the spec. */
 export function computeContainerStatus(
   snapshot: PodSnapshot,
-  spec: ContainerSpec,
-  kind: ContainerKind,
+  container: PodContainer,
   previous: ContainerStatus | undefined,
 ): ContainerStatus {
+  const { spec, role } = container;
   const [last, before] = instancesOf(snapshot.observed, spec.name);
   if (last === undefined) return statusWithoutInstance(snapshot, spec, previous);
   const state = stateOf(snapshot, last);
-  const waiting = waitingReason(snapshot, spec, kind, last);
+  const waiting = waitingReason(snapshot, spec, last);
   const lastState =
-    waiting !== undefined ? state : before === undefined ? undefined : stateOf(snapshot, before);
-  const isRunning = last.state === "running";
-  const probes = snapshot.probes.get(last.id);
-  const started = isRunning && (kind === "init" || (probes?.isStarted ?? true));
-  const isReady =
-    kind === "init"
-      ? isDead(last) && exitCodeOf(last) === 0
-      : started && (probes?.isReady ?? true) && snapshot.phase !== "terminated";
+    waiting !== undefined && isDead(last)
+      ? state
+      : before === undefined
+        ? undefined
+        : stateOf(snapshot, before);
+  // Init containers have no probes; of ephemeral ones nothing is known.
+  const started = isLasting(container) ? hasStarted(snapshot, last) : last.state === "running";
   return {
     name: spec.name,
     image: last.image,
     imageID: `docker://${last.imageId}`,
     containerID: containerIdOf(last),
     restartCount: Math.max(last.attempt, previous?.restartCount ?? 0),
-    ready: isReady,
+    ready: isReady(snapshot, role, last, started),
     started,
     state: waiting === undefined ? state : { waiting: { ...waiting } },
     lastState: lastState ?? {},
+    ...resourcesOf(last),
   };
+}
+
+/** What it runs with, which may not be what its spec says by now; absent for containers that do not tell. */
+function resourcesOf({
+  annotations,
+  state,
+}: Container): Pick<ContainerStatus, "resources" | "allocatedResources"> {
+  const told = annotations[RESOURCES_ANNOTATION];
+  if (told === undefined || state !== "running") return {};
+  const { requests, limits } = JSON.parse(told) as NonNullable<ContainerStatus["resources"]>;
+  return {
+    resources: {
+      ...(limits === undefined ? {} : { limits }),
+      ...(requests === undefined ? {} : { requests }),
+    },
+    ...(requests === undefined ? {} : { allocatedResources: requests }),
+  };
+}
+
+function isReady(
+  snapshot: PodSnapshot,
+  role: ContainerRole,
+  last: Container,
+  started: boolean,
+): boolean {
+  switch (role) {
+    case "init":
+      return isDead(last) && exitCodeOf(last) === 0;
+    case "ephemeral":
+      return false;
+    case "app":
+    case "sidecar":
+      return (
+        started &&
+        snapshot.phase !== "terminated" &&
+        (snapshot.probes.get(last.id)?.isReady ?? true)
+      );
+  }
 }
 
 /** Nothing of it exists: it was never made, or what ended was removed and the old status is all there is. */
@@ -86,8 +127,13 @@ function statusWithoutInstance(
         ...(startFailureOf(snapshot, spec) ?? defaultWaiting(snapshot)),
       },
     },
-    lastState: isMade ? (previous.lastState ?? {}) : {},
+    lastState: isMade ? lastEndOf(previous) : {},
   };
+}
+
+/** The end last told of: of the instance that is gone, or of the one before it. */
+function lastEndOf({ state, lastState }: ContainerStatus): ContainerState {
+  return state?.terminated === undefined ? (lastState ?? {}) : { terminated: state.terminated };
 }
 
 function defaultWaiting(snapshot: PodSnapshot): WaitingReason {
@@ -103,17 +149,18 @@ function startFailureOf(snapshot: PodSnapshot, spec: ContainerSpec): WaitingReas
   return failure && { reason: failure.reason, message: failure.message };
 }
 
-/** The reason why a dead container that should run again does not yet; undefined shows its end as it is. */
+/** Why an instance that exists is not shown as it is; undefined shows it as it is. */
 function waitingReason(
   snapshot: PodSnapshot,
   spec: ContainerSpec,
-  kind: ContainerKind,
   last: Container,
 ): WaitingReason | undefined {
-  if (!isDead(last)) return undefined;
-  const restarts =
-    kind === "init" ? shouldRestartInit(snapshot, last) : shouldRestart(snapshot, last);
-  if (!restarts) return undefined;
+  if (last.state === "running") {
+    // Until its postStart hook is through, a container is still being started.
+    const hook = snapshot.operations.get(last.id)?.["post-start"]?.status;
+    return hook === "running" && snapshot.phase === "sync" ? defaultWaiting(snapshot) : undefined;
+  }
+  if (!isDead(last) || !shouldRestart(snapshot, last)) return undefined;
   if (backoffOf(snapshot, last) > 0) {
     const delay = goDuration(snapshot.backoff.get(spec.name)?.delayMs ?? 0);
     return {

@@ -8,10 +8,10 @@ import type { Container as ContainerSpec, ContainerStatus, PodStatus } from "../
 import { formatTime } from "../core/clock.ts";
 import type { ProbeKind, ProbeReport } from "../probes/probes.ts";
 import type { PodAction } from "./actions.ts";
+import { specOf } from "./containers.ts";
 import type { PodRecord } from "./record.ts";
 import { remainingBackoff } from "./restart.ts";
 import { endedAt, type ImageState, instancesOf, isDead, type WorkerPhase } from "./snapshot.ts";
-import { specOf } from "./starter.ts";
 import type { StatusWrite } from "./status-writer.ts";
 
 /** Why the last turn of a pod failed; gone after one that did not. */

@@ -1,72 +1,73 @@
 /**
- * Registry credentials of a pod's imagePullSecrets: the entry of a .dockerconfigjson (or .dockercfg) that names the
- * image's registry. Missing or unreadable secrets count as none, as in the kubelet; the pull then tells. Used by
- * manager.ts; nothing read here is ever logged.
+ * Registry credentials for one image of a pod: those of its imagePullSecrets, then the node's own. A secret that is
+ * missing or of no use is told in an event and the others are tried, as in the kubelet. Used by manager.ts; nothing
+ * read here is ever logged.
  */
 
+import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Pod, Secret } from "../api/types.ts";
-import type { ImageCredentials } from "../runtime/runtime.ts";
+import { hasCode } from "../core/errors.ts";
+import {
+  type Credential,
+  findCredentials,
+  type KeyringEntry,
+  readPullSecret,
+  unique,
+} from "../images/keyring.ts";
+import type { NodeCredentials } from "../images/node-credentials.ts";
+import { repositoryOf } from "../images/repository.ts";
 import type { ObjectSource } from "../volumes/volumes.ts";
 
-const DEFAULT_REGISTRIES = ["docker.io", "index.docker.io", "registry-1.docker.io"];
-
-interface AuthEntry {
-  readonly auth?: string;
-  readonly username?: string;
-  readonly password?: string;
-  readonly identitytoken?: string;
+export interface CredentialSources {
+  readonly objects: Pick<ObjectSource, "getSecret">;
+  readonly nodeCredentials: Pick<NodeCredentials, "find">;
+  readonly events: EventSink;
 }
 
-/** The registry of an image name: its first part when that looks like a host. */
-function registryOf(image: string): string {
-  const [first = "", ...rest] = image.split("/");
-  const isHost = rest.length > 0 && (/[.:]/.test(first) || first === "localhost");
-  return isHost ? first : "docker.io";
-}
+const REASON = "FailedToRetrieveImagePullSecret";
 
-function parseSecret(secret: Secret): Readonly<Record<string, AuthEntry>> {
-  const modern = secret.data?.[".dockerconfigjson"];
-  const text = modern ?? secret.data?.[".dockercfg"];
-  if (text === undefined) return {};
-  try {
-    const parsed = JSON.parse(Buffer.from(text, "base64").toString("utf8"));
-    return (modern === undefined ? parsed : parsed.auths) ?? {};
-  } catch (error) {
-    if (error instanceof SyntaxError) return {};
-    throw error;
-  }
-}
-
-function toCredentials(server: string, entry: AuthEntry): ImageCredentials {
-  const [user, ...rest] = Buffer.from(entry.auth ?? "", "base64")
-    .toString("utf8")
-    .split(":");
-  const username = entry.username ?? user;
-  const password = entry.password ?? rest.join(":");
-  return {
-    serverAddress: server,
-    ...(username === undefined || username === "" ? {} : { username, password }),
-    ...(entry.identitytoken === undefined ? {} : { identityToken: entry.identitytoken }),
-  };
-}
-
-/** The first credentials that fit the image's registry. */
-export async function findCredentials(
+/** In the order in which they are to be tried; empty = pull without. */
+export async function lookUpCredentials(
+  { objects, nodeCredentials, events }: CredentialSources,
   pod: Pod,
   image: string,
-  objects: Pick<ObjectSource, "getSecret">,
   signal: AbortSignal,
-): Promise<ImageCredentials | undefined> {
-  const registry = registryOf(image);
-  const names = DEFAULT_REGISTRIES.includes(registry) ? DEFAULT_REGISTRIES : [registry];
-  for (const { name } of pod.spec.imagePullSecrets ?? []) {
-    if (name === undefined) continue;
-    const secret = await objects.getSecret(pod.metadata.namespace, name, signal);
-    if (secret === undefined) continue;
-    for (const [server, entry] of Object.entries(parseSecret(secret))) {
-      const host = server.replace(/^https?:\/\//, "").split("/")[0] ?? "";
-      if (names.includes(host)) return toCredentials(server, entry);
+): Promise<readonly Credential[]> {
+  const warn = (message: string): void =>
+    events.record(involvedPod(pod), "Warning", REASON, message);
+  const entries: KeyringEntry[] = [];
+  const missing: string[] = [];
+  for (const { name = "" } of pod.spec.imagePullSecrets ?? []) {
+    if (name === "") continue;
+    const secret = await getSecret(objects, pod, name, signal);
+    if (secret === undefined) {
+      missing.push(name);
+      continue;
     }
+    const read = readPullSecret(secret);
+    if (read.kind === "entries") entries.push(...read.entries);
+    else warn(`The image pull secret ${name} is of no use: ${read.why}.`);
   }
-  return undefined;
+  if (missing.length > 0)
+    warn(
+      `Unable to retrieve some image pull secrets (${missing.join(", ")}); attempting to pull the image may not succeed.`,
+    );
+  const repository = repositoryOf(image);
+  const own = await nodeCredentials.find(repository, signal);
+  return unique([...findCredentials(entries, repository), ...own]);
+}
+
+/** Whatever keeps the API server from giving it, the pull is tried without. */
+async function getSecret(
+  objects: CredentialSources["objects"],
+  pod: Pod,
+  name: string,
+  signal: AbortSignal,
+): Promise<Secret | undefined> {
+  try {
+    return await objects.getSecret(pod.metadata.namespace, name, signal);
+  } catch (error) {
+    if (hasCode(error, "Aborted") || signal.aborted) throw error;
+    return undefined;
+  }
 }

@@ -1,43 +1,64 @@
 /**
- * Images of containers by pull policy. `ensure` answers at once for what is present; a pull goes on apart from the
- * worker's turn, one at a time per image and at most `maxParallel` in all, and `onDone` tells the worker. Failures back
- * off from 10 s to 5 min per pod and image. Owned by PodManager; `state` feeds the snapshot.
+ * Images of containers by pull policy. `ensure` answers at once for what is present and open to the pod; what needs
+ * credentials or a pull goes on apart from the worker's turn, and `onDone` tells the worker. Failed pulls back off from
+ * 10 s to 5 min per pod and image. Owned by PodManager; `state` feeds the snapshot.
  */
 
-import { type EventSink, involvedPod } from "../api/events.ts";
+import { type EventSink, type EventType, involvedPod } from "../api/events.ts";
 import type { Container as ContainerSpec, Pod } from "../api/types.ts";
 import { Backoff } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
-import type { Image, ImageCredentials, Runtime } from "../runtime/runtime.ts";
+import type { Logger } from "../core/logger.ts";
+import type { ImageAccess } from "../images/access.ts";
+import type { Credential } from "../images/keyring.ts";
+import { Puller, type PullResult } from "../images/puller.ts";
+import type { Image, Runtime } from "../runtime/runtime.ts";
+import { fieldPathOf } from "./containers.ts";
 import { Slots } from "./slots.ts";
 import type { ImageState } from "./snapshot.ts";
-import { fieldPathOf } from "./starter.ts";
 
 export interface ImageManagerOptions {
   readonly runtime: Pick<Runtime, "inspectImage" | "pullImage">;
+  readonly access: Pick<ImageAccess, keyof ImageAccess>;
   readonly events: EventSink;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly maxParallel: number;
   readonly credentials: (
     pod: Pod,
     image: string,
     signal: AbortSignal,
-  ) => Promise<ImageCredentials | undefined>;
+  ) => Promise<readonly Credential[]>;
   readonly onDone: (podUid: string) => void;
 }
 
+interface Failure {
+  readonly reason: string;
+  readonly message: string;
+  readonly retryAt: number;
+}
+
 type Entry =
-  | { readonly kind: "pulling"; readonly image: string }
+  | { readonly kind: "pulling"; readonly image: string; readonly giveUp: AbortController }
   | { readonly kind: "present"; readonly image: string; readonly imageId: string }
-  | {
-      readonly kind: "failed";
-      readonly image: string;
-      readonly reason: string;
-      readonly message: string;
-      readonly failedAt: number;
-      readonly retryAt: number;
-    };
+  /** After `shownUntil` not its reason is shown, but that it backs off. */
+  | ({ readonly kind: "failed"; readonly image: string; readonly shownUntil: number } & Failure);
+
+interface PodImages {
+  readonly entries: Map<string, Entry>;
+  /** The last failed pull of each image, kept for the time of its back-off. */
+  readonly failures: Map<string, Failure>;
+}
+
+interface Wanted {
+  readonly pod: Pod;
+  readonly spec: ContainerSpec;
+  readonly image: string;
+  readonly policy: string;
+  /** The image as it is on the node. */
+  readonly found: Image | undefined;
+}
 
 /** How long ErrImagePull is shown before it becomes ImagePullBackOff. */
 const ERROR_SHOWN_MS = 5_000;
@@ -55,159 +76,206 @@ function pullPolicyOf(spec: ContainerSpec): string {
 
 export class ImageManager {
   readonly #options: ImageManagerOptions;
-  readonly #entries = new Map<string, Map<string, Entry>>();
+  readonly #puller: Puller;
+  readonly #pods = new Map<string, PodImages>();
   readonly #backoff = new Backoff({ initialMs: 10_000, maxMs: 300_000, resetMs: 600_000 });
-  readonly #lastOfImage = new Map<string, Promise<void>>();
-  readonly #controller = new AbortController();
-  readonly #slots: Slots;
-  readonly #pulls = new Set<Promise<void>>();
+  readonly #underway = new Set<Promise<void>>();
 
   constructor(options: ImageManagerOptions) {
     this.#options = options;
-    this.#slots = new Slots(options.maxParallel);
+    const slots = new Slots(options.maxParallel);
+    const limit = (work: () => Promise<PullResult>): Promise<PullResult> => slots.run(work);
+    this.#puller = new Puller({ ...options, limit });
   }
 
   /** What is known of the image of one container of a pod, for the snapshot. */
   state(podUid: string, spec: ContainerSpec): ImageState {
-    const entry = this.#entries.get(podUid)?.get(spec.name);
+    const entry = this.#pods.get(podUid)?.entries.get(spec.name);
     if (entry === undefined || entry.image !== spec.image) return { kind: "unknown" };
-    if (entry.kind !== "failed") return entry;
     const now = this.#options.clock.now();
-    const { reason, message, retryAt, failedAt } = entry;
-    if (reason !== "ErrImagePull" || now - failedAt < ERROR_SHOWN_MS) {
-      const until = reason === "ErrImagePull" ? failedAt + ERROR_SHOWN_MS : retryAt;
-      return { kind: "failed", reason, message, waitMs: until - now, mayRetry: now >= retryAt };
+    switch (entry.kind) {
+      case "pulling":
+        return { kind: "pulling" };
+      case "present":
+        return { kind: "present", imageId: entry.imageId };
+      case "failed": {
+        const { image, reason, message, retryAt, shownUntil } = entry;
+        const mayRetry = now >= retryAt;
+        if (now < shownUntil) {
+          const waitMs = Math.min(shownUntil, retryAt) - now;
+          return { kind: "failed", reason, message, waitMs, mayRetry };
+        }
+        return {
+          kind: "failed",
+          reason: "ImagePullBackOff",
+          message: `Back-off pulling image "${image}": ${reason}: ${message}`,
+          waitMs: retryAt - now,
+          mayRetry,
+        };
+      }
     }
-    return {
-      kind: "failed",
-      reason: "ImagePullBackOff",
-      message: `Back-off pulling image "${entry.image}": ErrImagePull: ${message}`,
-      waitMs: retryAt - now,
-      mayRetry: now >= retryAt,
-    };
   }
 
   /** Finds the image or begins to pull it. Engine errors other than a bad name are thrown to the worker's loop. */
   async ensure(pod: Pod, spec: ContainerSpec, signal: AbortSignal): Promise<void> {
+    const { runtime, access } = this.#options;
     const image = spec.image ?? "";
     const policy = pullPolicyOf(spec);
     let found: Image | undefined;
     try {
-      found = await this.#options.runtime.inspectImage(image, signal);
+      found = await runtime.inspectImage(image, signal);
     } catch (error) {
       if (!hasCode(error, "ImageInvalidName")) throw error;
       const message = `Failed to apply default image tag "${image}": ${messageOf(error)}`;
       return this.#refuse(pod, spec, "InvalidImageName", message, "InspectFailed");
     }
-    if (found !== undefined && policy !== "Always") {
-      this.#event(
-        pod,
-        spec,
-        "Normal",
-        "Pulled",
-        `Container image "${image}" already present on machine`,
-      );
-      return this.#set(pod, spec, { kind: "present", image, imageId: found.id });
-    }
-    if (policy === "Never") {
-      const message = `Container image "${image}" is not present with pull policy of Never`;
-      return this.#refuse(pod, spec, "ErrImageNeverPull", message, "ErrImageNeverPull");
-    }
-    this.#set(pod, spec, { kind: "pulling", image });
-    const pull = this.#pullInTurn(pod, spec, image).finally(() => this.#pulls.delete(pull));
-    this.#pulls.add(pull);
+    const wanted = { pod, spec, image, policy, found };
+    if (found === undefined && policy === "Never") return this.#refuseNever(wanted);
+    if (found !== undefined && policy !== "Always" && (await access.isOpen(image, found.id)))
+      return this.#accept(wanted, found);
+    const giveUp = new AbortController();
+    this.#set(pod, spec, { kind: "pulling", image, giveUp });
+    const work = this.#obtain(wanted, giveUp.signal).finally(() => this.#underway.delete(work));
+    this.#underway.add(work);
   }
 
   /** The next start of this container looks for its image again. */
   forget(podUid: string, name: string): void {
-    this.#entries.get(podUid)?.delete(name);
+    const entries = this.#pods.get(podUid)?.entries;
+    giveUp(entries?.get(name));
+    entries?.delete(name);
   }
 
   forgetPod(podUid: string): void {
-    for (const { image } of this.#entries.get(podUid)?.values() ?? [])
-      this.#backoff.reset(`${podUid}/${image}`);
-    this.#entries.delete(podUid);
+    const known = this.#pods.get(podUid);
+    this.#pods.delete(podUid);
+    for (const entry of known?.entries.values() ?? []) giveUp(entry);
+    for (const image of known?.failures.keys() ?? []) this.#backoff.reset(keyOf(podUid, image));
   }
 
   /** Gives up the pulls under way and waits for them. */
   async stop(): Promise<void> {
-    this.#controller.abort();
-    await Promise.all(this.#pulls);
-  }
-
-  async #pullInTurn(pod: Pod, spec: ContainerSpec, image: string): Promise<void> {
-    const startedAt = this.#options.clock.monotonic();
-    const before = this.#lastOfImage.get(image) ?? Promise.resolve();
-    const turn = before.then(() => this.#slots.run(() => this.#pull(pod, spec, image, startedAt)));
-    this.#lastOfImage.set(image, turn);
-    await turn;
-    if (this.#lastOfImage.get(image) === turn) this.#lastOfImage.delete(image);
-    this.#options.onDone(pod.metadata.uid);
+    for (const { entries } of this.#pods.values())
+      for (const entry of entries.values()) giveUp(entry);
+    await Promise.all(this.#underway);
+    await this.#puller.stop();
   }
 
   /** Never rejects: the outcome is the entry. */
-  async #pull(pod: Pod, spec: ContainerSpec, image: string, askedAt: number): Promise<void> {
-    if (!this.#isWanted(pod, spec, image)) return;
-    const { clock, runtime, credentials } = this.#options;
-    const key = `${pod.metadata.uid}/${image}`;
-    const startedAt = clock.monotonic();
-    this.#event(pod, spec, "Normal", "Pulling", `Pulling image "${image}"`);
+  async #obtain(wanted: Wanted, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const { pod, image } = wanted;
     try {
-      const { signal } = this.#controller;
-      const login = await credentials(pod, image, signal);
-      const pulled = await runtime.pullImage(image, login, signal);
-      const took = seconds(clock.monotonic() - startedAt);
-      const waited = seconds(clock.monotonic() - askedAt);
-      const message = `Successfully pulled image "${image}" in ${took} (${waited} including waiting). Image size: ${pulled.sizeBytes} bytes.`;
-      this.#event(pod, spec, "Normal", "Pulled", message);
-      this.#backoff.reset(key);
-      if (this.#isWanted(pod, spec, image))
-        this.#set(pod, spec, { kind: "present", image, imageId: pulled.id });
+      const credentials = await this.#options.credentials(pod, image, signal);
+      if (!(await this.#isSettled(wanted, credentials, signal))) {
+        const askedAt = clock.monotonic();
+        this.#event(wanted, "Normal", "Pulling", `Pulling image "${image}"`);
+        const { image: pulled, tookMs } = await this.#puller.pull(image, credentials, signal);
+        if (signal.aborted) return;
+        const took = duration(tookMs);
+        const waited = duration(clock.monotonic() - askedAt);
+        const message = `Successfully pulled image "${image}" in ${took} (${waited} including waiting). Image size: ${pulled.sizeBytes} bytes.`;
+        this.#event(wanted, "Normal", "Pulled", message);
+        this.#recover(wanted);
+        this.#set(pod, wanted.spec, { kind: "present", image, imageId: pulled.id });
+      }
     } catch (error) {
-      if (!this.#isWanted(pod, spec, image)) return;
-      const message = messageOf(error);
-      const reason = hasCode(error, "ImageInvalidName") ? "InvalidImageName" : "ErrImagePull";
-      this.#event(pod, spec, "Warning", "Failed", `Failed to pull image "${image}": ${message}`);
-      this.#event(pod, spec, "Warning", "Failed", `Error: ${reason}`);
-      const failedAt = clock.now();
-      const retryAt = failedAt + this.#backoff.fail(key, failedAt);
-      this.#set(pod, spec, { kind: "failed", image, reason, message, failedAt, retryAt });
+      if (signal.aborted) return;
+      this.#fail(wanted, error);
     }
+    this.#options.onDone(pod.metadata.uid);
   }
 
-  /** False when the pod went away or changed its image meanwhile. */
-  #isWanted(pod: Pod, spec: ContainerSpec, image: string): boolean {
-    if (this.#controller.signal.aborted) return false;
-    const entry = this.#entries.get(pod.metadata.uid)?.get(spec.name);
-    return entry?.kind === "pulling" && entry.image === image;
+  /** True when there is nothing to pull: the pod may use what is there, may not pull, or has to wait. */
+  async #isSettled(
+    wanted: Wanted,
+    credentials: readonly Credential[],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { pod, spec, image, policy, found } = wanted;
+    if (found !== undefined && policy !== "Always") {
+      const isGranted = await this.#options.access.isGranted(image, found.id, credentials);
+      if (signal.aborted) return true;
+      if (isGranted) {
+        this.#accept(wanted, found);
+        return true;
+      }
+      // As if it were not there: who may not use it shall not learn that it is.
+      if (policy === "Never") {
+        this.#refuseNever(wanted);
+        return true;
+      }
+    }
+    const { uid } = pod.metadata;
+    const failure = this.#pods.get(uid)?.failures.get(image);
+    const now = this.#options.clock.now();
+    if (failure === undefined || now >= failure.retryAt) return false;
+    this.#set(pod, spec, { kind: "failed", image, ...failure, shownUntil: now });
+    return true;
+  }
+
+  #accept(wanted: Wanted, { id }: Image): void {
+    const { pod, spec, image } = wanted;
+    const message = `Container image "${image}" already present on machine and can be accessed by the pod`;
+    this.#event(wanted, "Normal", "Pulled", message);
+    this.#set(pod, spec, { kind: "present", image, imageId: id });
+  }
+
+  #refuseNever({ pod, spec, image }: Wanted): void {
+    const message = `Container image "${image}" is not present with pull policy of Never`;
+    this.#refuse(pod, spec, "ErrImageNeverPull", message, "ErrImageNeverPull");
   }
 
   #refuse(pod: Pod, spec: ContainerSpec, reason: string, message: string, event: string): void {
-    this.#event(pod, spec, "Warning", event, message);
-    this.#event(pod, spec, "Warning", "Failed", `Error: ${reason}`);
-    const failedAt = this.#options.clock.now();
-    const retryAt = failedAt + RECHECK_MS;
-    this.#set(pod, spec, {
-      kind: "failed",
-      image: spec.image ?? "",
-      reason,
-      message,
-      failedAt,
-      retryAt,
-    });
+    this.#event({ pod, spec }, "Warning", event, message);
+    this.#event({ pod, spec }, "Warning", "Failed", `Error: ${reason}`);
+    const retryAt = this.#options.clock.now() + RECHECK_MS;
+    const failure = { reason, message, retryAt, shownUntil: Number.POSITIVE_INFINITY };
+    this.#set(pod, spec, { kind: "failed", image: spec.image ?? "", ...failure });
   }
 
-  #set(pod: Pod, spec: ContainerSpec, entry: Entry): void {
+  #fail(wanted: Wanted, error: unknown): void {
+    const { pod, spec, image } = wanted;
+    const words = messageOf(error);
+    const isAway = hasCode(error, "ImageRegistryUnavailable");
+    const reason = isAway ? "RegistryUnavailable" : "ErrImagePull";
+    const message = isAway
+      ? `image pull failed for ${image} because the registry is unavailable: ${words}`
+      : words;
+    const told = isAway ? `${reason}: ${words}` : words;
+    this.#event(wanted, "Warning", "Failed", `Failed to pull image "${image}": ${told}`);
+    this.#event(wanted, "Warning", "Failed", `Error: ${reason}`);
+    const now = this.#options.clock.now();
+    const key = keyOf(pod.metadata.uid, image);
+    // Containers of one pod that shared a failed pull share its delay too.
+    const waitMs = this.#backoff.remaining(key, now) || this.#backoff.fail(key, now);
+    const failure = { reason, message, retryAt: now + waitMs };
+    this.#imagesOf(pod).failures.set(image, failure);
+    this.#set(pod, spec, { kind: "failed", image, ...failure, shownUntil: now + ERROR_SHOWN_MS });
+  }
+
+  #recover({ pod, image }: Wanted): void {
+    this.#backoff.reset(keyOf(pod.metadata.uid, image));
+    this.#pods.get(pod.metadata.uid)?.failures.delete(image);
+  }
+
+  #imagesOf(pod: Pod): PodImages {
     const { uid } = pod.metadata;
-    const entries = this.#entries.get(uid) ?? new Map<string, Entry>();
-    entries.set(spec.name, entry);
-    this.#entries.set(uid, entries);
+    const known = this.#pods.get(uid) ?? { entries: new Map(), failures: new Map() };
+    this.#pods.set(uid, known);
+    return known;
+  }
+
+  #set(pod: Pod, { name }: ContainerSpec, entry: Entry): void {
+    const { entries } = this.#imagesOf(pod);
+    const before = entries.get(name);
+    if (entry.kind === "pulling" || before?.image !== entry.image) giveUp(before);
+    entries.set(name, entry);
   }
 
   #event(
-    pod: Pod,
-    spec: ContainerSpec,
-    type: "Normal" | "Warning",
+    { pod, spec }: Pick<Wanted, "pod" | "spec">,
+    type: EventType,
     reason: string,
     message: string,
   ): void {
@@ -216,6 +284,19 @@ export class ImageManager {
   }
 }
 
-function seconds(ms: number): string {
-  return ms < 1000 ? `${Math.round(ms)}ms` : `${(ms / 1000).toFixed(3).replace(/\.?0+$/, "")}s`;
+/** Whoever waits for a pull for this entry waits no longer. */
+function giveUp(entry: Entry | undefined): void {
+  if (entry?.kind === "pulling") entry.giveUp.abort();
+}
+
+function keyOf(podUid: string, image: string): string {
+  return `${podUid}/${image}`;
+}
+
+/** As Go prints a duration that was cut to milliseconds. */
+function duration(ms: number): string {
+  const whole = Math.floor(ms);
+  if (whole > 0 && whole < 1000) return `${whole}ms`;
+  const minutes = Math.floor(whole / 60_000);
+  return `${minutes > 0 ? `${minutes}m` : ""}${(whole % 60_000) / 1000}s`;
 }

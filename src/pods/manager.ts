@@ -1,33 +1,40 @@
 /**
- * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (API changes,
+ * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (changes of pods,
  * runtime events, probe results, finished pulls, timers) only adds a key; worker.ts does the rest. At start it adopts
- * what the runtime still holds and ends what has no object. Made by agent.ts; the server reads it as PodDirectory.
+ * what the runtime still holds and ends what has no object. Until the pod network is ready only pods of the host's
+ * network are looked at. Made by agent-pods.ts; the server reads it as PodDirectory.
  */
 
 import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
+import type { ImageAccess } from "../images/access.ts";
+import type { NodeCredentials } from "../images/node-credentials.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
+import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import { computeAdmission } from "./admission.ts";
+import { type Admission, computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
-import type { CheckpointData, CheckpointPort } from "./checkpoint.ts";
+import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
-import { findCredentials } from "./image-credentials.ts";
+import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
+import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { Operations } from "./operations.ts";
 import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
-import { createRecord, interruptKills, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
+import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
@@ -45,9 +52,10 @@ export interface PodManagerOptions {
   /** Resync of a pod without events, in milliseconds. */
   readonly syncFrequencyMs: number;
   readonly maxParallelImagePulls: number;
-  readonly client: ApiClient;
-  /** Filled by the reflector of this node's pods (spec.nodeName). */
-  readonly pods: Store<Pod>;
+  readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
+  readonly nodeCredentials: Pick<NodeCredentials, "find">;
+  readonly client: Pick<ApiClient, "get" | "patch" | "delete">;
+  readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
   readonly objects: ObjectSource & {
@@ -55,9 +63,11 @@ export interface PodManagerOptions {
     releasePod(podUid: string): void;
   };
   readonly runtime: Runtime;
-  readonly network: PodNetwork;
+  readonly network: PodNetwork & { readonly isReady: boolean };
+  readonly cgroups: PodCgroupPort;
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
+  readonly hooks: HookRunner;
   readonly events: EventSink;
   readonly clock: Clock;
   readonly random: () => number;
@@ -65,6 +75,14 @@ export interface PodManagerOptions {
   readonly node: () => NodeFacts;
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
+}
+
+/** The pods that this node is to run, from wherever they come; implemented by static/pod-sources.ts. */
+export interface PodFeed extends Pick<Store<Pod>, "isSynced" | "list" | "onChange"> {
+  /** False while a pod of this UID may exist that is not known yet. */
+  isComplete(podUid: string): boolean;
+  /** Nothing is left of a pod that was taken from the list. */
+  forget(podUid: string): void;
 }
 
 /** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
@@ -76,7 +94,7 @@ const CHECKPOINT = "#checkpoint";
 /** What is older than this may be of a clock that was set back. */
 const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
-const SYNC_POLL_MS = 250;
+const SYNC_POLL_MS = 1_000;
 const CHECKPOINT_DELAY_MS = 200;
 
 export class PodManager implements PodDirectory {
@@ -86,9 +104,10 @@ export class PodManager implements PodDirectory {
   readonly #failures = new Map<string, TurnFailure>();
   readonly #images: ImageManager;
   readonly #statuses: StatusWriter;
+  readonly #operations: Operations;
   readonly #worker: PodWorker;
   readonly #controller = new AbortController();
-  #restored: CheckpointData = {};
+  #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
@@ -98,19 +117,26 @@ export class PodManager implements PodDirectory {
     const onDone = (podUid: string): void => this.sync(podUid);
     const maxParallel = options.maxParallelImagePulls;
     const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
-      findCredentials(pod, image, options.objects, signal);
-    this.#images = new ImageManager({ ...options, maxParallel, credentials, onDone });
+      lookUpCredentials(options, pod, image, signal);
+    const access = options.imageAccess;
+    this.#images = new ImageManager({ ...options, log, access, maxParallel, credentials, onDone });
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
+    this.#operations = new Operations(onDone);
+    const parts = { images: this.#images, operations: this.#operations };
     const starter = new Starter(options);
+    const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     this.#worker = new PodWorker({
       ...options,
+      ...parts,
       log,
-      images: this.#images,
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
-      apply: createApply({ ...options, images: this.#images, starter }),
+      apply: createApply({
+        ...{ ...options, ...parts, starter, hooks },
+        saveCheckpoint: () => this.#saveCheckpoint(),
+      }),
     });
     this.#queue = new WorkQueue({
       clock,
@@ -140,9 +166,15 @@ export class PodManager implements PodDirectory {
   async stop(): Promise<void> {
     this.#controller.abort();
     await this.#queue.stop();
-    await Promise.all([this.#images.stop(), this.#statuses.stop()]);
+    await Promise.all([this.#images.stop(), this.#statuses.stop(), this.#operations.stop()]);
     await this.#watching;
-    await this.#options.checkpoint.save(this.#backoffs());
+    await this.#saveCheckpoint();
+  }
+
+  /** Everything may have changed: look at all pods. */
+  resync(): void {
+    for (const uid of this.#records.keys()) this.#queue.add(uid);
+    this.#queue.add(ORPHANS);
   }
 
   /** Something about this pod changed (probe result, pull): look at it. */
@@ -194,8 +226,11 @@ export class PodManager implements PodDirectory {
     const record = this.#records.get(podUid);
     if (record === undefined) return;
     if (last !== undefined) updateRecord(record, last);
+    const { metadata } = record.pod;
+    // We had not finished: somebody deleted it by force, and waits for nothing any more.
+    if (metadata.deletionTimestamp !== undefined)
+      record.pod = { ...record.pod, metadata: { ...metadata, deletionGracePeriodSeconds: 0 } };
     record.isApiGone = true;
-    interruptKills(record);
     this.#queue.add(podUid);
   }
 
@@ -211,7 +246,8 @@ export class PodManager implements PodDirectory {
       if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
-      const record = createRecord(pod, now, this.#restored[uid] ?? {});
+      const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
+      for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
       this.#admit(record, problem);
       this.#records.set(uid, record);
     }
@@ -223,20 +259,43 @@ export class PodManager implements PodDirectory {
     const { pod } = record;
     if (isTerminalPhase(pod.status?.phase)) return;
     if (pod.status?.startTime !== undefined && problem === undefined) return;
-    const { node, maxPods, events } = this.#options;
-    const activePods = [...this.#records.values()].filter(
-      ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
-    ).length;
-    record.verdict =
-      problem === undefined
-        ? computeAdmission({
-            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: node().labels },
-            ...{ activePods, maxPods },
-          })
-        : { reason: "InvalidPodSpec", message: `Pod was rejected: ${problem}` };
-    if (record.verdict === undefined) return;
-    const { reason, message } = record.verdict;
-    events.record(involvedPod(pod), "Warning", reason, message);
+    const admission = problem === undefined ? this.#judge(record) : invalid(problem);
+    if (admission.kind === "taken") {
+      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+      return;
+    }
+    const { reason, message } = admission.verdict;
+    record.verdict = { reason, message: `Pod was rejected: ${message}` };
+    this.#options.events.record(involvedPod(pod), "Warning", reason, message);
+  }
+
+  #judge({ uid, pod }: PodRecord): Admission {
+    const { node, nodeName, maxPods } = this.#options;
+    const facts = node();
+    const allocatable = { ...facts.allocatable, pods: maxPods };
+    const isEnded = (phase: string | undefined, verdict?: object): boolean =>
+      isTerminalPhase(phase) || verdict !== undefined;
+    const known = [...this.#records.values()]
+      .filter(
+        ({ phase, status, verdict }) => phase !== "terminated" && !isEnded(status.phase, verdict),
+      )
+      .map((record) => record.pod);
+    // After a restart those that run already may come later than a new one.
+    const coming = this.#options.pods
+      .list()
+      .filter(({ metadata, status }) => !this.#records.has(metadata.uid) && status?.startTime)
+      .filter(({ metadata, status }) => metadata.uid !== uid && !isEnded(status?.phase));
+    const active = [...known, ...coming.map((other) => toSoundPod(other).pod)];
+    return computeAdmission({ pod, node: { ...facts, name: nodeName, allocatable }, active });
+  }
+
+  #preempt(podUid: string): void {
+    const record = this.#records.get(podUid);
+    if (record === undefined) return;
+    const message = "Preempted in order to admit critical pod";
+    record.verdict = { reason: "Preempting", message };
+    this.#options.events.record(involvedPod(record.pod), "Warning", "Preempting", message);
+    this.#queue.add(podUid);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
@@ -245,8 +304,7 @@ export class PodManager implements PodDirectory {
         if (!this.#hasSeen(event.podUid, event.at)) this.sync(event.podUid);
         break;
       case "resync":
-        for (const uid of this.#records.keys()) this.#queue.add(uid);
-        this.#queue.add(ORPHANS);
+        this.resync();
         break;
     }
   }
@@ -260,11 +318,13 @@ export class PodManager implements PodDirectory {
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
     if (key === ORPHANS) return this.#takeOrphans(signal);
     if (key === CHECKPOINT) {
-      await this.#options.checkpoint.save(this.#backoffs());
+      await this.#saveCheckpoint();
       return undefined;
     }
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
+    // Whoever makes it ready calls resync().
+    if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
     if (record.phase === "sync" && record.verdict === undefined)
       this.#options.objects.retainPod(record.pod);
@@ -289,12 +349,14 @@ export class PodManager implements PodDirectory {
     return jitteredDelay(attempt, RETRY, this.#options.random);
   }
 
-  /** Pods that only the runtime or the state directory still know; only certain once the store is. */
+  /** Pods that only the runtime or the state directory still know; only certain once the sources are. */
   async #takeOrphans(signal: AbortSignal): Promise<number> {
     const { pods, runtime, volumes, network, clock } = this.#options;
-    if (!pods.isSynced) return SYNC_POLL_MS;
+    if (!network.isReady) return SYNC_POLL_MS;
+    const isSynced = pods.isSynced;
     const state = await runtime.list(signal);
-    const isKnown = (podUid: string): boolean => this.#records.has(podUid);
+    const isKnown = (podUid: string): boolean =>
+      this.#records.has(podUid) || !pods.isComplete(podUid);
     for (const pod of findOrphans(state, await volumes.listPodUids(), isKnown)) {
       const record = createRecord(pod, clock.now(), {});
       record.isApiGone = true;
@@ -302,7 +364,8 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
-    return ORPHAN_PERIOD_MS;
+    await this.#options.cgroups.sync(signal);
+    return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
   }
 
   #forget(record: PodRecord): void {
@@ -311,19 +374,28 @@ export class PodManager implements PodDirectory {
     this.#queue.forget(uid);
     this.#images.forgetPod(uid);
     this.#statuses.forget(uid);
+    this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
+    this.#options.pods.forget(uid);
     if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
   }
 
   /** What was restored counts until it is known which pods still exist. */
-  #backoffs(): CheckpointData {
-    const current = Object.fromEntries(
-      [...this.#records.values()]
-        .filter(({ backoff }) => backoff.size > 0)
-        .map(({ uid, backoff }) => [uid, Object.fromEntries(backoff)]),
-    );
-    return this.#options.pods.isSynced ? current : { ...this.#restored, ...current };
+  #saveCheckpoint(): Promise<void> {
+    const { checkpoint, pods } = this.#options;
+    const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
+    const backoff: Record<string, CheckpointData["backoff"][string]> = { ...before.backoff };
+    const replaced: Record<string, readonly string[]> = { ...before.replaced };
+    for (const record of this.#records.values()) {
+      if (record.backoff.size > 0) backoff[record.uid] = Object.fromEntries(record.backoff);
+      if (record.replaced.size > 0) replaced[record.uid] = [...record.replaced];
+    }
+    return checkpoint.save({ backoff, replaced });
   }
+}
+
+function invalid(message: string): Admission {
+  return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */

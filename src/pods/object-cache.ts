@@ -25,7 +25,7 @@ export interface ObjectCacheOptions {
 }
 
 interface Entry {
-  readonly reflector: Pick<Reflector<StoredObject>, "store" | "stop" | "waitUntilSynced">;
+  readonly reflector: Pick<Reflector<StoredObject>, "store" | "stop">;
   readonly pods: Set<string>;
 }
 
@@ -120,7 +120,7 @@ export class ObjectCache implements ObjectSource {
     if (!reflector.store.isSynced)
       await withDeadline(
         { clock, ms: READ_DEADLINE_MS, signal, code: "ApiTimeout", message },
-        (inner) => reflector.waitUntilSynced(inner),
+        (inner) => reflector.store.waitUntilSynced(inner),
       );
     return reflector.store.get(`${namespace}/${reference.name}`) as T | undefined;
   }

@@ -4,10 +4,11 @@
  */
 
 import type { Pod } from "../api/types.ts";
-import type { PodIdentity, RuntimeState } from "../runtime/runtime.ts";
+import { GRACE_ANNOTATION } from "../runtime/container-config.ts";
+import type { Container, PodIdentity, RuntimeState } from "../runtime/runtime.ts";
 
-/** Nobody waits for an orphan to end in peace; the kubelet gives it one second. */
-const ORPHAN_GRACE_SECONDS = 1;
+/** For containers that do not tell their pod's grace period; the kubelet gives every orphan just this. */
+const UNKNOWN_GRACE_SECONDS = 1;
 
 export function findOrphans(
   state: RuntimeState,
@@ -35,8 +36,13 @@ function toPod({ namespace, name, uid }: PodIdentity, state: RuntimeState): Pod 
       name,
       uid,
       resourceVersion: "0",
-      deletionGracePeriodSeconds: ORPHAN_GRACE_SECONDS,
+      deletionGracePeriodSeconds: graceOf(own),
     },
     spec: { containers: names.map((container) => ({ name: container })) },
   };
+}
+
+function graceOf(containers: readonly Container[]): number {
+  const told = containers.map(({ annotations }) => Number(annotations[GRACE_ANNOTATION]));
+  return Math.max(UNKNOWN_GRACE_SECONDS, ...told.filter((seconds) => Number.isInteger(seconds)));
 }

@@ -37,8 +37,8 @@ export interface PodRecord {
   plumbedSandboxId: string | undefined;
   isApiGone: boolean;
   isDeleteSent: boolean;
-  /** Ends the waiting of kills in progress, so that a shorter grace period takes effect. */
-  interrupt: AbortController;
+  /** When the pod as a whole was first told to end with its present grace period, in milliseconds since the epoch. */
+  endingSince: number | undefined;
   /** With the time at which it was made, in milliseconds since the epoch. */
   lastPlan: (PodPlan & { readonly at: number }) | undefined;
 }
@@ -71,7 +71,7 @@ export function createRecord(
     plumbedSandboxId: undefined,
     isApiGone: false,
     isDeleteSent: false,
-    interrupt: new AbortController(),
+    endingSince: undefined,
     lastPlan: undefined,
   };
 }
@@ -82,8 +82,8 @@ export function isAtLeast(version: string, other: string): boolean {
 }
 
 /**
- * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and kills
- * under way are told when the pod is now to end sooner.
+ * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and a new
+ * grace period counts from now.
  */
 export function updateRecord(record: PodRecord, received: Pod, wentBack = false): void {
   const { pod } = toSoundPod(received);
@@ -98,10 +98,5 @@ export function updateRecord(record: PodRecord, received: Pod, wentBack = false)
   const hasShorterGrace =
     pod.metadata.deletionGracePeriodSeconds !== before.deletionGracePeriodSeconds;
   if (hasShorterGrace || pod.metadata.deletionTimestamp !== before.deletionTimestamp)
-    interruptKills(record);
-}
-
-export function interruptKills(record: PodRecord): void {
-  record.interrupt.abort();
-  record.interrupt = new AbortController();
+    record.endingSince = undefined;
 }

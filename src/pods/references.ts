@@ -13,7 +13,7 @@ function refs(kind: Reference["kind"], ...names: readonly Name[]): Reference[] {
   return names.flatMap((name) => (name === undefined || name === "" ? [] : [{ kind, name }]));
 }
 
-function ofContainer({ env = [], envFrom = [] }: Container): Reference[] {
+function ofContainer({ env = [], envFrom = [] }: Pick<Container, "env" | "envFrom">): Reference[] {
   return [
     ...env.flatMap(({ valueFrom }) => [
       ...refs("ConfigMap", valueFrom?.configMapKeyRef?.name),
@@ -38,10 +38,10 @@ function ofVolume({ configMap, secret, projected }: Volume): Reference[] {
 }
 
 export function computeReferences({ spec }: Pod): readonly Reference[] {
-  const { containers, initContainers = [], volumes = [], imagePullSecrets = [] } = spec;
+  const { initContainers = [], ephemeralContainers = [] } = spec;
   return [
-    ...[...initContainers, ...containers].flatMap(ofContainer),
-    ...volumes.flatMap(ofVolume),
-    ...imagePullSecrets.flatMap(({ name }) => refs("Secret", name)),
+    ...[...initContainers, ...spec.containers, ...ephemeralContainers].flatMap(ofContainer),
+    ...(spec.volumes ?? []).flatMap(ofVolume),
+    ...(spec.imagePullSecrets ?? []).flatMap(({ name }) => refs("Secret", name)),
   ];
 }

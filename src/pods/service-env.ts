@@ -24,8 +24,10 @@ export function computeServiceEnv(
     (service) => hasLinks && service.metadata.namespace === pod.metadata.namespace,
   );
   // A service of the same name in the pod's own namespace wins over default/kubernetes.
-  const visible = [...services.filter(isMaster), ...local.filter((service) => !isMaster(service))];
-  return new Map(visible.flatMap(variablesOf));
+  const byName = new Map(
+    [...services.filter(isMaster), ...local].map((it) => [it.metadata.name, it]),
+  );
+  return new Map([...byName.values()].flatMap(variablesOf));
 }
 
 function variablesOf(service: Service): [string, string][] {

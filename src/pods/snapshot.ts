@@ -7,6 +7,7 @@ import type { Pod, PodSpec, PodStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
 import type { ProbeResults } from "../probes/probes.ts";
 import type { Container, RuntimeState, Sandbox } from "../runtime/runtime.ts";
+import type { ContainerOperations } from "./operations.ts";
 
 /**
  * The three phases of a worker, as the kubelet's: `sync` keeps the pod running, `terminating` stops everything,
@@ -35,7 +36,11 @@ export type VolumesState =
 
 /** Why the last attempt to make a container did not come to a process: a waiting reason until the next attempt. */
 export interface StartFailure {
-  readonly reason: "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError";
+  readonly reason:
+    | "CreateContainerConfigError"
+    | "CreateContainerError"
+    | "RunContainerError"
+    | "PostStartHookError";
   readonly message: string;
   /** Milliseconds since the epoch. */
   readonly retryAt: number;
@@ -64,6 +69,10 @@ export interface PodSnapshot {
   readonly hostIps: readonly string[];
   /** By container ID. */
   readonly probes: ReadonlyMap<string, ProbeResults>;
+  /** Hooks and stops that were begun, by container ID. */
+  readonly operations: ReadonlyMap<string, ContainerOperations>;
+  /** When the pod's containers were first told to end, in milliseconds since the epoch. */
+  readonly endingSince: number | undefined;
   /** By container name, like all that follow. */
   readonly specHashes: ReadonlyMap<string, string>;
   readonly images: ReadonlyMap<string, ImageState>;
@@ -119,6 +128,19 @@ export function instancesOf(observed: RuntimeState, name: string): readonly Cont
   return observed.containers
     .filter((container) => container.name === name && !isHalfMade(container))
     .sort((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt);
+}
+
+/** The newest instance of one container, dead or alive. */
+export function newestOf(observed: RuntimeState, name: string): Container | undefined {
+  return instancesOf(observed, name)[0];
+}
+
+/** True once the instance runs, its postStart hook is through and its startup probe has passed. */
+export function hasStarted(snapshot: PodSnapshot, { id, state }: Container): boolean {
+  if (state !== "running") return false;
+  const postStart = snapshot.operations.get(id)?.["post-start"];
+  if (postStart !== undefined && postStart.status !== "done") return false;
+  return snapshot.probes.get(id)?.isStarted ?? true;
 }
 
 /** The newest sandbox, whatever its state. */

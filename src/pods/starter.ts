@@ -4,29 +4,29 @@
  * reason in the status) with a Failed event; only what the loop should retry is thrown.
  */
 
+import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Store } from "../api/store.ts";
 import type { Container as ContainerSpec, Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import type { Clock } from "../core/clock.ts";
-import { hasCode, messageOf } from "../core/errors.ts";
+import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
-import type {
-  ContainerConfig,
-  Mount,
-  Runtime,
-  Sandbox,
-  SandboxConfig,
-} from "../runtime/runtime.ts";
+import type { ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
+import { needsImageUser } from "../runtime/security.ts";
 import type { ObjectSource, PodFacts } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
+import { fieldPathOf, type PodContainer, specOf } from "./containers.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
+import { computeHostname } from "./hostname.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
-import { endedAt, instancesOf, readySandbox, type StartFailure } from "./snapshot.ts";
+import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
+import { endedAt, newestOf, readySandbox, type StartFailure } from "./snapshot.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
 export interface PodComputations {
@@ -37,8 +37,10 @@ export interface PodComputations {
 }
 
 export interface StarterOptions {
+  readonly client: Pick<ApiClient, "get">;
   readonly runtime: Runtime;
   readonly network: PodNetwork;
+  readonly cgroups: PodCgroupPort;
   readonly objects: ObjectSource;
   readonly services: Store<Service>;
   readonly events: EventSink;
@@ -54,13 +56,7 @@ type StartAction = Extract<PodAction, { kind: "start-container" }>;
 
 /** The kubelet's pace for what failed to be made: ten seconds, or at once when the object changes. */
 const RETRY_MS = 10_000;
-const MAX_HOSTNAME = 63;
 const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
-
-function hostnameOf(pod: Pod): string {
-  const name = pod.spec.hostnameOverride ?? pod.spec.hostname ?? pod.metadata.name;
-  return name.slice(0, MAX_HOSTNAME).replace(/[-.]+$/, "");
-}
 
 /** Facts of the downward API for this pod now. */
 export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
@@ -94,40 +90,49 @@ export class Starter {
     }
   }
 
-  /** Env → files → configuration → create → start. */
-  async startContainer(record: PodRecord, action: StartAction, signal: AbortSignal): Promise<void> {
+  /** Env → files → configuration → create → start. The ID of what runs then; undefined when a step failed. */
+  async startContainer(
+    record: PodRecord,
+    action: StartAction,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const { pod } = record;
     const spec = specOf(pod, action.name);
-    if (spec === undefined) return;
+    if (spec === undefined) return undefined;
     await this.#ensurePlumbed(record, signal);
     this.#countRestart(record, action.name);
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
     );
-    if (config === undefined) return;
+    if (config === undefined) return undefined;
     const { runtime } = this.#options;
     const id = await this.#attempt(record, spec, "CreateContainerError", signal, () =>
       runtime.createContainer(config, signal),
     );
-    if (id === undefined) return;
+    if (id === undefined) return undefined;
     this.#event(record, spec, "Normal", "Created", `Created container: ${spec.name}`);
     const isStarted = await this.#attempt(record, spec, "RunContainerError", signal, async () => {
       await runtime.startContainer(id, signal);
       return true;
     });
-    if (isStarted !== true) return;
+    if (isStarted !== true) return undefined;
     record.startFailures.delete(spec.name);
     this.#event(record, spec, "Normal", "Started", `Started container ${spec.name}`);
+    return id;
   }
 
   async #runSandbox(record: PodRecord, attempt: number, signal: AbortSignal): Promise<void> {
     const { runtime, network } = this.#options;
     const { pod } = record;
     const hostNetwork = pod.spec.hostNetwork ?? false;
+    const { clusterDomain } = this.#options.dns;
+    const runtimeHandler = await findRuntimeHandler(this.#options.client, pod, signal);
     const ips = hostNetwork
       ? []
       : await network.allocate(record.uid, async () => (await runtime.list(signal)).sandboxes);
-    const sandbox = await runtime.runSandbox(sandboxConfigOf(pod, attempt, ips), signal);
+    const placement = await this.#options.cgroups.ensurePod(pod, signal);
+    const input = { attempt, ips, clusterDomain, runtimeHandler, placement };
+    const sandbox = await runtime.runSandbox(computeSandboxConfig(pod, input), signal);
     if (hostNetwork) return;
     try {
       await network.attach(sandbox, signal);
@@ -156,7 +161,7 @@ export class Starter {
 
   /** A start after an end moves the crash back-off on, whether or not the start succeeds. */
   #countRestart(record: PodRecord, name: string): void {
-    const last = instancesOf(record.observed, name)[0];
+    const last = newestOf(record.observed, name);
     if (last === undefined || record.replaced.has(last.id)) return;
     const entry = nextBackoff(record.backoff.get(name), endedAt(last), this.#options.clock.now());
     record.backoff.set(name, entry);
@@ -182,30 +187,28 @@ export class Starter {
     }
   }
 
-  /** Asked for only where it counts: a group without a user. */
+  /** Asked for only where it counts. */
   async #imageUser(
     pod: Pod,
     spec: ContainerSpec,
     imageId: string,
     signal: AbortSignal,
   ): Promise<string> {
-    const settings = [spec.securityContext, pod.spec.securityContext];
-    const hasGroup = settings.some((security) => security?.runAsGroup !== undefined);
-    if (!hasGroup || settings.some((security) => security?.runAsUser !== undefined)) return "";
+    if (!needsImageUser(pod, spec)) return "";
     return (await this.#options.runtime.inspectImage(imageId, signal))?.user ?? "";
   }
 
   async #configure(
     record: PodRecord,
-    spec: ContainerSpec,
+    spec: PodContainer["spec"],
     action: StartAction,
     signal: AbortSignal,
   ): Promise<ContainerConfig> {
-    const { compute, node, nodeName, objects, services } = this.#options;
+    const { compute, node, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
     const env: ContainerEnv = await resolveEnv(
-      { pod, container: spec, facts, services: services.list(), objects },
+      { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
     );
     return compute.computeContainerConfig({
@@ -219,8 +222,10 @@ export class Starter {
       env: env.variables,
       command: env.command,
       args: env.args,
+      ...pidTargetOf(record, spec),
       volumes: record.mounted,
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
+      ...inheritedOf(readySandbox(record.observed)),
       memoryCapacity: node().memoryCapacity,
     });
   }
@@ -250,15 +255,10 @@ export class Starter {
   }
 
   #hostsInput(pod: Pod, facts: PodFacts): HostsFileInput {
-    const hostname = hostnameOf(pod);
-    const { subdomain, hostAliases = [], hostNetwork } = pod.spec;
-    const { clusterDomain } = this.#options.dns;
+    const { hostAliases = [], hostNetwork } = pod.spec;
     return {
       podIps: facts.podIps,
-      hostname,
-      ...(subdomain === undefined || subdomain === ""
-        ? {}
-        : { fqdn: `${hostname}.${subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}` }),
+      ...computeHostname(pod, this.#options.dns.clusterDomain),
       aliases: hostAliases.map(({ ip, hostnames = [] }) => ({ ip: ip ?? "", hostnames })),
       ...(hostNetwork === true ? { nodeHosts: this.#options.node().etcHosts } : {}),
     };
@@ -280,27 +280,16 @@ export class Starter {
   }
 }
 
-export function specOf(pod: Pod, name: string): ContainerSpec | undefined {
-  const { containers, initContainers = [] } = pod.spec;
-  return [...containers, ...initContainers].find((container) => container.name === name);
-}
-
-export function fieldPathOf(pod: Pod, name: string): string {
-  const isInit = (pod.spec.initContainers ?? []).some((container) => container.name === name);
-  return `spec.${isInit ? "initContainers" : "containers"}{${name}}`;
-}
-
-function sandboxConfigOf(pod: Pod, attempt: number, ips: readonly string[]): SandboxConfig {
-  const { namespace, name, uid } = pod.metadata;
-  return {
-    pod: { namespace, name, uid },
-    attempt,
-    hostname: hostnameOf(pod),
-    hostNetwork: pod.spec.hostNetwork ?? false,
-    hostPid: pod.spec.hostPID ?? false,
-    hostIpc: pod.spec.hostIPC ?? false,
-    ips,
-    sysctls: {},
-    annotations: {},
-  };
+/** An ephemeral container may look into the processes of the container it is for. */
+function pidTargetOf(
+  { observed }: PodRecord,
+  { targetContainerName }: PodContainer["spec"],
+): { readonly pidOf?: string } {
+  if (targetContainerName === undefined || targetContainerName === "") return {};
+  const target = newestOf(observed, targetContainerName);
+  if (target?.state === "running") return { pidOf: target.id };
+  throw new LongshoreError(
+    "ContainerConfigInvalid",
+    `the target container ${targetContainerName} does not run`,
+  );
 }

@@ -4,12 +4,14 @@
  * Called by worker.ts in every round; written by status-writer.ts.
  */
 
-import type { Container, ContainerStatus, PodSpec, PodStatus } from "../api/types.ts";
-import type { ContainerKind } from "../runtime/runtime.ts";
-import { computeConditions } from "./conditions.ts";
+import { computeQosClass } from "../api/pod-resources.ts";
+import type { ContainerStatus, PodSpec, PodStatus } from "../api/types.ts";
+import { computeConditions, type RoleStatus } from "./conditions.ts";
 import { computeContainerStatus, unknownTermination } from "./container-status.ts";
-import { computeQosClass } from "./qos.ts";
-import { type PodSnapshot, readySandbox, restartPolicyOf, startTimeOf } from "./snapshot.ts";
+import { type ContainerRole, containersOf } from "./containers.ts";
+import { isRestartingAll } from "./phases/sync.ts";
+import { mayRestart } from "./restart.ts";
+import { type PodSnapshot, readySandbox, startTimeOf } from "./snapshot.ts";
 
 type PodPhase = NonNullable<PodStatus["phase"]>;
 
@@ -19,20 +21,20 @@ export function isTerminalPhase(phase: string | undefined): boolean {
 
 export function computePodStatus(snapshot: PodSnapshot): PodStatus {
   const { pod, previous, verdict } = snapshot;
-  const computed = {
-    init: statusesOf(snapshot, pod.spec.initContainers, "init"),
-    app: statusesOf(snapshot, pod.spec.containers, "app"),
-  };
-  const phase = decidePhase(snapshot, computed.init, computed.app);
-  const { init, app } =
-    snapshot.phase === "terminated" ? settle(computed.init, computed.app) : computed;
+  const computed = statusesOf(snapshot);
+  const phase = decidePhase(snapshot, computed);
+  const settled = snapshot.phase === "terminated" ? settle(computed) : computed;
   const podIps = podIpsOf(snapshot);
-  const hasNetwork = readySandbox(snapshot.observed) !== undefined && podIps.length > 0;
+  const sandbox = readySandbox(snapshot.observed);
   // The reason of an end is told with the terminal phase, not before it.
   const ended = isTerminalPhase(previous.phase) ? previous : (pod.status ?? {});
   const explained = isTerminalPhase(phase) ? (verdict ?? ended) : {};
   const conditions = computeConditions(
-    { pod, phase, init, app, hasNetwork, now: snapshot.now },
+    {
+      ...{ pod, phase, statuses: settled, now: snapshot.now },
+      hasNetwork: sandbox !== undefined && podIps.length > 0,
+      isRestartingAll: sandbox !== undefined && isRestartingAll(snapshot, sandbox),
+    },
     { stored: pod.status?.conditions ?? [], last: previous.conditions ?? [] },
   );
   return {
@@ -45,7 +47,7 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     ...(explained.message === undefined ? {} : { message: explained.message }),
     ...addressesOf(snapshot.hostIps, podIps),
     startTime: startTimeOf(snapshot),
-    ...(isNeverStarted(snapshot) ? {} : { initContainerStatuses: init, containerStatuses: app }),
+    ...(isNeverStarted(snapshot) ? {} : listsOf(settled)),
     qosClass: pod.status?.qosClass ?? computeQosClass(pod.spec),
   };
 }
@@ -59,21 +61,30 @@ function isNeverStarted(snapshot: PodSnapshot): boolean {
   );
 }
 
-function statusesOf(
-  snapshot: PodSnapshot,
-  specs: readonly Container[] | undefined,
-  kind: ContainerKind,
-): ContainerStatus[] {
+function statusesOf(snapshot: PodSnapshot): readonly RoleStatus[] {
   const { containerStatuses = [], initContainerStatuses = [] } = snapshot.previous;
-  const before = kind === "init" ? initContainerStatuses : containerStatuses;
-  return (specs ?? []).map((spec) =>
-    computeContainerStatus(
-      snapshot,
-      spec,
-      kind,
-      before.find((status) => status.name === spec.name),
-    ),
-  );
+  const { ephemeralContainerStatuses = [] } = snapshot.previous;
+  const before = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
+  return containersOf(snapshot.pod.spec).map((container) => {
+    const { name } = container.spec;
+    const previous = before.find((status) => status.name === name);
+    return { ...container, status: computeContainerStatus(snapshot, container, previous) };
+  });
+}
+
+/** The three lists of the status, of which the ephemeral one is there only when it has something. */
+function listsOf(statuses: readonly RoleStatus[]): Partial<PodStatus> {
+  const init = pick(statuses, "init", "sidecar");
+  const ephemeral = pick(statuses, "ephemeral");
+  return {
+    initContainerStatuses: init,
+    containerStatuses: pick(statuses, "app"),
+    ...(ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: ephemeral }),
+  };
+}
+
+function pick(statuses: readonly RoleStatus[], ...roles: ContainerRole[]): ContainerStatus[] {
+  return statuses.filter(({ role }) => roles.includes(role)).map(({ status }) => status);
 }
 
 function podIpsOf(snapshot: PodSnapshot): readonly string[] {
@@ -92,11 +103,7 @@ function addressesOf(hostIps: readonly string[], podIps: readonly string[]): Par
 }
 
 /** Terminal phases stay; a verdict fails the pod; a pod that is torn down may not stay Pending or Running. */
-function decidePhase(
-  snapshot: PodSnapshot,
-  init: readonly ContainerStatus[],
-  app: readonly ContainerStatus[],
-): PodPhase {
+function decidePhase(snapshot: PodSnapshot, statuses: readonly RoleStatus[]): PodPhase {
   const stored = snapshot.pod.status?.phase;
   const { phase } = snapshot.previous;
   if (phase !== undefined && isTerminalPhase(phase)) return phase;
@@ -105,35 +112,41 @@ function decidePhase(
   const isRunning = snapshot.observed.containers.some(({ state }) => state === "running");
   // A pod is not called finished while something of it may still run.
   if (snapshot.verdict !== undefined && !isRunning) return "Failed";
-  const computed = computePhase(snapshot.pod.spec, init, app, isEnded);
-  if (!isEnded) return computed;
-  return isTerminalPhase(computed) ? computed : "Failed";
+  const computed = computePhase(snapshot.pod.spec, statuses, isEnded);
+  if (isTerminalPhase(computed)) return isRunning ? (phase ?? "Pending") : computed;
+  return isEnded ? "Failed" : computed;
 }
 
-/** The kubelet's getPhase, for pods without restartable init containers. */
-function computePhase(
-  spec: PodSpec,
-  init: readonly ContainerStatus[],
-  app: readonly ContainerStatus[],
-  isEnded: boolean,
-): PodPhase {
-  const policy = restartPolicyOf(spec);
-  const failedInit = init.filter(isFailed);
-  if (failedInit.length > 0 && policy === "Never") return "Failed";
-  const hasStarted = (status: ContainerStatus): boolean =>
-    status.state?.waiting === undefined || status.lastState?.terminated !== undefined;
+/** The kubelet's getPhase. */
+function computePhase(spec: PodSpec, statuses: readonly RoleStatus[], isEnded: boolean): PodPhase {
+  const app = pick(statuses, "app");
+  const hasBegun = app.some(hasEverStarted);
+  const init = statuses.filter(({ role }) => role === "init");
+  const isLost = ({ status, ...container }: RoleStatus): boolean =>
+    isFailed(status) && !mayRestart(spec, container, exitCodeOf(status) ?? 0);
+  if (init.some(isLost)) return "Failed";
   const isInitPending = init.some(
-    (status) => status.state?.terminated === undefined || isFailed(status),
+    ({ status }) => status.state?.terminated === undefined || isFailed(status),
   );
-  if (isInitPending && !app.some(hasStarted)) return "Pending";
-  if (!app.every(hasStarted)) return "Pending";
-  if (app.some((status) => status.state?.running !== undefined)) return "Running";
+  const isSidecarPending = pick(statuses, "sidecar").some(
+    (status) => status.started !== true && status.state?.terminated === undefined,
+  );
+  if ((isInitPending || isSidecarPending) && !hasBegun) return "Pending";
+  if (!app.every(hasEverStarted)) return "Pending";
+  const lasting = pick(statuses, "app", "sidecar");
+  if (lasting.some((status) => status.state?.running !== undefined)) return "Running";
   const isSuccess = app.every((status) => exitCodeOf(status) === 0);
   if (isEnded) return isSuccess ? "Succeeded" : "Failed";
-  if (policy === "Always") return "Running";
-  if (app.some((status) => status.state?.waiting !== undefined)) return "Running";
-  if (isSuccess) return "Succeeded";
-  return policy === "Never" ? "Failed" : "Running";
+  const continues = ({ role, spec: container, status }: RoleStatus): boolean =>
+    role === "app" &&
+    (status.state?.waiting !== undefined ||
+      mayRestart(spec, { role, spec: container }, exitCodeOf(status) ?? 0));
+  if (statuses.some(continues)) return "Running";
+  return isSuccess ? "Succeeded" : "Failed";
+}
+
+function hasEverStarted(status: ContainerStatus): boolean {
+  return status.state?.waiting === undefined || status.lastState?.terminated !== undefined;
 }
 
 function exitCodeOf(status: ContainerStatus): number | undefined {
@@ -149,20 +162,21 @@ function isFailed(status: ContainerStatus): boolean {
  * Statuses of a pod that is over: nothing is ready, and what should have ended but left no trace is said to have
  * failed. A pod that never got past its init containers keeps its app containers Waiting.
  */
-function settle(
-  init: readonly ContainerStatus[],
-  app: readonly ContainerStatus[],
-): { readonly init: ContainerStatus[]; readonly app: ContainerStatus[] } {
+function settle(statuses: readonly RoleStatus[]): readonly RoleStatus[] {
   const isInitialized =
-    init.every((status) => status.state?.terminated?.exitCode === 0) ||
-    app.some((status) => status.state?.waiting === undefined);
-  const settled = (status: ContainerStatus): ContainerStatus =>
-    status.state?.terminated === undefined
-      ? unknownTermination(status)
-      : { ...status, started: false };
-  const lastStarted = init.findLastIndex((status) => status.containerID !== undefined);
-  return {
-    init: init.map((status, index) => (index <= lastStarted ? settled(status) : status)),
-    app: isInitialized ? app.map((status) => ({ ...settled(status), ready: false })) : [...app],
-  };
+    pick(statuses, "init").every((status) => status.state?.terminated?.exitCode === 0) ||
+    pick(statuses, "app").some((status) => status.state?.waiting === undefined);
+  const wasMade = ({ status }: RoleStatus): boolean => status.containerID !== undefined;
+  const lastInit = statuses.findLastIndex(
+    (entry) => entry.role !== "app" && entry.role !== "ephemeral" && wasMade(entry),
+  );
+  return statuses.map((entry, index) => {
+    const isOver = entry.role === "app" ? isInitialized : index <= lastInit || wasMade(entry);
+    return isOver ? { ...entry, status: settleOne(entry) } : entry;
+  });
+}
+
+function settleOne({ role, status }: RoleStatus): ContainerStatus {
+  if (status.state?.terminated === undefined) return unknownTermination(status);
+  return { ...status, started: false, ready: role === "init" && status.ready };
 }

@@ -5,7 +5,7 @@
  */
 
 import { type EventSink, involvedPod } from "../api/events.ts";
-import type { Container as ContainerSpec, PodStatus } from "../api/types.ts";
+import type { Container as ContainerSpec, ContainerStatus, PodStatus } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
@@ -14,13 +14,16 @@ import type { Container, Runtime } from "../runtime/runtime.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import type { ApplyAction } from "./apply.ts";
+import { containersOf, fieldPathOf, isLasting, specOf } from "./containers.ts";
 import type { ImageManager } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import type { Operations } from "./operations.ts";
+import { isFinished } from "./phases/sync.ts";
 import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
-import { describePod, instancesOf, isDead, type PodSnapshot, readySandbox } from "./snapshot.ts";
-import { factsOf, fieldPathOf, specOf } from "./starter.ts";
+import { describePod, isDead, newestOf, type PodSnapshot, readySandbox } from "./snapshot.ts";
+import { factsOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
 
@@ -38,6 +41,7 @@ export interface WorkerOptions {
   readonly files: PodFilePort;
   readonly apply: ApplyAction;
   readonly statuses: StatusWriter;
+  readonly operations: Operations;
   readonly syncFrequencyMs: number;
 }
 
@@ -47,7 +51,7 @@ const VOLUME_RETRY_MS = 2_000;
 const FALLBACK_LINES = 80;
 const FALLBACK_BYTES = 2048;
 /** These wait for nothing of each other and may take long. */
-const CONCURRENT: readonly PodAction["kind"][] = ["kill-container", "remove-container"];
+const CONCURRENT: readonly PodAction["kind"][] = ["remove-container"];
 
 export class PodWorker {
   readonly #options: WorkerOptions;
@@ -58,13 +62,15 @@ export class PodWorker {
 
   /** Returns the milliseconds until the pod should be looked at again; undefined = only after an event. */
   async sync(record: PodRecord, signal: AbortSignal): Promise<number | undefined> {
+    const failure = this.#options.operations.takeError(record.uid);
+    if (failure !== undefined) throw failure;
     this.#choosePhase(record);
     if (record.phase === "sync") await this.#ensureVolumes(record, signal);
     for (let round = 0; round < MAX_ROUNDS; round++) {
       this.#choosePhase(record);
       const snapshot = await this.#observe(record, signal);
       this.#publish(record, snapshot);
-      if (this.#choosePhase(record)) continue;
+      if (this.#choosePhase(record, snapshot)) continue;
       const plan = computePodActions({
         ...snapshot,
         isStatusWritten: this.#options.statuses.isWritten(record),
@@ -80,23 +86,26 @@ export class PodWorker {
   }
 
   /** Leaves `sync` when the pod is to end. True when the phase changed. */
-  #choosePhase(record: PodRecord): boolean {
+  #choosePhase(record: PodRecord, snapshot?: PodSnapshot): boolean {
     if (record.phase !== "sync") return false;
     const mustEnd =
       record.isApiGone ||
       record.verdict !== undefined ||
       record.pod.metadata.deletionTimestamp !== undefined ||
-      isTerminalPhase(record.status.phase);
+      isTerminalPhase(record.status.phase) ||
+      (snapshot !== undefined && isFinished(snapshot));
     if (!mustEnd) return false;
     record.phase = "terminating";
     this.#options.images.forgetPod(record.uid);
-    this.#options.probes.stopPod(record.uid, "readiness");
     return true;
   }
 
-  /** An empty plan while terminating means that nothing runs any more. */
+  /** From terminating to terminated once nothing of the pod runs any more. */
   #advance(record: PodRecord): boolean {
+    const { sandboxes, containers } = record.observed;
     if (record.phase !== "terminating") return false;
+    if (containers.some(({ state }) => state === "running")) return false;
+    if (sandboxes.some(({ state }) => state === "ready")) return false;
     record.phase = "terminated";
     this.#options.probes.stopPod(record.uid);
     return true;
@@ -128,12 +137,16 @@ export class PodWorker {
 
   async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
     const { runtime, clock, node, images, statuses, computeSpecHash } = this.#options;
+    const { operations } = this.#options;
     const observedAt = clock.now();
     record.observed = await runtime.list(signal, record.uid);
     record.observedAt = observedAt;
     await this.#readMessages(record, signal);
-    const { pod } = record;
-    const specs = [...(pod.spec.initContainers ?? []), ...pod.spec.containers];
+    const { pod, uid } = record;
+    const ids = record.observed.containers.map(({ id }) => id);
+    operations.retain(uid, new Set(ids));
+    if (record.phase === "terminating") record.endingSince ??= clock.now();
+    const specs = containersOf(pod.spec).map(({ spec }) => spec);
     return {
       pod,
       phase: record.phase,
@@ -142,8 +155,10 @@ export class PodWorker {
       previous: record.status,
       hostIps: node().hostIps,
       probes: this.#probe(record),
+      operations: new Map(ids.map((id) => [id, operations.of(uid, id)])),
+      endingSince: record.endingSince,
       specHashes: new Map(specs.map((spec) => [spec.name, computeSpecHash(spec)])),
-      images: new Map(specs.map((spec) => [spec.name, images.state(record.uid, spec)])),
+      images: new Map(specs.map((spec) => [spec.name, images.state(uid, spec)])),
       startFailures: record.startFailures,
       backoff: record.backoff,
       replaced: record.replaced,
@@ -158,27 +173,36 @@ export class PodWorker {
     };
   }
 
-  /** Tells the probes what runs and reads what they know of it. */
+  /** Tells the probes what runs and reads what they know of it. A pod that ends is only asked whether it is ready. */
   #probe(record: PodRecord): ReadonlyMap<string, ProbeResults> {
-    const { probes, node } = this.#options;
-    const { pod, uid, observed } = record;
-    const running = pod.spec.containers.flatMap((spec) => {
-      const last = instancesOf(observed, spec.name)[0];
-      return last?.state === "running" ? [{ spec, last }] : [];
+    const { probes, node, operations } = this.#options;
+    const { pod, uid, observed, phase } = record;
+    const running = containersOf(pod.spec).flatMap((container) => {
+      const last = newestOf(observed, container.spec.name);
+      return isLasting(container) && last?.state === "running"
+        ? [{ spec: container.spec, last }]
+        : [];
     });
-    if (record.phase === "sync") {
+    if (phase !== "terminated") {
       const sandbox = readySandbox(observed);
       const ips = sandbox?.hostNetwork ? node().hostIps : (sandbox?.ips ?? []);
-      const targets = running.map(
-        ({ spec, last }): ProbeTarget => ({
-          spec,
-          containerId: last.id,
-          startedAt: last.startedAt,
-          ...reportedBefore(record, last),
-        }),
-      );
+      const isThrough = (id: string): boolean => {
+        const hook = operations.of(uid, id)["post-start"];
+        return hook === undefined || hook.status === "done";
+      };
+      const targets = running
+        .filter(({ last }) => isThrough(last.id))
+        .map(
+          ({ spec, last }): ProbeTarget => ({
+            spec,
+            containerId: last.id,
+            startedAt: last.startedAt,
+            ...reportedBefore(record, last),
+          }),
+        );
       probes.sync(pod, ips[0] ?? "", targets);
     }
+    if (phase === "terminating") probes.stopPod(uid, "readiness");
     return new Map(running.map(({ spec, last }) => [last.id, probes.results(uid, spec, last.id)]));
   }
 
@@ -235,9 +259,9 @@ export class PodWorker {
   /** BackOff events: one for each container that begins to wait. */
   #recordBackoffs(record: PodRecord, before: PodStatus): void {
     const { pod, status } = record;
-    const waitingOf = ({ initContainerStatuses = [], containerStatuses = [] }: PodStatus) =>
+    const waitingOf = (of: PodStatus) =>
       new Map(
-        [...initContainerStatuses, ...containerStatuses].map(({ name, state, restartCount }) => [
+        statusesOf(of).map(({ name, state, restartCount }) => [
           name,
           { reason: state?.waiting?.reason, restartCount },
         ]),
@@ -256,19 +280,25 @@ export class PodWorker {
   }
 }
 
+function statusesOf(status: PodStatus): readonly ContainerStatus[] {
+  const { initContainerStatuses = [], containerStatuses = [] } = status;
+  return [
+    ...initContainerStatuses,
+    ...containerStatuses,
+    ...(status.ephemeralContainerStatuses ?? []),
+  ];
+}
+
 /** What the status already says of the readiness of this instance. */
 function reportedBefore({ status }: PodRecord, { id }: Container): Pick<ProbeTarget, "initial"> {
-  const told = status.containerStatuses?.find(
-    ({ containerID }) => containerID === `docker://${id}`,
-  );
+  const told = statusesOf(status).find(({ containerID }) => containerID === `docker://${id}`);
   if (told === undefined) return {};
   return { initial: { isReady: told.ready, isStarted: told.started === true } };
 }
 
 /** What the status already says of this instance, for when its file went with the pod's directory. */
 function toldMessage({ status }: PodRecord, { id }: Container): string | undefined {
-  const { initContainerStatuses = [], containerStatuses = [] } = status;
-  return [...initContainerStatuses, ...containerStatuses]
+  return statusesOf(status)
     .flatMap(({ state, lastState }) => [state?.terminated, lastState?.terminated])
     .find((terminated) => terminated?.containerID === `docker://${id}`)?.message;
 }

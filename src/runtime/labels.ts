@@ -99,7 +99,7 @@ export function decodeLabels(labels: Labels): Decoded {
   }
   const kind = labels[KIND];
   const name = labels[CONTAINER_NAME] ?? "";
-  if (kind !== "init" && kind !== "app") return foreign(`kind ${kind}`);
+  if (kind !== "init" && kind !== "app" && kind !== "ephemeral") return foreign(`kind ${kind}`);
   if (name === "" || name === SANDBOX_NAME) return foreign("no container named");
   return {
     ...common,

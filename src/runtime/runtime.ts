@@ -24,8 +24,12 @@ export interface SandboxConfig {
   readonly hostIpc: boolean;
   /** The pod's addresses, IPv4 first; kept in labels, they are the state of the IPAM. Empty with hostNetwork. */
   readonly ips: readonly string[];
-  /** kernel.* only; net.* are written by network. */
+  /** Dotted names, all of them namespaced: net.*, and of the IPC namespace kernel.* and fs.mqueue.*. */
   readonly sysctls: Readonly<Record<string, string>>;
+  /** The pod's cgroup, as the engine names it; absent = the engine's own place. */
+  readonly cgroupParent?: string;
+  /** The engine's name of another OCI runtime, from the pod's RuntimeClass. */
+  readonly runtimeHandler?: string;
   /** Facts the agent needs again after its restart (grace period…); never a secret. */
   readonly annotations: Readonly<Record<string, string>>;
 }
@@ -45,13 +49,20 @@ export interface Sandbox {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-export type ContainerKind = "init" | "app";
+export type ContainerKind = "init" | "app" | "ephemeral";
 
 export interface Mount {
   readonly hostPath: string;
   readonly containerPath: string;
   readonly readOnly: boolean;
   readonly propagation: "private" | "rslave" | "rshared";
+}
+
+interface SeLinuxOptions {
+  readonly user?: string;
+  readonly role?: string;
+  readonly type?: string;
+  readonly level?: string;
 }
 
 /** Everything needed to create a container; computed by container-config.ts (pure). */
@@ -76,17 +87,31 @@ export interface ContainerConfig {
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
+  /** Absent = the image's, else SIGTERM. */
+  readonly stopSignal?: string;
   readonly user?: string;
   readonly supplementalGroups: readonly string[];
   readonly privileged: boolean;
   readonly readOnlyRootfs: boolean;
   /** allowPrivilegeEscalation: false. */
   readonly noNewPrivileges: boolean;
-  /** `default` is the engine's own profile. */
-  readonly seccomp: "default" | "unconfined";
+  /** `default` is the engine's own profile; the path is below the directory `seccomp` of the state directory. */
+  readonly seccomp: "default" | "unconfined" | `localhost/${string}`;
+  /** Absent = the engine's own profile, where the host has AppArmor; else the name of a loaded one. */
+  readonly appArmor?: "unconfined" | `localhost/${string}`;
+  /** Of no consequence where the host has no SELinux. */
+  readonly seLinux?: SeLinuxOptions;
+  /** procMount: Unmasked. */
+  readonly unmaskedProc?: boolean;
+  /** The engine's name of another OCI runtime, from the pod's RuntimeClass. */
+  readonly runtimeHandler?: string;
+  /** The pod's cgroup, as the engine names it; absent = the engine's own place. */
+  readonly cgroupParent?: string;
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
   readonly sharePid: boolean;
+  /** The container whose processes this one is to see. */
+  readonly pidOf?: string;
   readonly hostPid: boolean;
   /** Absent = no limit. cpuShares is never absent: 2 without a request. */
   readonly resources: {
@@ -94,6 +119,7 @@ export interface ContainerConfig {
     readonly cpuQuotaMicros?: number;
     readonly cpuPeriodMicros?: number;
     readonly memoryBytes?: number;
+    readonly pidsLimit?: number;
   };
   /** Only passed on where the host can (D11). */
   readonly oomScoreAdj?: number;
@@ -140,6 +166,7 @@ export interface ImageCredentials {
   readonly password?: string;
   readonly serverAddress?: string;
   readonly identityToken?: string;
+  readonly registryToken?: string;
 }
 
 export interface RuntimeInfo {
@@ -151,6 +178,8 @@ export interface RuntimeInfo {
   readonly cgroupVersion: 1 | 2;
   readonly storageDriver: string;
   readonly rootDir: string;
+  /** Whether the engine confines containers with AppArmor. */
+  readonly hasAppArmor: boolean;
 }
 
 export interface LogOptions {
@@ -231,7 +260,10 @@ export interface Runtime {
 
   /** undefined when the image is not present. Throws ImageInvalidName. */
   inspectImage(ref: string, signal: AbortSignal): Promise<Image | undefined>;
-  /** Pulls; throws ImagePullFailed with the registry's words, or ImageInvalidName. */
+  /**
+   * Pulls; throws ImagePullFailed (or ImageRegistryUnavailable) with the registry's words, or ImageInvalidName. What
+   * makes no progress is given up.
+   */
   pullImage(
     ref: string,
     credentials: ImageCredentials | undefined,

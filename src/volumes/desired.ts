@@ -13,12 +13,15 @@ import { type Plugin, volumePath } from "./paths.ts";
 import { createPayload } from "./payload.ts";
 import type { DesiredVolume } from "./plan.ts";
 
-/** Those that a container mounts; the others are not set up, as in the kubelet. */
+/** Those that a container mounts or reads its environment from; the others are not set up, as in the kubelet. */
 export function usedVolumes(pod: Pod): readonly Volume[] {
   const { containers = [], initContainers = [], ephemeralContainers = [] } = pod.spec;
   const used = new Set(
-    [...containers, ...initContainers, ...ephemeralContainers].flatMap(({ volumeMounts = [] }) =>
-      volumeMounts.map(({ name }) => name),
+    [...containers, ...initContainers, ...ephemeralContainers].flatMap(
+      ({ volumeMounts = [], env = [] }) => [
+        ...volumeMounts.map(({ name }) => name),
+        ...env.map(({ valueFrom }) => valueFrom?.fileKeyRef?.volumeName),
+      ],
     ),
   );
   return (pod.spec.volumes ?? []).filter(({ name }) => used.has(name));

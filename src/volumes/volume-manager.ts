@@ -105,7 +105,11 @@ export class VolumeManager implements PodVolumes {
   }
 
   async listPodUids(): Promise<readonly string[]> {
-    return (await readdir(this.#dir())).filter(isPodUid);
+    const entries = await readdir(this.#dir(), { withFileTypes: true });
+    // A stray file is nobody's pod.
+    return entries
+      .filter((entry) => entry.isDirectory() && isPodUid(entry.name))
+      .map(({ name }) => name);
   }
 
   #dir(): string {

@@ -124,6 +124,7 @@ export class FakeRuntime implements Runtime {
       cgroupVersion: 2,
       storageDriver: "overlay2",
       rootDir: "/var/lib/docker",
+      hasAppArmor: false,
     };
   }
 

@@ -12,7 +12,9 @@ export interface SeenPod {
   readonly metadata: {
     readonly name: string;
     readonly uid: string;
+    readonly generation: number;
     readonly deletionTimestamp?: string;
+    readonly deletionGracePeriodSeconds?: number;
   };
   readonly spec: { readonly nodeName?: string };
   readonly status: {
@@ -22,10 +24,18 @@ export interface SeenPod {
     readonly qosClass?: string;
     readonly startTime?: string;
     readonly reason?: string;
-    readonly conditions: readonly { readonly type: string; readonly status: string }[];
+    readonly observedGeneration?: number;
+    readonly conditions: readonly SeenCondition[];
     readonly containerStatuses?: readonly SeenContainer[];
     readonly initContainerStatuses?: readonly SeenContainer[];
   };
+}
+
+interface SeenCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
 }
 
 export interface SeenContainer {
@@ -71,6 +81,17 @@ export function podManifest(name: string, spec: object, labels: object = {}): ob
 
 /** A script that ends at once on SIGTERM; a shell as PID 1 would ignore it. */
 export const IDLE = "trap 'exit 0' TERM; while true; do sleep 0.2; done";
+
+export interface PodUpdate {
+  readonly type: "ADDED" | "MODIFIED" | "DELETED";
+  readonly object: SeenPod;
+}
+
+export interface PodWatch {
+  /** What was seen of a pod so far. */
+  read(pod: string): Promise<readonly PodUpdate[]>;
+  stop(): Promise<void>;
+}
 
 export class Cluster {
   readonly node: NodeContainer;
@@ -122,6 +143,39 @@ export class Cluster {
 
   ready(name: string, timeoutMs?: number): Promise<SeenPod> {
     return this.until(name, "Ready", isReady, timeoutMs);
+  }
+
+  /** Watches the pods of the namespace, in their order, until `stop`. */
+  async watch(): Promise<PodWatch> {
+    const name = `watch-${this.namespace}`;
+    const flags = "--watch --output-watch-events -o json";
+    await this.node.background(name, `kubectl -n ${this.namespace} get pods ${flags}`);
+    const read = async (pod: string): Promise<readonly PodUpdate[]> =>
+      (await this.node.sh(`cat /var/log/${name}.out`))
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => JSON.parse(line) as PodUpdate)
+        .filter(({ object }) => object.metadata.name === pod);
+    return { read, stop: () => this.node.kill(name, "TERM") };
+  }
+
+  /** What the pods logged, once all of them have ended. */
+  async outputs(...names: readonly string[]): Promise<Readonly<Record<string, string>>> {
+    await eventually(
+      `${names.join(", ")} have ended`,
+      async () => {
+        const { items } = await this.node.json<{ items: readonly SeenPod[] }>(
+          ...["-n", this.namespace, "get", "pods"],
+        );
+        const ended = items.filter(({ status }) => /^(Succeeded|Failed)$/.test(status.phase));
+        const going = names.filter((name) => !ended.some((pod) => pod.metadata.name === name));
+        if (going.length > 0) throw new Error(going.join(" "));
+        return true;
+      },
+      120_000,
+    );
+    const logs = names.map(async (name) => [name, await this.kubectl("logs", name)] as const);
+    return Object.fromEntries(await Promise.all(logs));
   }
 
   async gone(name: string, timeoutMs?: number): Promise<void> {

@@ -1,8 +1,12 @@
 /** The runtime on the real Engine, for tests that need it. busybox:latest must be present. */
 
 import { systemClock } from "../../src/core/clock.ts";
+import { createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
-import { createDockerRuntime } from "../../src/runtime/docker/docker-runtime.ts";
+import {
+  createDockerRuntime,
+  type DockerRuntimeOptions,
+} from "../../src/runtime/docker/docker-runtime.ts";
 import type { PodIdentity, Runtime } from "../../src/runtime/runtime.ts";
 
 const ENGINE = "unix:///var/run/docker.sock";
@@ -10,10 +14,15 @@ const silent = createLogger({ level: "silent", pretty: false, write: () => undef
 
 export const never = (): AbortSignal => new AbortController().signal;
 
-export function createReal(endpoint = ENGINE, log = silent): Runtime {
+export function createReal(
+  endpoint = ENGINE,
+  log = silent,
+  change: Partial<DockerRuntimeOptions> = {},
+): Runtime {
   return createDockerRuntime({
     ...{ endpoint, clock: systemClock, log, random: Math.random },
-    hasSysResource: false,
+    ...{ exec: createExec(systemClock), seccompDir: "/nonexistent", hasSysResource: false },
+    ...change,
   });
 }
 

@@ -1,30 +1,27 @@
 /**
  * Phase 1 of a pod: what brings it closer to running as its spec says. Pure. The order is the kubelet's
- * computePodActions: deadline, sandbox, kills, init containers one after the other, app containers. Whether a dead
- * container starts again is decided by restart.ts alone.
+ * computePodActions: deadline, sandbox, kills, ephemeral containers, init containers one after the other, app
+ * containers. Whether a dead container starts again is decided by restart.ts alone.
  */
 
-import type { Container as ContainerSpec } from "../../api/types.ts";
-import type { Container, ContainerKind, Sandbox } from "../../runtime/runtime.ts";
-import type { KillReason, PodAction, PodPlan } from "../actions.ts";
-import { backoffOf, shouldRestart, shouldRestartInit } from "../restart.ts";
+import type { Container, Sandbox } from "../../runtime/runtime.ts";
+import type { KillReason, PodPlan } from "../actions.ts";
+import { containersOf, findContainer, type PodContainer } from "../containers.ts";
+import { containerPolicyOf, matchRestartRule, shouldRestart } from "../restart.ts";
 import {
   exitCodeOf,
   instancesOf,
   isDead,
   isHalfMade,
+  newestOf,
   newestSandbox,
   type PodSnapshot,
   restartPolicyOf,
 } from "../snapshot.ts";
-import { graceSecondsOf } from "./terminating.ts";
-
-/** What one container asks for: at most one action, or a wait, or neither. */
-interface Step {
-  readonly action?: PodAction;
-  readonly waitMs?: number;
-  readonly why: string;
-}
+import { hasInitFailed, planInit } from "./init.ts";
+import { planRestart, planStart } from "./start.ts";
+import { type Step, toPlan } from "./step.ts";
+import { graceSecondsOf, planStop } from "./stop.ts";
 
 /** The newest dead instance and the one before it stay, for lastState and `logs --previous`. */
 const KEPT_INSTANCES = 2;
@@ -42,19 +39,22 @@ export function planSync(snapshot: PodSnapshot): PodPlan {
   return toPlan(steps);
 }
 
-function toPlan(steps: readonly Step[]): PodPlan {
-  const waits = steps.flatMap((step) => step.waitMs ?? []);
-  return {
-    actions: steps.flatMap((step) => step.action ?? []),
-    waitMs: waits.length === 0 ? undefined : Math.min(...waits),
-    why: [...new Set(steps.map((step) => step.why))].join("; "),
-  };
-}
-
 function remainingDeadline(snapshot: PodSnapshot): number | undefined {
   const seconds = snapshot.pod.spec.activeDeadlineSeconds;
   if (seconds === undefined) return undefined;
   return snapshot.startTime + seconds * 1000 - snapshot.now;
+}
+
+/**
+ * Nothing of the pod will run again by itself: its app containers have ended for good, or initialization has failed for
+ * good. What still runs (sidecars, ephemeral containers) is then to end with it.
+ */
+export function isFinished(snapshot: PodSnapshot): boolean {
+  if (hasInitFailed(snapshot)) return true;
+  return snapshot.pod.spec.containers.every(({ name }) => {
+    const last = newestOf(snapshot.observed, name);
+    return last !== undefined && isDead(last) && !shouldRestart(snapshot, last);
+  });
 }
 
 /** Instances nobody needs: half-made ones, and dead ones older than the last two of their container. */
@@ -67,10 +67,11 @@ function planCleaning(snapshot: PodSnapshot): Step[] {
       instancesOf(observed, name).slice(KEPT_INSTANCES).filter(isDead),
     ),
   ];
-  return stale.map(({ id, name }) => ({
-    action: { kind: "remove-container", id, name },
-    why: `old instance of ${name}`,
-  }));
+  return stale.map((container) => removeContainer(container, `old instance of ${container.name}`));
+}
+
+function removeContainer({ id, name }: Container, why: string): Step {
+  return { action: { kind: "remove-container", id, name }, why };
 }
 
 function planRunning(snapshot: PodSnapshot): Step[] {
@@ -78,6 +79,8 @@ function planRunning(snapshot: PodSnapshot): Step[] {
   if (sandbox?.state !== "ready") return planSandbox(snapshot, sandbox);
   const strangers = runningOutside(snapshot, sandbox);
   if (strangers.length > 0) return strangers;
+  const restartAll = planRestartAll(snapshot, sandbox);
+  if (restartAll.length > 0) return restartAll;
   const older = snapshot.observed.sandboxes.filter((other) => other.id !== sandbox.id);
   return [...older.map(removeSandbox), ...planContainers(snapshot, sandbox)];
 }
@@ -107,8 +110,7 @@ function runningOutside(snapshot: PodSnapshot, sandbox: Sandbox | undefined): St
   return observed.containers
     .filter(({ state }) => state === "running")
     .filter(
-      ({ id, name, sandboxId }) =>
-        sandboxId !== sandbox?.id || instancesOf(observed, name)[0]?.id !== id,
+      ({ id, name, sandboxId }) => sandboxId !== sandbox?.id || newestOf(observed, name)?.id !== id,
     )
     .map((container) =>
       kill(snapshot, container, "sandbox-changed", `Stopping container ${container.name}`),
@@ -120,79 +122,123 @@ function needsSandbox(snapshot: PodSnapshot): boolean {
   const { pod, observed } = snapshot;
   const everMade = observed.containers.some((container) => !isHalfMade(container));
   if (!everMade) return true;
-  if (restartPolicyOf(pod.spec) === "Never") return false;
+  const mayContinue = restartPolicyOf(pod.spec) !== "Never";
   return pod.spec.containers.some(({ name }) => {
-    const last = instancesOf(observed, name)[0];
-    return last === undefined || shouldRestart(snapshot, last);
+    const last = newestOf(observed, name);
+    return last === undefined ? mayContinue : shouldRestart(snapshot, last);
   });
 }
 
+/** A container ended with a code for which its rules want the whole pod anew, in the same sandbox. */
+export function isRestartingAll(snapshot: PodSnapshot, sandbox: Sandbox): boolean {
+  return containersOf(snapshot.pod.spec).some((container) => {
+    const last = newestOf(snapshot.observed, container.spec.name);
+    if (last === undefined || !isDead(last) || last.sandboxId !== sandbox.id) return false;
+    return matchRestartRule(container, exitCodeOf(last)) === "RestartAllContainers";
+  });
+}
+
+/** Everything ends, without hooks, and is removed; what follows is the start of a new pod. */
+function planRestartAll(snapshot: PodSnapshot, sandbox: Sandbox): Step[] {
+  if (!isRestartingAll(snapshot, sandbox)) return [];
+  const { containers } = snapshot.observed;
+  const why = "a container's restart rule restarts all containers";
+  const running = containers.filter(({ state }) => state === "running");
+  if (running.length === 0) return containers.map((container) => removeContainer(container, why));
+  return running.map((container) => kill(snapshot, container, "restart-all", why));
+}
+
 function planContainers(snapshot: PodSnapshot, sandbox: Sandbox): Step[] {
-  const init = planInit(snapshot, sandbox);
-  if (init !== undefined) return [init];
-  return snapshot.pod.spec.containers.map((spec) => planApp(snapshot, sandbox, spec));
+  const all = containersOf(snapshot.pod.spec);
+  const ephemeral = all
+    .filter(({ role }) => role === "ephemeral")
+    .map((container) => planEphemeral(snapshot, sandbox, container));
+  const planOne = (container: PodContainer): Step => planLasting(snapshot, sandbox, container);
+  const init = planInit(snapshot, sandbox, planOne);
+  if (!init.isDone) return [...ephemeral, ...init.steps];
+  const apps = all.filter(({ role }) => role === "app");
+  return [...ephemeral, ...init.steps, ...planApps(snapshot, apps, planOne)];
 }
 
-/** The step of the init container whose turn it is; undefined when all have succeeded in this sandbox. */
-function planInit(snapshot: PodSnapshot, sandbox: Sandbox): Step | undefined {
-  const { pod, observed } = snapshot;
-  const hasStartedApp = pod.spec.containers.some(
-    ({ name }) => instancesOf(observed, name)[0]?.sandboxId === sandbox.id,
-  );
-  if (hasStartedApp) return undefined;
-  for (const spec of pod.spec.initContainers ?? []) {
-    const last = instancesOf(observed, spec.name)[0];
-    if (last === undefined || last.sandboxId !== sandbox.id)
-      return planStart(snapshot, sandbox, spec, "init", last);
-    if (last.state === "running") return { why: `init container ${spec.name} runs` };
-    if (exitCodeOf(last) === 0) continue;
-    if (!shouldRestartInit(snapshot, last)) return { why: `init container ${spec.name} failed` };
-    return planRestart(snapshot, sandbox, spec, "init", last);
+/** In order; behind one whose postStart hook is to run or runs, nothing is started yet. */
+function planApps(
+  snapshot: PodSnapshot,
+  apps: readonly PodContainer[],
+  planOne: (container: PodContainer) => Step,
+): Step[] {
+  const steps: Step[] = [];
+  let isHeldBy: string | undefined;
+  for (const app of apps) {
+    const { name, lifecycle } = app.spec;
+    const step = planOne(app);
+    const isStart = step.action?.kind === "start-container";
+    if (isStart && isHeldBy !== undefined) {
+      steps.push({ why: `${name} waits for the postStart hook of ${isHeldBy}` });
+      continue;
+    }
+    steps.push(step);
+    const hook = snapshot.operations.get(newestOf(snapshot.observed, name)?.id ?? "");
+    const hasHookAhead = isStart && lifecycle?.postStart !== undefined;
+    if (hasHookAhead || hook?.["post-start"]?.status === "running") isHeldBy = name;
   }
-  return undefined;
+  return steps;
 }
 
-function planApp(snapshot: PodSnapshot, sandbox: Sandbox, spec: ContainerSpec): Step {
-  const last = instancesOf(snapshot.observed, spec.name)[0];
-  if (last === undefined) return planStart(snapshot, sandbox, spec, "app", last);
-  if (last.state === "running") return planKill(snapshot, last);
-  if (!shouldRestart(snapshot, last)) return { why: `${spec.name} is done` };
+/** Started once, never again: not even when what is known of it is only in the status. */
+function planEphemeral(snapshot: PodSnapshot, sandbox: Sandbox, container: PodContainer): Step {
+  const { name } = container.spec;
+  const { ephemeralContainerStatuses = [] } = snapshot.previous;
+  const known = ephemeralContainerStatuses.find((status) => status.name === name);
+  const last = newestOf(snapshot.observed, name);
+  if (last !== undefined || known?.containerID !== undefined)
+    return { why: `ephemeral container ${name} was started` };
+  return planStart(snapshot, sandbox, container, undefined);
+}
+
+/** A container that runs as long as its pod does. */
+function planLasting(snapshot: PodSnapshot, sandbox: Sandbox, container: PodContainer): Step {
+  const { name } = container.spec;
+  const last = newestOf(snapshot.observed, name);
+  if (last === undefined) return planStart(snapshot, sandbox, container, last);
+  if (last.state === "running") return planKill(snapshot, container, last);
+  if (!shouldRestart(snapshot, last)) return { why: `${name} is done` };
   // A new sandbox restarts everything at once: nothing crashed.
-  if (last.sandboxId !== sandbox.id) return planStart(snapshot, sandbox, spec, "app", last);
-  return planRestart(snapshot, sandbox, spec, "app", last);
+  if (last.sandboxId !== sandbox.id) return planStart(snapshot, sandbox, container, last);
+  return planRestart(snapshot, sandbox, container, last);
 }
 
-/** Whether a running app container must die: changed definition, failed liveness or startup probe. */
-function planKill(snapshot: PodSnapshot, running: Container): Step {
+/** Whether a running container must die: changed definition, failed hook, failed liveness or startup probe. */
+function planKill(snapshot: PodSnapshot, container: PodContainer, running: Container): Step {
   const { name, id, specHash } = running;
+  const title = container.role === "sidecar" ? "Init container" : "Container";
   const wanted = snapshot.specHashes.get(name);
   if (wanted !== undefined && wanted !== specHash) {
-    const message = `Container ${name} definition changed, will be restarted`;
+    const message = `${title} ${name} definition changed, will be restarted`;
     return kill(snapshot, running, "definition-changed", message);
   }
+  const operations = snapshot.operations.get(id);
+  if (operations?.["post-start"]?.status === "failed")
+    return kill(snapshot, running, "post-start-hook", "FailedPostStartHook");
   const failure = snapshot.probes.get(id)?.failure;
   if (failure === undefined) return { why: `${name} runs` };
-  const isFinal = restartPolicyOf(snapshot.pod.spec) === "Never";
-  const message = `Container ${name} failed ${failure.kind} probe${isFinal ? "" : ", will be restarted"}`;
+  const isFinal = containerPolicyOf(snapshot.pod.spec, container) === "Never";
+  const message = `${title} ${name} failed ${failure.kind} probe${isFinal ? "" : ", will be restarted"}`;
   return kill(snapshot, running, `${failure.kind}-probe`, message);
 }
 
 function kill(
   snapshot: PodSnapshot,
-  { id, name }: Container,
+  container: Container,
   reason: KillReason,
   message: string,
 ): Step {
-  const graceSeconds = killGrace(snapshot, name, reason);
-  return {
-    action: { kind: "kill-container", id, name, reason, graceSeconds, message },
-    why: message,
-  };
+  const graceSeconds = killGrace(snapshot, container.name, reason);
+  return planStop(snapshot, { container, reason, message, graceSeconds, mayStop: true });
 }
 
-/** A probe may shorten the pod's grace period for the kills it causes. */
+/** A probe may change the pod's grace period for the kills it causes. */
 function killGrace(snapshot: PodSnapshot, name: string, reason: KillReason): number {
-  const spec = snapshot.pod.spec.containers.find((container) => container.name === name);
+  const spec = findContainer(snapshot.pod.spec, name)?.spec;
   const probe =
     reason === "liveness-probe"
       ? spec?.livenessProbe
@@ -200,64 +246,4 @@ function killGrace(snapshot: PodSnapshot, name: string, reason: KillReason): num
         ? spec?.startupProbe
         : undefined;
   return probe?.terminationGracePeriodSeconds ?? graceSecondsOf(snapshot.pod);
-}
-
-function planRestart(
-  snapshot: PodSnapshot,
-  sandbox: Sandbox,
-  spec: ContainerSpec,
-  kind: ContainerKind,
-  dead: Container,
-): Step {
-  const waitMs = backoffOf(snapshot, dead);
-  if (waitMs > 0) return { waitMs, why: `back-off of ${spec.name}` };
-  return planStart(snapshot, sandbox, spec, kind, dead);
-}
-
-function planStart(
-  snapshot: PodSnapshot,
-  sandbox: Sandbox,
-  spec: ContainerSpec,
-  containerKind: ContainerKind,
-  last: Container | undefined,
-): Step {
-  const { name } = spec;
-  const { volumes } = snapshot;
-  if (volumes.kind === "waiting") return { waitMs: volumes.waitMs, why: volumes.message };
-  const failure = snapshot.startFailures.get(name);
-  if (failure !== undefined && failure.retryAt > snapshot.now)
-    return { waitMs: failure.retryAt - snapshot.now, why: `${name}: ${failure.message}` };
-  const image = snapshot.images.get(name) ?? { kind: "unknown" };
-  switch (image.kind) {
-    case "unknown":
-      return { action: { kind: "ensure-image", name }, why: `${name} needs its image` };
-    case "pulling":
-      return { why: `the image of ${name} is being pulled` };
-    case "failed":
-      if (image.waitMs <= 0 && image.mayRetry)
-        return { action: { kind: "ensure-image", name }, why: `${name} needs its image` };
-      return { waitMs: image.waitMs, why: `${name}: ${image.message}` };
-    case "present":
-      return {
-        action: {
-          kind: "start-container",
-          name,
-          containerKind,
-          attempt: nextAttempt(snapshot, name, last),
-          sandboxId: sandbox.id,
-          imageId: image.imageId,
-        },
-        why: last === undefined ? `${name} was never started` : `${name} is to be restarted`,
-      };
-  }
-}
-
-/** Counts on from the newest instance, or from the status when instances were removed: restartCount never falls. */
-function nextAttempt(snapshot: PodSnapshot, name: string, last: Container | undefined): number {
-  const { containerStatuses = [], initContainerStatuses = [] } = snapshot.previous;
-  const known = [...containerStatuses, ...initContainerStatuses].find(
-    (status) => status.name === name,
-  );
-  const fromStatus = known?.containerID === undefined ? 0 : known.restartCount + 1;
-  return Math.max(last === undefined ? 0 : last.attempt + 1, last === undefined ? fromStatus : 0);
 }

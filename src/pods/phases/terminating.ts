@@ -1,42 +1,49 @@
 /**
- * Phase 2 of a pod: everything that runs is stopped, containers first and all at once, then the sandbox. Pure. An
- * empty plan means that nothing of the pod runs any more.
+ * Phase 2 of a pod: everything that runs is stopped, then the sandbox. Pure. Sidecars serve until all others have ended
+ * and then end in the reverse of the order they were started in, within one grace period for all. An empty plan without
+ * a wait means that nothing of the pod runs any more.
  */
 
-import type { Pod } from "../../api/types.ts";
-import type { PodAction, PodPlan } from "../actions.ts";
+import type { Container } from "../../runtime/runtime.ts";
+import type { PodPlan } from "../actions.ts";
+import { findContainer } from "../containers.ts";
 import type { PodSnapshot } from "../snapshot.ts";
-
-const DEFAULT_GRACE_SECONDS = 30;
-const MIN_GRACE_SECONDS = 1;
-
-/** Seconds a container of this pod gets between the stop signal and SIGKILL; the kubelet never gives less than one. */
-export function graceSecondsOf(pod: Pod): number {
-  const seconds =
-    pod.metadata.deletionGracePeriodSeconds ??
-    pod.spec.terminationGracePeriodSeconds ??
-    DEFAULT_GRACE_SECONDS;
-  return Math.max(MIN_GRACE_SECONDS, seconds);
-}
+import { type Step, toPlan } from "./step.ts";
+import { graceSecondsOf, planStop } from "./stop.ts";
 
 export function planTerminating(snapshot: PodSnapshot): PodPlan {
-  const graceSeconds = graceSecondsOf(snapshot.pod);
-  const kills = snapshot.observed.containers
-    .filter((container) => container.state === "running")
-    .map(
-      ({ id, name }): PodAction => ({
-        kind: "kill-container",
-        id,
-        name,
-        reason: "terminating",
-        graceSeconds,
-        message: `Stopping container ${name}`,
-      }),
-    );
-  if (kills.length > 0) return { actions: kills, waitMs: undefined, why: "the pod is ending" };
+  const running = snapshot.observed.containers.filter(({ state }) => state === "running");
+  if (running.length > 0)
+    return toPlan(running.map((container) => planEnd(snapshot, running, container)));
   const stops = snapshot.observed.sandboxes
     .filter((sandbox) => sandbox.state === "ready")
-    .map((sandbox): PodAction => ({ kind: "stop-sandbox", id: sandbox.id }));
-  const why = stops.length > 0 ? "no container runs any more" : "nothing of the pod runs any more";
-  return { actions: stops, waitMs: undefined, why };
+    .map(
+      ({ id }): Step => ({
+        action: { kind: "stop-sandbox", id },
+        why: "no container runs any more",
+      }),
+    );
+  return stops.length > 0 ? toPlan(stops) : toPlan([{ why: "nothing of the pod runs any more" }]);
+}
+
+function planEnd(snapshot: PodSnapshot, running: readonly Container[], container: Container): Step {
+  return planStop(snapshot, {
+    container,
+    reason: "terminating",
+    message: `Stopping container ${container.name}`,
+    graceSeconds: graceSecondsOf(snapshot.pod),
+    ...(snapshot.endingSince === undefined ? {} : { since: snapshot.endingSince }),
+    mayStop: isLastOf(snapshot, running, container.name),
+  });
+}
+
+/** True unless it is a sidecar of something that still runs. */
+function isLastOf({ pod }: PodSnapshot, running: readonly Container[], name: string): boolean {
+  if (findContainer(pod.spec, name)?.role !== "sidecar") return true;
+  const order = (pod.spec.initContainers ?? []).map((spec) => spec.name);
+  const own = order.indexOf(name);
+  return running.every((other) => {
+    const role = findContainer(pod.spec, other.name)?.role;
+    return role === "sidecar" && order.indexOf(other.name) <= own;
+  });
 }

@@ -9,7 +9,10 @@ import { LongshoreError } from "../../core/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { ProbeOutcome } from "../verdict.ts";
 import { probeExec } from "./exec.ts";
+import { probeGrpc } from "./grpc.ts";
 import { probeHttp } from "./http.ts";
+import { httpTargetOf } from "./http-get.ts";
+import { resolvePort } from "./port.ts";
 import { probeTcp } from "./tcp.ts";
 
 export interface ProbeContext {
@@ -32,14 +35,7 @@ export async function runProbe(
     return probeExec({ runtime, containerId, command, timeoutMs }, signal);
   }
   if (probe.httpGet !== undefined) {
-    const { host = "", path = "", scheme = "HTTP", httpHeaders = [] } = probe.httpGet;
-    const target = {
-      scheme: scheme === "HTTPS" ? ("https" as const) : ("http" as const),
-      host: host === "" ? podIp : host,
-      port: resolvePort(probe.httpGet.port, spec),
-      path,
-      headers: httpHeaders,
-    };
+    const target = httpTargetOf(probe.httpGet, spec, podIp);
     return probeHttp({ target, clock, timeoutMs }, signal);
   }
   if (probe.tcpSocket !== undefined) {
@@ -47,12 +43,9 @@ export async function runProbe(
     const port = resolvePort(probe.tcpSocket.port, spec);
     return probeTcp({ host: host === "" ? podIp : host, port, clock, timeoutMs }, signal);
   }
+  if (probe.grpc !== undefined) {
+    const { port, service = "" } = probe.grpc;
+    return probeGrpc({ host: podIp, port, service, clock, timeoutMs }, signal);
+  }
   throw new LongshoreError("Unsupported", `missing probe handler for container ${spec.name}`);
-}
-
-function resolvePort(port: string | number, spec: ContainerSpec): number {
-  const named = spec.ports?.find(({ name }) => name !== undefined && name === port);
-  const number = named?.containerPort ?? Number(port);
-  if (Number.isInteger(number) && number > 0 && number < 65536) return number;
-  throw new LongshoreError("Unsupported", `couldn't find port: ${port} in container ${spec.name}`);
 }

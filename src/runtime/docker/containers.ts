@@ -1,7 +1,9 @@
 /** App and init containers on the Engine: create, start, stop, remove; each tolerates what is already so. */
 
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type Docker from "dockerode";
-import { hasCode, LongshoreError } from "../../core/errors.ts";
+import { hasCode, LongshoreError, messageOf } from "../../core/errors.ts";
 import { encodeContainer } from "../labels.ts";
 import type { ContainerConfig } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
@@ -12,14 +14,20 @@ import { translateInspect } from "./translate.ts";
 const LOG_CONFIG = { Type: "json-file", Config: { "max-size": "10m", "max-file": "5" } };
 
 export interface ContainerOptions {
+  /** Where profiles of type Localhost are. */
+  readonly seccompDir: string;
   /** Without CAP_SYS_RESOURCE runc cannot lower an OOM score, and fails (D11). */
   readonly hasSysResource: boolean;
 }
 
-/** What the Engine is asked for. Pure. */
+/**
+ * What the Engine is asked for. Pure.
+ * @param seccomp `unconfined`, or the JSON text of a profile; undefined = the Engine's own.
+ */
 export function computeCreateOptions(
   config: ContainerConfig,
-  options: ContainerOptions,
+  options: Pick<ContainerOptions, "hasSysResource">,
+  seccomp?: string,
 ): Docker.ContainerCreateOptions {
   const { name, namespace, uid } = config.pod;
   return {
@@ -32,10 +40,11 @@ export function computeCreateOptions(
     OpenStdin: config.stdin,
     StdinOnce: config.stdinOnce,
     User: config.user ?? "",
+    ...(config.stopSignal === undefined ? {} : { StopSignal: config.stopSignal }),
     Labels: encodeContainer(config),
     // Probes are ours; the image's own health check would only cost.
     Healthcheck: { Test: ["NONE"] },
-    HostConfig: computeHostConfig(config, options),
+    HostConfig: computeHostConfig(config, options.hasSysResource, seccomp),
   };
 }
 
@@ -45,14 +54,24 @@ function computeArguments({ command, args }: ContainerConfig): Docker.ContainerC
   return args === undefined ? {} : { Cmd: [...args] };
 }
 
-function computeHostConfig(config: ContainerConfig, options: ContainerOptions): Docker.HostConfig {
+function computePidMode(config: ContainerConfig, sandbox: string): string {
+  if (config.hostPid) return "host";
+  if (config.sharePid) return sandbox;
+  return config.pidOf === undefined ? "" : `container:${config.pidOf}`;
+}
+
+function computeHostConfig(
+  config: ContainerConfig,
+  hasSysResource: boolean,
+  seccomp: string | undefined,
+): Docker.HostConfig {
   const sandbox = `container:${config.sandboxId}`;
   const { resources } = config;
   const oomScoreAdj = config.oomScoreAdj ?? 0;
   return {
     NetworkMode: sandbox,
     IpcMode: sandbox,
-    PidMode: config.hostPid ? "host" : config.sharePid ? sandbox : "",
+    PidMode: computePidMode(config, sandbox),
     Mounts: config.mounts.map((mount) => ({
       Type: "bind",
       Source: mount.hostPath,
@@ -65,31 +84,66 @@ function computeHostConfig(config: ContainerConfig, options: ContainerOptions): 
     })),
     Privileged: config.privileged,
     ReadonlyRootfs: config.readOnlyRootfs,
-    SecurityOpt: [
-      ...(config.noNewPrivileges ? ["no-new-privileges"] : []),
-      ...(config.seccomp === "unconfined" ? ["seccomp=unconfined"] : []),
-    ],
+    SecurityOpt: computeSecurityOpt(config, seccomp),
+    // Absent, the Engine hides and protects what it always does.
+    ...(config.unmaskedProc === true ? { MaskedPaths: [], ReadonlyPaths: [] } : {}),
+    ...(config.runtimeHandler === undefined ? {} : { Runtime: config.runtimeHandler }),
     GroupAdd: [...config.supplementalGroups],
     CapAdd: [...config.addCapabilities],
     CapDrop: [...config.dropCapabilities],
     CpuShares: resources.cpuShares,
     CpuQuota: resources.cpuQuotaMicros ?? 0,
     CpuPeriod: resources.cpuPeriodMicros ?? 0,
+    ...(config.cgroupParent === undefined ? {} : { CgroupParent: config.cgroupParent }),
+    ...(resources.pidsLimit === undefined ? {} : { PidsLimit: resources.pidsLimit }),
     Memory: resources.memoryBytes ?? 0,
     MemorySwap: resources.memoryBytes ?? 0,
-    OomScoreAdj: options.hasSysResource ? oomScoreAdj : Math.max(0, oomScoreAdj),
+    OomScoreAdj: hasSysResource ? oomScoreAdj : Math.max(0, oomScoreAdj),
     RestartPolicy: { Name: "no" },
     LogConfig: LOG_CONFIG,
   };
 }
 
-export function createContainer(
+function computeSecurityOpt(config: ContainerConfig, seccomp: string | undefined): string[] {
+  return [
+    ...(config.noNewPrivileges ? ["no-new-privileges"] : []),
+    ...(seccomp === undefined ? [] : [`seccomp=${seccomp}`]),
+    ...(config.appArmor === undefined
+      ? []
+      : [`apparmor=${config.appArmor.replace(LOCALHOST, "")}`]),
+    ...Object.entries(config.seLinux ?? {}).map(([name, text]) => `label=${name}:${text}`),
+  ];
+}
+
+const LOCALHOST = /^localhost\//;
+
+/** The Engine takes a profile's text, and knows no directory of them. */
+async function readSeccomp(
+  { seccomp, name }: ContainerConfig,
+  directory: string,
+): Promise<string | undefined> {
+  if (seccomp === "default") return undefined;
+  if (seccomp === "unconfined") return seccomp;
+  const path = join(directory, seccomp.replace(LOCALHOST, ""));
+  try {
+    return JSON.stringify(JSON.parse(await readFile(path, "utf8")));
+  } catch (cause) {
+    throw new LongshoreError(
+      "ContainerConfigInvalid",
+      `cannot load the seccomp profile of container ${name}: ${path}: ${messageOf(cause)}`,
+      { cause },
+    );
+  }
+}
+
+export async function createContainer(
   engine: Engine,
   config: ContainerConfig,
   options: ContainerOptions,
   signal: AbortSignal,
 ): Promise<string> {
-  return createNamed(engine, computeCreateOptions(config, options), signal);
+  const seccomp = await readSeccomp(config, options.seccompDir);
+  return createNamed(engine, computeCreateOptions(config, options, seccomp), signal);
 }
 
 /**

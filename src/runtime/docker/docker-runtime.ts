@@ -5,6 +5,7 @@
 
 import type { Clock } from "../../core/clock.ts";
 import { hasCode } from "../../core/errors.ts";
+import type { Exec } from "../../core/exec.ts";
 import { killProcess } from "../../core/kill-process.ts";
 import type { Logger } from "../../core/logger.ts";
 import { OWNER, POD_UID } from "../labels.ts";
@@ -24,9 +25,16 @@ export interface DockerRuntimeOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  readonly exec: Exec;
+  /** Where seccomp profiles of type Localhost are. */
+  readonly seccompDir: string;
   /** Whether negative OOM scores can be set on this host (D11). */
   readonly hasSysResource: boolean;
+  /** How long a pull may make no progress, in milliseconds; default a minute. */
+  readonly imagePullProgressDeadlineMs?: number;
 }
+
+const PULL_PROGRESS_DEADLINE_MS = 60_000;
 
 /** Inspections under way at once; the Engine answers each from memory. */
 const INSPECT_BATCH = 16;
@@ -35,7 +43,9 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   const { clock, random } = options;
   const log = options.log.child({ part: "runtime" });
   const engine = new Engine(options.endpoint, clock);
-  const sandboxes = new Sandboxes(engine, log);
+  const sandboxes = new Sandboxes(engine, options.exec, log);
+  const silenceMs = options.imagePullProgressDeadlineMs ?? PULL_PROGRESS_DEADLINE_MS;
+  const pulls = { engine, silenceMs, log };
   const execDeps = { engine, kill: killProcess, log };
   return {
     info: (signal) => readInfo(engine, signal),
@@ -50,7 +60,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
       stopContainer(engine, { id, graceSeconds }, signal),
     removeContainer: (id, signal) => removeContainer(engine, id, signal),
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
-    pullImage: (ref, credentials, signal) => pullImage(engine, { ref, credentials }, signal),
+    pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),
     exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
     execSync: (containerId, command, timeoutMs, signal) =>
@@ -74,6 +84,9 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
         cgroupVersion: info.CgroupVersion === "2" ? 2 : 1,
         storageDriver: info.Driver,
         rootDir: info.DockerRootDir,
+        hasAppArmor: ((info.SecurityOptions ?? []) as string[]).some((option) =>
+          option.includes("name=apparmor"),
+        ),
       };
     },
     15_000,

@@ -11,12 +11,14 @@ import type Docker from "dockerode";
 import { pack } from "tar-stream";
 import { orAborted, sleep } from "../../core/abort.ts";
 import { hasCode, LongshoreError } from "../../core/errors.ts";
+import { type Exec, execOk } from "../../core/exec.ts";
 import { hashValue } from "../../core/hash.ts";
 import type { Logger } from "../../core/logger.ts";
 import { encodeSandbox } from "../labels.ts";
 import { buildPause } from "../pause/elf.ts";
 import { UNSHARE_REFUSED } from "../pause/program.ts";
 import type { Sandbox, SandboxConfig } from "../runtime.ts";
+import { isNetSysctl, sysctlPath } from "../sysctls.ts";
 import { createNamed, removeContainer } from "./containers.ts";
 import type { Engine } from "./engine.ts";
 import { statusOf } from "./errors.ts";
@@ -32,11 +34,13 @@ const STOP_GRACE_SECONDS = 5;
 export class Sandboxes {
   readonly #engine: Engine;
   readonly #log: Logger;
+  readonly #exec: Exec;
   #style: NetworkStyle = "unshare";
   #image: Promise<string> | undefined;
 
-  constructor(engine: Engine, log: Logger) {
+  constructor(engine: Engine, exec: Exec, log: Logger) {
     this.#engine = engine;
+    this.#exec = exec;
     this.#log = log;
   }
 
@@ -60,13 +64,24 @@ export class Sandboxes {
       await this.#engine.call(`start the sandbox of pod ${config.pod.name}`, signal, (docker) =>
         docker.getContainer(id).start(),
       );
-      return await this.#untilReady(config, id, signal);
+      const sandbox = await this.#untilReady(config, id, signal);
+      if (options.Cmd?.length === 0) await this.#writeNetSysctls(config, sandbox.pid, signal);
+      return sandbox;
     } catch (error) {
       await this.#discard(id);
       if (!hasCode(error, "Unsupported")) throw error;
       this.#style = "none";
       this.#log.warn({ err: error }, "sandboxes use network mode none, which starts slower");
       return this.run(config, signal);
+    }
+  }
+
+  /** The Engine refuses them where it does not make the namespace; what has just been made has no other user yet. */
+  async #writeNetSysctls(config: SandboxConfig, pid: number, signal: AbortSignal): Promise<void> {
+    for (const [name, input] of Object.entries(config.sysctls)) {
+      if (!isNetSysctl(name)) continue;
+      const args = ["--target", String(pid), "--net", "tee", `/proc/sys/${sysctlPath(name)}`];
+      await execOk(this.#exec, { file: "nsenter", args, input }, signal);
     }
   }
 
@@ -174,7 +189,11 @@ export function computeSandboxOptions(
       NetworkMode: config.hostNetwork || unshares ? "host" : "none",
       IpcMode: config.hostIpc ? "host" : "shareable",
       PidMode: config.hostPid ? "host" : "",
-      Sysctls: { ...config.sysctls },
+      Sysctls: unshares
+        ? Object.fromEntries(Object.entries(config.sysctls).filter(([name]) => !isNetSysctl(name)))
+        : { ...config.sysctls },
+      ...(config.cgroupParent === undefined ? {} : { CgroupParent: config.cgroupParent }),
+      ...(config.runtimeHandler === undefined ? {} : { Runtime: config.runtimeHandler }),
       CapDrop: ["ALL"],
       CapAdd: unshares ? ["SYS_ADMIN"] : [],
       SecurityOpt: unshares ? ["seccomp=unconfined", "apparmor=unconfined"] : ["no-new-privileges"],

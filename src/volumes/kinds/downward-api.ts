@@ -1,6 +1,7 @@
 /**
- * downwardAPI volumes and projections: facts of the pod and its containers' resources as files, in the kubelet's
- * formats (maps as sorted `key="value"` lines with Go's quoting; resources rounded up to the divisor). Pure.
+ * The downward API: facts of the pod and its containers' resources as text, in the kubelet's formats (maps as sorted
+ * `key="value"` lines with Go's quoting; resources rounded up to the divisor), and as files of volumes. Pure. Called
+ * by volume-manager.ts and, for the environment, by pods/env.ts and pods/field-ref.ts.
  */
 
 import { milliValue, value } from "../../api/quantity.ts";
@@ -39,14 +40,19 @@ function itemText(item: DownwardItem, pod: Pod, facts: Pick<PodFacts, "allocatab
   const ref = item.resourceFieldRef;
   if (ref === undefined)
     throw new LongshoreError("VolumeInvalid", `item ${item.path} has no fieldRef`);
-  const containers = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
-  const container = containers.find(({ name }) => name === ref.containerName);
-  if (container === undefined)
-    throw new LongshoreError("VolumeInvalid", `container ${ref.containerName} not found`);
-  return resourceText(container, ref, facts.allocatable);
+  return resourceText(findContainer(pod, ref.containerName), ref, facts.allocatable);
 }
 
-function fieldText(pod: Pod, fieldPath: string): string {
+/** A container whose resources may be shown; ephemeral ones have none. */
+export function findContainer(pod: Pod, name: string | undefined): Container {
+  const containers = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
+  const found = containers.find((container) => container.name === name);
+  if (found !== undefined) return found;
+  throw new LongshoreError("ContainerConfigInvalid", `container ${name} not found`);
+}
+
+/** What volumes may show of a pod, and its environment too. */
+export function fieldText(pod: Pod, fieldPath: string): string {
   const { labels = {}, annotations = {}, name, namespace, uid } = pod.metadata;
   const subscript = /^metadata\.(labels|annotations)\['(.+)'\]$/s.exec(fieldPath);
   if (subscript !== null)
@@ -63,10 +69,7 @@ function fieldText(pod: Pod, fieldPath: string): string {
     case "metadata.uid":
       return uid;
     default:
-      throw new LongshoreError(
-        "VolumeInvalid",
-        `fieldPath ${fieldPath} is not available to a volume`,
-      );
+      throw new LongshoreError("VolumeInvalid", `unsupported fieldPath: ${fieldPath}`);
   }
 }
 
@@ -103,24 +106,25 @@ function goQuote(text: string): string {
   return `"${quoted}"`;
 }
 
-/** A limit that is not set shows the node's allocatable, a request that is not set shows 0. */
+const RESOURCES = /^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$/;
+
+/**
+ * A limit that is not set shows the node's allocatable (not of huge pages, which are never overcommitted), a request
+ * that is not set shows 0.
+ */
 export function resourceText(
   container: Container,
   ref: ResourceFieldRef,
   allocatable: Readonly<Record<string, number>>,
 ): string {
-  const [side, resource] = splitOnce(ref.resource);
-  if (resource === "" || (side !== "limits" && side !== "requests"))
+  const [, side, resource] = RESOURCES.exec(ref.resource) ?? [];
+  if (resource === undefined || (side !== "limits" && side !== "requests"))
     throw new LongshoreError("VolumeInvalid", `unsupported container resource : ${ref.resource}`);
   const amount = resource === "cpu" ? milliValue : value;
   const set = container.resources?.[side]?.[resource];
-  const fallback = side === "limits" ? (allocatable[resource] ?? 0) : 0;
+  const isOvercommitted = side === "limits" && !resource.startsWith("hugepages-");
+  const fallback = isOvercommitted ? (allocatable[resource] ?? 0) : 0;
   const shown = (set === undefined ? 0 : amount(set)) || fallback;
   const divisor = (ref.divisor === undefined ? 0 : amount(ref.divisor)) || amount("1");
   return String(Math.ceil(shown / divisor));
-}
-
-function splitOnce(text: string): readonly [string, string] {
-  const at = text.indexOf(".");
-  return at === -1 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
 }

@@ -57,7 +57,7 @@ test("it lists what is selected, then follows changes", async () => {
   const { clock, api, reflector, changes, names } = setUp();
   api.put(PODS, named("a"), named("other", "node-2"));
   reflector.start();
-  await reflector.waitUntilSynced(signal);
+  await reflector.store.waitUntilSynced(signal);
   expect(names()).toEqual(["a"]);
   expect(reflector.isConnected).toBe(true);
   await clock.advance(0);
@@ -70,14 +70,14 @@ test("it lists what is selected, then follows changes", async () => {
 test("an empty list counts as synced", async () => {
   const { reflector } = setUp();
   reflector.start();
-  await reflector.waitUntilSynced(signal);
+  await reflector.store.waitUntilSynced(signal);
   expect(reflector.store.isSynced).toBe(true);
 });
 
 test("waiting for the first list can be given up", async () => {
   const { reflector } = setUp();
   const controller = new AbortController();
-  const waiting = reflector.waitUntilSynced(controller.signal);
+  const waiting = reflector.store.waitUntilSynced(controller.signal);
   controller.abort();
   await expect(waiting).rejects.toMatchObject({ code: "Aborted" });
 });

@@ -25,7 +25,11 @@ describe("discovery", () => {
       "/apis",
       {
         kind: "APIGroupList",
-        groups: [{ name: "coordination.k8s.io" }, { name: "discovery.k8s.io" }],
+        groups: [
+          { name: "coordination.k8s.io" },
+          { name: "discovery.k8s.io" },
+          { name: "node.k8s.io" },
+        ],
       },
     ],
   ];
@@ -63,6 +67,11 @@ describe("discovery", () => {
       verbs: ["create"],
     });
     expect(named("pods/status")).not.toHaveProperty("group");
+    expect(named("pods/ephemeralcontainers")).toMatchObject({
+      kind: "Pod",
+      verbs: ["get", "patch", "update"],
+    });
+    expect(named("pods/resize")).toBeUndefined();
   });
 
   const aggregated: readonly [string, string, string][] = [
@@ -77,7 +86,7 @@ describe("discovery", () => {
       body: {
         kind: "APIGroupDiscoveryList",
         apiVersion: `apidiscovery.k8s.io/${version}`,
-        items: [{ metadata: { name: "coordination.k8s.io" } }, {}],
+        items: [{ metadata: { name: "coordination.k8s.io" } }, {}, {}],
       },
     });
   });
@@ -118,6 +127,7 @@ describe("OpenAPI", () => {
       "api/v1",
       "apis/coordination.k8s.io/v1",
       "apis/discovery.k8s.io/v1",
+      "apis/node.k8s.io/v1",
     ]);
     expect(index.paths["api/v1"]).toEqual({
       serverRelativeURL: expect.stringMatching(/^\/openapi\/v3\/api\/v1\?hash=[0-9a-f]+$/),
@@ -126,6 +136,12 @@ describe("OpenAPI", () => {
 
   it.each([
     ["/openapi/v3/api/v1", "/api/v1/namespaces/{namespace}/pods/{name}", "", "Pod"],
+    [
+      "/openapi/v3/api/v1",
+      "/api/v1/namespaces/{namespace}/pods/{name}/ephemeralcontainers",
+      "",
+      "Pod",
+    ],
     ["/openapi/v3/api/v1", "/api/v1/nodes/{name}", "", "Node"],
     [
       "/openapi/v3/apis/discovery.k8s.io/v1",

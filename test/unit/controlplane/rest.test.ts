@@ -104,6 +104,43 @@ describe("writing", () => {
     expect(after.metadata.generation).toBe(1);
   });
 
+  test("ephemeral containers come only through their subresource, and nothing else does there", () => {
+    const { rest } = setUp();
+    const made = rest.create(call(PODS), pod);
+    const debug = { name: "debug", image: "busybox" };
+    const patch = {
+      metadata: { labels: { a: "b" } },
+      spec: { activeDeadlineSeconds: 5, ephemeralContainers: [debug] },
+      status: { phase: "Running" },
+    };
+    const type = "application/strategic-merge-patch+json";
+    expect(failure(() => rest.patch(call(PODS, "web"), type, patch)).code).toBe(422);
+    const at = call(PODS, "web", { subresource: "ephemeralcontainers" });
+    const after = rest.patch(at, type, patch);
+    expect(after).toEqual({
+      ...made,
+      metadata: { ...made.metadata, generation: 2, resourceVersion: "2" },
+      spec: {
+        ...(made.spec as object),
+        ephemeralContainers: [expect.objectContaining({ ...debug, imagePullPolicy: "Always" })],
+      },
+    });
+    expect(rest.get(at)).toEqual(after);
+    expect(failure(() => rest.update(at, pod)).message).toContain("may not be removed");
+  });
+
+  test("the generation starts at 1 and counts changes of the spec, whatever a client says", () => {
+    const { rest } = setUp();
+    const claimed = { ...pod, metadata: { ...pod.metadata, generation: 7 } };
+    expect(rest.create(call(PODS), claimed).metadata.generation).toBe(1);
+    const merge = (patch: object): number | undefined =>
+      rest.patch(call(PODS, "web"), "application/merge-patch+json", patch).metadata.generation;
+    expect(merge({ metadata: { generation: 9, labels: { a: "b" } } })).toBe(1);
+    expect(merge({ spec: { activeDeadlineSeconds: 60 } })).toBe(2);
+    expect(merge({ spec: { activeDeadlineSeconds: 60 } })).toBe(2);
+    expect(merge({ metadata: { generation: null }, spec: { activeDeadlineSeconds: 5 } })).toBe(3);
+  });
+
   test("admission may change what is stored, and refuse it", () => {
     const label: Admission = (request) =>
       request.operation === "DELETE"
@@ -133,6 +170,14 @@ describe("deleting", () => {
     });
     rest.delete(call(PODS, "web"), { gracePeriodSeconds: 0 });
     expect(store.get(PODS, "default", "web")).toBeUndefined();
+  });
+
+  test("a negative grace period of a pod is one second", () => {
+    const { rest } = setUp();
+    rest.create(call(PODS), { ...pod, spec: { ...pod.spec, terminationGracePeriodSeconds: -1 } });
+    expect(rest.delete(call(PODS, "web"), undefined)).toMatchObject({
+      metadata: { deletionGracePeriodSeconds: 1 },
+    });
   });
 
   test("a pod without a node goes at once", () => {

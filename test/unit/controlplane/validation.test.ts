@@ -64,6 +64,9 @@ const pod = made(PODS, {
         volumeMounts: [{ name: "v", mountPath: "/v" }],
         resources: { requests: { cpu: "100m" }, limits: { cpu: "1" } },
         readinessProbe: { exec: { command: ["true"] } },
+        lifecycle: { preStop: { sleep: { seconds: 1 } } },
+        restartPolicy: "Never",
+        restartPolicyRules: [{ action: "Restart", exitCodes: { operator: "In", values: [1] } }],
       },
     ],
   },
@@ -165,7 +168,6 @@ describe("validateCreate", () => {
     ],
     ["spec/dnsPolicy", 7, "spec.dnsPolicy: Invalid value: 7: must be of type string"],
     ["spec/hostNetwork", "yes", 'spec.hostNetwork: Invalid value: "yes": must be of type boolean'],
-    ["spec/terminationGracePeriodSeconds", -1, "must be greater than or equal to 0"],
     ["spec/volumes/1", { name: "v", emptyDir: {} }, 'spec.volumes[1].name: Duplicate value: "v"'],
     [
       "spec/volumes/0/secret",
@@ -175,7 +177,7 @@ describe("validateCreate", () => {
     [
       "spec/initContainers",
       [{ name: "c", image: "i" }],
-      'spec.containers[0].name: Duplicate value: "c"',
+      'spec.initContainers[0].name: Duplicate value: "c"',
     ],
     [
       "spec/tolerations/0/effect",
@@ -273,6 +275,20 @@ describe("validateUpdate", () => {
       [],
       "spec.tolerations: Forbidden: existing toleration can not be modified",
     ],
+    [
+      PODS,
+      pod,
+      "metadata/annotations",
+      { "kubernetes.io/config.mirror": "x" },
+      "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not add mirror pod annotation",
+    ],
+    [
+      PODS,
+      set(pod, "metadata/annotations", { "kubernetes.io/config.mirror": "x" }),
+      "metadata/annotations",
+      { "kubernetes.io/config.mirror": "y" },
+      "Forbidden: may not remove or update mirror pod annotation",
+    ],
     [PODS, pod, "metadata/name", "y", 'metadata.name: Invalid value: "y": field is immutable'],
     [PODS, set(pod, "metadata/uid", "1"), "metadata/uid", "2", "metadata.uid: Invalid value"],
     [SERVICES, service, "spec/clusterIP", undefined, "spec.clusterIPs[0]: Invalid value"],
@@ -328,6 +344,7 @@ describe("rubbish", () => {
         messageOf(() => validateCreate(type, prepareForCreate(type, bad)));
         messageOf(() => validateUpdate(type, bad, object));
         messageOf(() => validateUpdate(type, bad, object, "status"));
+        messageOf(() => validateUpdate(type, bad, object, "ephemeralcontainers"));
       }),
       { numRuns: 500 },
     );

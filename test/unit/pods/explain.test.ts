@@ -142,7 +142,7 @@ const table: readonly (readonly [string, Change, readonly string[]])[] = [
           actions: [
             {
               ...{ kind: "kill-container", id: "web-0", name: "web", reason: "terminating" },
-              ...{ graceSeconds: 30, message: "Stopping container web" },
+              ...{ graceSeconds: 30, isAnnounced: false, message: "Stopping container web" },
             },
           ],
           waitMs: undefined,

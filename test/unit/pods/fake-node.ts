@@ -10,11 +10,13 @@ import type {
   Pod,
   PodStatus,
   Service,
+  StoredObject,
 } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
-import type { CheckpointData } from "../../../src/pods/checkpoint.ts";
+import { type CheckpointData, EMPTY_CHECKPOINT } from "../../../src/pods/checkpoint.ts";
 import { PodManager } from "../../../src/pods/manager.ts";
+import { PodSources } from "../../../src/pods/static/pod-sources.ts";
 import type { ProbeResults } from "../../../src/probes/probes.ts";
 import type { ContainerConfigInput } from "../../../src/runtime/container-config.ts";
 import type {
@@ -173,21 +175,37 @@ export class FakeNode {
   readonly statuses: PodStatus[] = [];
   readonly pods = new MutableStore<Pod>();
   readonly runtime = new FakeRuntime(this.clock, this.journal);
-  checkpoint: CheckpointData = {};
+  checkpoint: CheckpointData = EMPTY_CHECKPOINT;
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
-  manager = this.#createManager();
+  /** What a hook of a container does. */
+  hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
   #version = 10;
+  isNetworkReady = true;
+  /** Whether the Node is known when the agent starts. */
+  isOpen = true;
+  readonly #staticSources: readonly string[];
+  sources: PodSources;
+  manager: PodManager;
+
+  /** `sources.setStatic` plays the static sources of these names. */
+  constructor(staticSources: readonly string[] = []) {
+    this.#staticSources = staticSources;
+    this.sources = this.#createSources();
+    this.manager = this.#createManager();
+  }
 
   /** A new agent process on the same host. */
   async restart(): Promise<void> {
     await this.manager.stop();
+    this.sources = this.#createSources();
     this.manager = this.#createManager();
     await this.start();
   }
 
   async start(): Promise<void> {
+    if (this.isOpen) this.sources.open();
     await this.manager.start();
     await this.run();
   }
@@ -216,7 +234,13 @@ export class FakeNode {
     return phases.filter((phase, index) => phase !== undefined && phase !== phases[index - 1]);
   }
 
+  #createSources(): PodSources {
+    const client = this.#client() as ApiClient;
+    return new PodSources({ api: this.pods, client, staticSources: this.#staticSources });
+  }
+
   #createManager(): PodManager {
+    const isNetworkReady = (): boolean => this.isNetworkReady;
     const never = async (): Promise<never> => {
       throw new LongshoreError("Bug", "not expected in this test");
     };
@@ -237,9 +261,18 @@ export class FakeNode {
       maxPods: 10,
       syncFrequencyMs: 60_000,
       maxParallelImagePulls: 2,
-      client: this.#client() as ApiClient,
-      pods: this.pods,
-      services: new MutableStore<Service>(),
+      imageAccess: {
+        start: async () => undefined,
+        isOpen: async () => true,
+        isGranted: async () => true,
+        pullBegins: async () => undefined,
+        pulled: async () => undefined,
+        pullFailed: async () => undefined,
+      },
+      nodeCredentials: { find: async () => [] },
+      client: this.sources.statusClient(),
+      pods: this.sources,
+      services: emptyStore<Service>(),
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
@@ -249,6 +282,9 @@ export class FakeNode {
       },
       runtime: this.runtime as unknown as Runtime,
       network: {
+        get isReady() {
+          return isNetworkReady();
+        },
         start: never,
         allocate: async () => ["10.0.0.2"],
         release: () => undefined,
@@ -256,6 +292,7 @@ export class FakeNode {
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
       },
+      cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
       volumes: {
         ensure: async () => new Map(),
         teardown: async () => void this.journal.push("teardown"),
@@ -268,6 +305,12 @@ export class FakeNode {
         report: () => [],
         stop: async () => undefined,
       },
+      hooks: {
+        run: async (_handler, { container }, signal) => {
+          this.journal.push(`hook ${container.name}`);
+          await this.hook(container.name, signal);
+        },
+      },
       events: {
         record: (_about, type, reason, message) =>
           void this.events.push(`${type} ${reason} ${message}`),
@@ -279,6 +322,7 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: {},
         allocatable: {},
+        ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),
@@ -347,4 +391,11 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     resources: { cpuShares: 2 },
     annotations: {},
   };
+}
+
+/** Of a resource of which there is nothing, and that is known. */
+function emptyStore<T extends StoredObject>(): MutableStore<T> {
+  const store = new MutableStore<T>();
+  store.replace([]);
+  return store;
 }

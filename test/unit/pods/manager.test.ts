@@ -71,7 +71,9 @@ describe("PodManager", () => {
     node.apply(deleted(POD, 5));
     await node.run(11_000);
     expect(node.manager.facts()[0]).toMatchObject({
-      record: { lastPlan: { actions: [{ kind: "kill-container" }], why: "the pod is ending" } },
+      record: {
+        lastPlan: { actions: [{ kind: "kill-container" }], why: "Stopping container web" },
+      },
       statusWrite: { state: "written" },
       turn: { isRunning: false, dueInMs: expect.any(Number) },
       failure: { count: expect.any(Number), message: "the Engine is away" },
@@ -306,13 +308,13 @@ describe("PodManager", () => {
     const pod = makePod({
       hostUsers: false,
       containers: [
-        { name: "web", image: "web:1", lifecycle: { preStop: { sleep: { seconds: 1 } } } },
+        { name: "web", image: "web:1", volumeDevices: [{ name: "v", devicePath: "/d" }] },
       ],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;
     expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
-    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].lifecycle");
+    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].volumeDevices");
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 
@@ -333,6 +335,29 @@ describe("PodManager", () => {
     node.apply({ ...(odd as Pod), metadata: deleted(odd as Pod, 1).metadata });
     await node.run();
     expect(node.pods.get("ns/odd")).toBeUndefined();
+  });
+
+  test("a critical pod takes the place of another on a node that is full", async () => {
+    await startPod();
+    // maxPods is 10.
+    for (let n = 1; n < 10; n++) {
+      const metadata = { name: `p${n}`, uid: `u-${n}` };
+      node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, metadata));
+    }
+    const late = makePod(POD.spec, { name: "late", uid: "u-late" });
+    node.apply(late);
+    node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, { name: "c", uid: "u-c" }));
+    await node.run();
+    expect(node.pods.get("ns/late")?.status).toMatchObject({
+      phase: "Failed",
+      reason: "OutOfpods",
+    });
+    expect(node.pods.get("ns/p")?.status).toMatchObject({
+      ...{ phase: "Failed", reason: "Preempting" },
+      message: "Preempted in order to admit critical pod",
+    });
+    expect(node.pods.get("ns/c")?.status?.phase).toBe("Running");
+    expect(node.events).toContain("Warning Preempting Preempted in order to admit critical pod");
   });
 
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {

@@ -1,16 +1,9 @@
 import { describe, expect, test } from "vitest";
-import type { ActionKind, PodAction } from "../../../src/pods/actions.ts";
+import type { ActionKind } from "../../../src/pods/actions.ts";
 import { computePodActions } from "../../../src/pods/plan.ts";
-import type { PodSnapshot } from "../../../src/pods/snapshot.ts";
+import { LIFECYCLE_CASES } from "./lifecycle-cases.ts";
+import { describeAction, type PlanCase } from "./plan-case.ts";
 import { makeContainer, makePod, makeSandbox, makeSnapshot, NOW } from "./support.ts";
-
-interface Case {
-  readonly sentence: string;
-  readonly given: Partial<PodSnapshot>;
-  /** Kind and the name, ID or reason it is about. */
-  readonly expected: readonly string[];
-  readonly waitMs?: number;
-}
 
 const SANDBOX = makeSandbox();
 const DEAD = makeContainer({ state: "exited", exitCode: 1 });
@@ -32,7 +25,8 @@ const only = (...containers: ReturnType<typeof makeContainer>[]) => ({
   containers,
 });
 
-const CASES: readonly Case[] = [
+const CASES: readonly PlanCase[] = [
+  ...LIFECYCLE_CASES,
   { sentence: "a pod that runs as it should needs nothing", given: {}, expected: [] },
   {
     sentence: "a new pod gets a sandbox first",
@@ -377,27 +371,6 @@ const CASES: readonly Case[] = [
   },
 ];
 
-function describeAction(action: PodAction): string {
-  switch (action.kind) {
-    case "create-sandbox":
-      return `${action.kind} ${action.attempt}`;
-    case "start-container":
-      return `${action.kind} ${action.name} ${action.attempt}`;
-    case "kill-container":
-      return `${action.kind} ${action.id} ${action.reason}`;
-    case "ensure-image":
-      return `${action.kind} ${action.name}`;
-    case "fail-pod":
-      return `${action.kind} ${action.reason}`;
-    case "stop-sandbox":
-    case "remove-sandbox":
-    case "remove-container":
-      return `${action.kind} ${action.id}`;
-    default:
-      return action.kind;
-  }
-}
-
 describe("computePodActions", () => {
   test.each(CASES)("$sentence", ({ given, expected, waitMs }) => {
     const plan = computePodActions(makeSnapshot(given));
@@ -413,6 +386,7 @@ describe("computePodActions", () => {
       "remove-sandbox": true,
       "ensure-image": true,
       "start-container": true,
+      "run-pre-stop": true,
       "kill-container": true,
       "remove-container": true,
       "fail-pod": true,

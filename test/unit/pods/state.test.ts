@@ -1,9 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Logger } from "../../../src/core/logger.ts";
-import { Checkpoint } from "../../../src/pods/checkpoint.ts";
+import { Checkpoint, EMPTY_CHECKPOINT } from "../../../src/pods/checkpoint.ts";
 import { isAtLeast } from "../../../src/pods/record.ts";
 import { nextBackoff, remainingBackoff } from "../../../src/pods/restart.ts";
 import { computeStatusPatch } from "../../../src/pods/status-patch.ts";
@@ -23,6 +23,10 @@ describe("restart back-off", () => {
     expect(delays).toEqual([10, 20, 40, 80, 160, 300, 300]);
   });
 
+  test("ends at once when the clock was set back to before the container ended", () => {
+    expect(remainingBackoff({ delayMs: 10_000, since: 900_000 }, 1_000_000, 1_000)).toBe(0);
+  });
+
   test("is forgotten after ten minutes of running, not before", () => {
     const entry = { delayMs: 40_000, since: 0 };
     expect(remainingBackoff(entry, 10 * MINUTE, 10 * MINUTE)).toBe(40_000);
@@ -40,7 +44,10 @@ describe("the checkpoint", () => {
     error() {},
     child: () => log,
   };
-  const data = { u1: { web: { delayMs: 10_000, since: 5 } } };
+  const data = {
+    backoff: { u1: { web: { delayMs: 10_000, since: 5 } } },
+    replaced: { u2: ["c1"] },
+  };
   let dir: string;
 
   beforeEach(() => {
@@ -57,7 +64,7 @@ describe("the checkpoint", () => {
   });
 
   test("is empty when there is none", async () => {
-    expect(await new Checkpoint(dir, log).load()).toEqual({});
+    expect(await new Checkpoint(dir, log).load()).toEqual(EMPTY_CHECKPOINT);
     expect(warnings).toEqual([]);
   });
 
@@ -67,13 +74,14 @@ describe("the checkpoint", () => {
     ['{"version":1,"backoff":{"u":{"c":{}}}}'],
     ["{}"],
     ["null"],
+    ['{"version":1,"backoff":{},"replaced":{"u":7}}'],
   ])("that says %s costs a warning and is begun anew", async (text) => {
     writeFileSync(join(dir, "checkpoint.json"), text);
     const checkpoint = new Checkpoint(dir, log);
-    expect(await checkpoint.load()).toEqual({});
+    expect(await checkpoint.load()).toEqual(EMPTY_CHECKPOINT);
     expect(warnings).toHaveLength(1);
     await checkpoint.save(data);
-    expect(JSON.parse(readFileSync(join(dir, "checkpoint.json"), "utf8")).backoff).toEqual(data);
+    expect(await new Checkpoint(dir, log).load()).toEqual(data);
   });
 });
 

@@ -1,6 +1,7 @@
 /** Builders for the tests of pods: one base pod, one base snapshot, one sandbox, one container instance. */
 
-import type { Container as ContainerSpec, Pod } from "../../../src/api/types.ts";
+import type { Pod } from "../../../src/api/types.ts";
+import { containersOf } from "../../../src/pods/containers.ts";
 import type { PodSnapshot } from "../../../src/pods/snapshot.ts";
 import type { Container, Sandbox } from "../../../src/runtime/runtime.ts";
 
@@ -60,10 +61,7 @@ export function makeContainer(fields: Partial<Container> = {}): Container {
 /** A pod that runs as it should: one sandbox, one container `web`. */
 export function makeSnapshot(fields: Partial<PodSnapshot> = {}): PodSnapshot {
   const pod = fields.pod ?? makePod();
-  const specs: readonly ContainerSpec[] = [
-    ...(pod.spec.initContainers ?? []),
-    ...pod.spec.containers,
-  ];
+  const specs = containersOf(pod.spec).map(({ spec }) => spec);
   return {
     pod,
     phase: "sync",
@@ -72,6 +70,8 @@ export function makeSnapshot(fields: Partial<PodSnapshot> = {}): PodSnapshot {
     previous: {},
     hostIps: ["192.0.2.1"],
     probes: new Map(),
+    operations: new Map(),
+    endingSince: undefined,
     specHashes: new Map(specs.map(({ name }) => [name, HASH])),
     images: new Map(
       specs.map(({ name }) => [name, { kind: "present", imageId: "sha256:abc" } as const]),

@@ -5,8 +5,8 @@ import { containerOf } from "../../../builders/runtime.ts";
 
 const pod = { namespace: "n", name: "p", uid: "u" };
 
-function compute(change: Partial<ContainerConfig>, hasSysResource = true) {
-  return computeCreateOptions(containerOf(pod, "s1", change), { hasSysResource });
+function compute(change: Partial<ContainerConfig>, hasSysResource = true, seccomp?: string) {
+  return computeCreateOptions(containerOf(pod, "s1", change), { hasSysResource }, seccomp);
 }
 
 describe("computeCreateOptions", () => {
@@ -43,7 +43,15 @@ describe("computeCreateOptions", () => {
     ["shared processes", { sharePid: true }, { PidMode: "container:s1" }],
     ["the host's processes", { sharePid: true, hostPid: true }, { PidMode: "host" }],
     ["no new privileges", { noNewPrivileges: true }, { SecurityOpt: ["no-new-privileges"] }],
-    ["no seccomp", { seccomp: "unconfined" }, { SecurityOpt: ["seccomp=unconfined"] }],
+    ["no AppArmor", { appArmor: "unconfined" }, { SecurityOpt: ["apparmor=unconfined"] }],
+    ["an AppArmor profile", { appArmor: "localhost/a/b" }, { SecurityOpt: ["apparmor=a/b"] }],
+    [
+      "SELinux options",
+      { seLinux: { level: "s0:c1,c2", type: "t" } },
+      { SecurityOpt: ["label=level:s0:c1,c2", "label=type:t"] },
+    ],
+    ["a whole /proc", { unmaskedProc: true }, { MaskedPaths: [], ReadonlyPaths: [] }],
+    ["another OCI runtime", { runtimeHandler: "crun" }, { Runtime: "crun" }],
     [
       "limits",
       { resources: { cpuShares: 9, cpuQuotaMicros: 5, cpuPeriodMicros: 7, memoryBytes: 8 } },
@@ -65,6 +73,11 @@ describe("computeCreateOptions", () => {
     ["an OOM score", { oomScoreAdj: -997 }, { OomScoreAdj: -997 }],
   ])("passes on %s", (_what, change, expected) => {
     expect(compute(change).HostConfig).toMatchObject(expected);
+  });
+
+  it("passes on the text of a seccomp profile", () => {
+    const { HostConfig } = compute({ noNewPrivileges: true }, true, '{"x":1}');
+    expect(HostConfig?.SecurityOpt).toEqual(["no-new-privileges", 'seccomp={"x":1}']);
   });
 
   it.each([

@@ -36,6 +36,14 @@ describe("computeSandboxOptions", () => {
     });
   });
 
+  it("writes the parameters of a network that it makes itself", () => {
+    const sysctls = { "net.ipv4.tcp_rmem": "1 2 3", "kernel.msgmax": "9" };
+    const asked = (style: "unshare" | "none") =>
+      computeSandboxOptions(sandboxOf(pod, { sysctls }), "image", style).HostConfig?.Sysctls;
+    expect(asked("unshare")).toEqual({ "kernel.msgmax": "9" });
+    expect(asked("none")).toEqual(sysctls);
+  });
+
   it("shares the host's processes and IPC when told", () => {
     expect(compute("unshare", { hostPid: true, hostIpc: true })).toMatchObject({
       ...{ PidMode: "host", IpcMode: "host" },

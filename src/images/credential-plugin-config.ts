@@ -1,0 +1,108 @@
+/**
+ * CredentialProviderConfig, the file that names the programs which know registry credentials: parsed and judged as
+ * the kubelet does, every mistake ConfigInvalid with the file's name. Pure. Used by credential-plugins.ts.
+ */
+
+import { load } from "js-yaml";
+import { LongshoreError, messageOf } from "../core/errors.ts";
+
+export interface CredentialProvider {
+  /** Name of the program in the bin directory. */
+  readonly name: string;
+  readonly matchImages: readonly string[];
+  readonly defaultCacheMs: number;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const CONFIG_API = "kubelet.config.k8s.io/v1";
+export const PROVIDER_API = "credentialprovider.kubelet.k8s.io/v1";
+const FIELDS = ["name", "matchImages", "defaultCacheDuration", "apiVersion", "args", "env"];
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export function parseCredentialProviders(
+  text: string,
+  file: string,
+): readonly CredentialProvider[] {
+  const bad = (what: string): LongshoreError =>
+    new LongshoreError("ConfigInvalid", `credential provider configuration ${file}: ${what}`);
+  let document: unknown;
+  try {
+    document = load(text);
+  } catch (cause) {
+    throw bad(`it is not YAML: ${messageOf(cause)}`);
+  }
+  const { apiVersion, kind, providers } = asFields(document);
+  if (kind !== "CredentialProviderConfig" || apiVersion !== CONFIG_API)
+    throw bad(
+      `it must start with "apiVersion: ${CONFIG_API}" and "kind: CredentialProviderConfig"`,
+    );
+  if (!Array.isArray(providers) || providers.length === 0)
+    throw bad("providers must list at least one provider");
+  return providers.map((provider, index) =>
+    parseProvider(asFields(provider), (what) => bad(`providers[${index}]${what}`)),
+  );
+}
+
+function asFields(value: unknown): Fields {
+  return value !== null && typeof value === "object" ? (value as Fields) : {};
+}
+
+function parseProvider(
+  provider: Fields,
+  bad: (what: string) => LongshoreError,
+): CredentialProvider {
+  if (provider.tokenAttributes !== undefined)
+    throw bad(
+      ".tokenAttributes: tokens of service accounts for credential providers are not supported; remove it",
+    );
+  const unknown = Object.keys(provider).find((field) => !FIELDS.includes(field));
+  if (unknown !== undefined) throw bad(`: unknown field ${unknown}`);
+  const { name, matchImages, apiVersion, defaultCacheDuration, args = [], env = [] } = provider;
+  if (typeof name !== "string" || name === "" || name === "." || name === ".." || /[/ ]/.test(name))
+    throw bad(".name must be the name of a program, without slashes and spaces");
+  if (apiVersion !== PROVIDER_API) throw bad(`.apiVersion must be ${PROVIDER_API}`);
+  if (!isStrings(matchImages) || matchImages.length === 0)
+    throw bad(".matchImages must list at least one pattern such as *.registry.example");
+  const defaultCacheMs = parseGoDuration(defaultCacheDuration);
+  if (defaultCacheMs === undefined)
+    throw bad(".defaultCacheDuration must be a duration such as 12h or 0s");
+  if (!isStrings(args)) throw bad(".args must be a list of strings");
+  if (!Array.isArray(env) || !env.every(isVariable))
+    throw bad(".env must be a list of {name, value}");
+  return {
+    ...{ name, matchImages, defaultCacheMs, args },
+    env: Object.fromEntries(env.map((variable) => [variable.name, variable.value])),
+  };
+}
+
+function isStrings(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function isVariable(value: unknown): value is { readonly name: string; readonly value: string } {
+  const { name, value: text } = asFields(value);
+  return typeof name === "string" && name !== "" && typeof text === "string";
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** `1h30m0s` in milliseconds; undefined for what is none, negative ones too. */
+export function parseGoDuration(value: unknown): number | undefined {
+  if (value === "0") return 0;
+  if (typeof value !== "string" || !/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(value))
+    return undefined;
+  let total = 0;
+  for (const [, number, unit] of value.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g))
+    total += Number(number) * (UNIT_MS[unit ?? ""] ?? 0);
+  return total;
+}
