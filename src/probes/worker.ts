@@ -92,7 +92,9 @@ export class ProbeWorker {
     if (mayRun()) {
       const outcome = await run(this.#controller.signal);
       if (this.#controller.signal.aborted) return;
-      this.#last = { at: clock.now(), outcome: outcome.kind, message: outcome.message };
+      // What a healthy program answers is nobody's business.
+      const message = outcome.kind === "success" ? "" : outcome.message;
+      this.#last = { at: clock.now(), outcome: outcome.kind, message };
       this.#state = computeVerdict(kind, before, outcome, probe);
     }
     this.#turn = undefined;

@@ -98,6 +98,11 @@ describe("probes of a container", () => {
     expect(manager.report("u-1")).toEqual([
       { containerId: "id-1", kind: "readiness", result: "failure", streak: 2, last },
     ]);
+    answers.set("ready", () => ({ exitCode: 0, output: "a secret" }));
+    await clock.advance(10_000);
+    expect(manager.report("u-1")).toMatchObject([
+      { result: "success", streak: 1, last: { outcome: "success", message: "" } },
+    ]);
     expect(manager.report("nobody")).toEqual([]);
   });
 
