@@ -9,6 +9,7 @@ import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
@@ -21,7 +22,7 @@ import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import { computeAdmission } from "./admission/admission.ts";
+import { type Admission, computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
 import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
@@ -37,6 +38,7 @@ import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
+import { isEcho } from "./status-patch.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
 
@@ -62,6 +64,7 @@ export interface PodManagerOptions {
   };
   readonly runtime: Runtime;
   readonly network: PodNetwork & { readonly isReady: boolean };
+  readonly cgroups: PodCgroupPort;
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
   readonly hooks: HookRunner;
@@ -88,6 +91,8 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 /** Queue keys that are no UIDs. */
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
+/** What is older than this may be of a clock that was set back. */
+const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
 const SYNC_POLL_MS = 1_000;
 const CHECKPOINT_DELAY_MS = 200;
@@ -221,6 +226,10 @@ export class PodManager implements PodDirectory {
     const record = this.#records.get(podUid);
     if (record === undefined) return;
     if (last !== undefined) updateRecord(record, last);
+    const { metadata } = record.pod;
+    // We had not finished: somebody deleted it by force, and waits for nothing any more.
+    if (metadata.deletionTimestamp !== undefined)
+      record.pod = { ...record.pod, metadata: { ...metadata, deletionGracePeriodSeconds: 0 } };
     record.isApiGone = true;
     this.#queue.add(podUid);
   }
@@ -230,8 +239,11 @@ export class PodManager implements PodDirectory {
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
     if (known !== undefined) {
+      const isOurs = known.phase === "sync" && !known.isApiGone;
+      const isEchoed = isOurs && isEcho(known.pod, pod, known.status);
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
+      if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
@@ -247,33 +259,60 @@ export class PodManager implements PodDirectory {
     const { pod } = record;
     if (isTerminalPhase(pod.status?.phase)) return;
     if (pod.status?.startTime !== undefined && problem === undefined) return;
-    const { node, maxPods, events } = this.#options;
-    const activePods = [...this.#records.values()].filter(
-      ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
-    ).length;
-    const { labels, hasAppArmor, allowedUnsafeSysctls } = node();
-    const verdict =
-      problem === undefined
-        ? computeAdmission({
-            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: labels },
-            ...{ activePods, maxPods, hasAppArmor, allowedUnsafeSysctls },
-          })
-        : { reason: "InvalidPodSpec", message: problem };
-    if (verdict === undefined) return;
-    const { reason, message } = verdict;
+    const admission = problem === undefined ? this.#judge(record) : invalid(problem);
+    if (admission.kind === "taken") {
+      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+      return;
+    }
+    const { reason, message } = admission.verdict;
     record.verdict = { reason, message: `Pod was rejected: ${message}` };
-    events.record(involvedPod(pod), "Warning", reason, message);
+    this.#options.events.record(involvedPod(pod), "Warning", reason, message);
+  }
+
+  #judge({ uid, pod }: PodRecord): Admission {
+    const { node, nodeName, maxPods } = this.#options;
+    const facts = node();
+    const allocatable = { ...facts.allocatable, pods: maxPods };
+    const isEnded = (phase: string | undefined, verdict?: object): boolean =>
+      isTerminalPhase(phase) || verdict !== undefined;
+    const known = [...this.#records.values()]
+      .filter(
+        ({ phase, status, verdict }) => phase !== "terminated" && !isEnded(status.phase, verdict),
+      )
+      .map((record) => record.pod);
+    // After a restart those that run already may come later than a new one.
+    const coming = this.#options.pods
+      .list()
+      .filter(({ metadata, status }) => !this.#records.has(metadata.uid) && status?.startTime)
+      .filter(({ metadata, status }) => metadata.uid !== uid && !isEnded(status?.phase));
+    const active = [...known, ...coming.map((other) => toSoundPod(other).pod)];
+    return computeAdmission({ pod, node: { ...facts, name: nodeName, allocatable }, active });
+  }
+
+  #preempt(podUid: string): void {
+    const record = this.#records.get(podUid);
+    if (record === undefined) return;
+    const message = "Preempted in order to admit critical pod";
+    record.verdict = { reason: "Preempting", message };
+    this.#options.events.record(involvedPod(record.pod), "Warning", "Preempting", message);
+    this.#queue.add(podUid);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
     switch (event.kind) {
       case "pod-changed":
-        this.sync(event.podUid);
+        if (!this.#hasSeen(event.podUid, event.at)) this.sync(event.podUid);
         break;
       case "resync":
         this.resync();
         break;
     }
+  }
+
+  /** What the pod's worker does itself comes back as events, which are older than its last look. */
+  #hasSeen(podUid: string, at = Number.POSITIVE_INFINITY): boolean {
+    const observedAt = this.#records.get(podUid)?.observedAt ?? 0;
+    return at < observedAt && observedAt - at < LATE_EVENT_MS;
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
@@ -325,6 +364,7 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
+    await this.#options.cgroups.sync(signal);
     return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
   }
 
@@ -352,6 +392,10 @@ export class PodManager implements PodDirectory {
     }
     return checkpoint.save({ backoff, replaced });
   }
+}
+
+function invalid(message: string): Admission {
+  return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */

@@ -4,12 +4,12 @@
  * Called by worker.ts in every round; written by status-writer.ts.
  */
 
+import { computeQosClass } from "../api/pod-resources.ts";
 import type { ContainerStatus, PodSpec, PodStatus } from "../api/types.ts";
 import { computeConditions, type RoleStatus } from "./conditions.ts";
 import { computeContainerStatus, unknownTermination } from "./container-status.ts";
 import { type ContainerRole, containersOf } from "./containers.ts";
 import { isRestartingAll } from "./phases/sync.ts";
-import { computeQosClass } from "./qos.ts";
 import { mayRestart } from "./restart.ts";
 import { type PodSnapshot, readySandbox, startTimeOf } from "./snapshot.ts";
 

@@ -130,7 +130,7 @@ export class Sandboxes {
   /** Polls, because nothing tells when a process changes its namespace; it takes microseconds after the exec. */
   async #untilReady(config: SandboxConfig, id: string, signal: AbortSignal): Promise<Sandbox> {
     const { clock } = this.#engine;
-    const own = config.hostNetwork ? undefined : await readlink("/proc/self/ns/net");
+    const own = config.hostNetwork ? undefined : await readlink("/proc/thread-self/ns/net");
     const deadline = clock.monotonic() + LEAVE_DEADLINE_MS;
     for (;;) {
       const sandbox = await this.#inspect(id, signal);
@@ -192,6 +192,7 @@ export function computeSandboxOptions(
       Sysctls: unshares
         ? Object.fromEntries(Object.entries(config.sysctls).filter(([name]) => !isNetSysctl(name)))
         : { ...config.sysctls },
+      ...(config.cgroupParent === undefined ? {} : { CgroupParent: config.cgroupParent }),
       ...(config.runtimeHandler === undefined ? {} : { Runtime: config.runtimeHandler }),
       CapDrop: ["ALL"],
       CapAdd: unshares ? ["SYS_ADMIN"] : [],

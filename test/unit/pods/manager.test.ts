@@ -6,6 +6,11 @@ import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
 
 const POD = makePod({ containers: [{ name: "web", image: "web:1" }] });
 
+function withCondition(pod: Pod, type: string): Pod {
+  const others = (pod.status?.conditions ?? []).filter((condition) => condition.type !== type);
+  return { ...pod, status: { ...pod.status, conditions: [...others, { type, status: "False" }] } };
+}
+
 function deleted(pod: Pod, seconds: number): Pod {
   const deletion = {
     deletionTimestamp: "2026-01-01T00:00:30Z",
@@ -75,6 +80,47 @@ describe("PodManager", () => {
     });
   });
 
+  test("looks at a starting pod once for each action, whatever is written meanwhile", async () => {
+    await startPod();
+    expect(node.statuses.length).toBeGreaterThan(1);
+    // For orphans, then before the sandbox, before the image, before the container, and after it.
+    expect(node.runtime.listings).toBe(5);
+  });
+
+  test.each([
+    ["its own status again", (pod: Pod) => pod, 0],
+    ["a condition of somebody else", (pod: Pod) => withCondition(pod, "Foreign"), 1],
+    ["a condition of ours that somebody changed", (pod: Pod) => withCondition(pod, "Ready"), 1],
+    ["a label", (pod: Pod) => ({ ...pod, metadata: { ...pod.metadata, labels: { a: "b" } } }), 1],
+    [
+      "another spec",
+      (pod: Pod) => ({ ...pod, spec: { ...pod.spec, activeDeadlineSeconds: 9 } }),
+      1,
+    ],
+  ])("looks at a pod whose object has %s only if that is news", async (_, change, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const stored = node.pods.get("ns/p") ?? expect.fail("no pod");
+    const { metadata, ...rest } = change(stored);
+    node.pods.apply({ ...rest, metadata: { ...metadata, resourceVersion: "1000" } });
+    await node.run(0);
+    expect(node.runtime.listings > before).toBe(looks > 0);
+  });
+
+  test.each([
+    ["that is older than its last look", -2_000, 0],
+    ["that is newer", 0, 1],
+    ["of a clock that was set back", -3_600_000, 1],
+    ["without a time", undefined, 1],
+  ])("looks at a pod for a runtime event %s as often as needed", async (_, age, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const at = age === undefined ? {} : { at: node.clock.now() + age };
+    node.runtime.onEvent({ kind: "pod-changed", podUid: POD.metadata.uid, ...at });
+    await node.run(0);
+    expect(node.runtime.listings - before).toBe(looks);
+  });
+
   test("ends a deleted pod in order: containers, sandbox, volumes, terminal status, object, logs", async () => {
     await startPod();
     node.journal.length = 0;
@@ -82,8 +128,8 @@ describe("PodManager", () => {
     await node.run();
     expect(node.journal).toEqual([
       "stop web 5",
-      "detach sandbox-0",
       "stop-sandbox sandbox-0",
+      "detach sandbox-0",
       "remove-sandbox sandbox-0",
       "teardown",
       "delete-object p",
@@ -146,7 +192,7 @@ describe("PodManager", () => {
     await node.start();
     await node.run();
     expect(node.runtime.sandboxes.size + node.runtime.containers.size).toBe(0);
-    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "detach s9"]);
+    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "stop-sandbox s9"]);
     expect(node.journal).not.toContain("delete-object lost");
   });
 
@@ -289,6 +335,29 @@ describe("PodManager", () => {
     node.apply({ ...(odd as Pod), metadata: deleted(odd as Pod, 1).metadata });
     await node.run();
     expect(node.pods.get("ns/odd")).toBeUndefined();
+  });
+
+  test("a critical pod takes the place of another on a node that is full", async () => {
+    await startPod();
+    // maxPods is 10.
+    for (let n = 1; n < 10; n++) {
+      const metadata = { name: `p${n}`, uid: `u-${n}` };
+      node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, metadata));
+    }
+    const late = makePod(POD.spec, { name: "late", uid: "u-late" });
+    node.apply(late);
+    node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, { name: "c", uid: "u-c" }));
+    await node.run();
+    expect(node.pods.get("ns/late")?.status).toMatchObject({
+      phase: "Failed",
+      reason: "OutOfpods",
+    });
+    expect(node.pods.get("ns/p")?.status).toMatchObject({
+      ...{ phase: "Failed", reason: "Preempting" },
+      message: "Preempted in order to admit critical pod",
+    });
+    expect(node.pods.get("ns/c")?.status?.phase).toBe("Running");
+    expect(node.events).toContain("Warning Preempting Preempted in order to admit critical pod");
   });
 
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {
