@@ -153,12 +153,7 @@ export class AgentPods implements PodDirectory {
     await runtime.prepare(signal);
     const info = await runtime.info(signal);
     this.#hasAppArmor = info.hasAppArmor;
-    const imageAccess = new ImageAccess({
-      rootDir,
-      policy: config.imagePullCredentialsVerificationPolicy,
-      allowlist: config.preloadedImagesVerificationAllowlist,
-      ...{ clock, log },
-    });
+    const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });

@@ -19,9 +19,9 @@ import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
+import { createNetlink } from "./core/netlink.ts";
 import type { Syscalls } from "./core/syscalls.ts";
-import { loadCredentialPlugins } from "./images/credential-plugins.ts";
-import { NodeCredentials } from "./images/node-credentials.ts";
+import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
@@ -84,7 +84,7 @@ export class Agent {
     const { config, runtime, clock, log, version } = this.#options;
     await runtime.info(this.#stopping.signal);
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
-    const nodeCredentials = this.#own(await this.#loadNodeCredentials());
+    const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const client = await this.#connect(config.kubeconfig);
     const proxyClient =
       config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
@@ -162,17 +162,6 @@ export class Agent {
     return client;
   }
 
-  async #loadNodeCredentials(): Promise<NodeCredentials> {
-    const { config, exec, env, clock, log } = this.#options;
-    const { rootDir, imageCredentialProviderConfig: file, imageCredentialProviderBinDir } = config;
-    const binDir = imageCredentialProviderBinDir ?? "";
-    const plugins =
-      file === undefined
-        ? []
-        : await loadCredentialPlugins(file, { binDir, exec, env, clock, log });
-    return new NodeCredentials({ rootDir, home: env.HOME, plugins, log });
-  }
-
   #reflect<T extends StoredObject>(
     client: ApiClient,
     resource: Resource<T>,
@@ -218,12 +207,14 @@ export class Agent {
   #createNetwork(podCidr: string, hostMtu: number | undefined): BridgePodNetwork {
     const { config, exec, log } = this.#options;
     const { clusterCidr } = config;
+    const netlink = createNetlink();
     return new BridgePodNetwork({
       podCidr,
       ...(clusterCidr === undefined ? {} : { clusterCidr }),
       exec,
       iptables: createIptables({ exec, family: "IPv4" }),
       ...(hostMtu === undefined ? {} : { hostMtu }),
+      ...(netlink === undefined ? {} : { netlink }),
       log,
     });
   }

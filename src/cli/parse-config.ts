@@ -109,6 +109,13 @@ const duration: Parse<number> = (value, field) => {
   return Number(match[1]) * unit;
 };
 
+/** How often something is looked at. */
+const period: Parse<number> = (value, field) => {
+  const ms = duration(value, field);
+  if (ms < 1000) throw bad(field, value, "a second or more");
+  return ms;
+};
+
 /** A mapping, or a comma separated string of keys and values. */
 function entriesOf(value: unknown, separator: string): readonly (readonly [string, unknown])[] {
   if (typeof value !== "string")
@@ -185,10 +192,14 @@ const VERIFICATION_POLICIES = [
   "AlwaysVerify",
 ] as const;
 
+const NO_URL = { protocol: "", username: "", password: "" };
+
 const url: Parse<string> = (value, field) => {
   const given = text(value, field);
-  if (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol)) return given;
-  throw bad(field, value, "an http or https URL");
+  const { protocol, username, password } = URL.canParse(given) ? new URL(given) : NO_URL;
+  if (username + password !== "") throw bad(field, "…", "a URL without credentials: use a header");
+  if (!/^https?:$/.test(protocol)) throw bad(field, value, "an http or https URL");
+  return given;
 };
 
 /** `name:value,…` as the kubelet's flag has it, or lists by name as its file has it. */
@@ -266,10 +277,10 @@ const FIELDS = {
   nodeStatusUpdateFrequency: field(duration, 10_000),
   nodeLeaseDurationSeconds: field(whole(10, 3600), 40),
   staticPodPath: optional(path),
-  fileCheckFrequency: field(duration, 20_000),
+  fileCheckFrequency: field(period, 20_000),
   staticPodURL: optional(url),
   staticPodURLHeader: field(headers, {}),
-  httpCheckFrequency: field(duration, 20_000),
+  httpCheckFrequency: field(period, 20_000),
   syncFrequency: field(duration, 60_000),
   serializeImagePulls: field(flag, false),
   maxParallelImagePulls: field(whole(1, 50), 4),

@@ -39,7 +39,17 @@ export function deleteObject(
   if (current === undefined) throw notFound(type, name);
   checkPrecondition(type, current, choices.precondition ?? {});
   const marked = markDeleted(type, current, clock.now(), choices.gracePeriodSeconds);
-  if (marked === undefined) return { object: store.delete(type, namespace, name), isGone: true };
+  if (marked === undefined) {
+    // As upstream, so that the node learns from the last version that nobody waits for the containers.
+    if (type === PODS)
+      store.update(type, namespace, name, () =>
+        withMeta(current, {
+          deletionTimestamp: current.metadata.deletionTimestamp ?? formatTime(clock.now()),
+          deletionGracePeriodSeconds: 0,
+        }),
+      );
+    return { object: store.delete(type, namespace, name), isGone: true };
+  }
   return { object: store.update(type, namespace, name, () => marked), isGone: false };
 }
 

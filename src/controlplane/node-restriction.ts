@@ -23,13 +23,14 @@ export interface NodeRequest {
 
 export interface RestrictionView {
   getPod(namespace: string, name: string): Pod | undefined;
+  getNode(name: string): Node | undefined;
 }
 
 export function nodeRestriction(request: NodeRequest, view: RestrictionView): string | undefined {
   const resource = `${request.group}/${request.resource}`;
   switch (request.subresource === "" ? resource : `${resource}/${request.subresource}`) {
     case "/pods":
-      return onPod(request);
+      return onPod(request, view);
     case "/pods/status":
       return onPodStatus(request);
     case "/pods/eviction":
@@ -47,7 +48,7 @@ export function nodeRestriction(request: NodeRequest, view: RestrictionView): st
   }
 }
 
-function onPod(request: NodeRequest): string | undefined {
+function onPod(request: NodeRequest, view: RestrictionView): string | undefined {
   const { nodeName, operation } = request;
   if (operation === "update")
     return `unexpected operation "UPDATE", node "${nodeName}" can only create and delete mirror pods`;
@@ -62,16 +63,26 @@ function onPod(request: NodeRequest): string | undefined {
     return `pod does not have "${MIRROR_ANNOTATION}" annotation, node "${nodeName}" can only create mirror pods`;
   if (pod.spec.nodeName !== nodeName)
     return `node "${nodeName}" can only create pods with spec.nodeName set to itself`;
-  return onMirrorPod(nodeName, pod);
+  return onOwner(nodeName, pod, view) ?? onMirrorPod(nodeName, pod);
+}
+
+function onOwner(nodeName: string, pod: Pod, view: RestrictionView): string | undefined {
+  const [owner, ...others] = pod.metadata.ownerReferences ?? [];
+  const only = `node "${nodeName}" can only create pods with`;
+  if (others.length > 0) return `${only} a single owner reference set to itself`;
+  if (owner?.apiVersion !== "v1" || owner.kind !== "Node" || owner.name !== nodeName)
+    return `${only} an owner reference set to itself`;
+  if (owner.controller !== true) return `${only} a controller owner reference set to itself`;
+  if (owner.blockOwnerDeletion === true)
+    return `node "${nodeName}" must not set blockOwnerDeletion on an owner reference`;
+  const node = view.getNode(nodeName);
+  if (node === undefined) return `nodes "${nodeName}" not found`;
+  return owner.uid === node.metadata.uid
+    ? undefined
+    : `node ${nodeName} UID mismatch: expected ${owner.uid} got ${node.metadata.uid}`;
 }
 
 function onMirrorPod(nodeName: string, pod: Pod): string | undefined {
-  const owners = pod.metadata.ownerReferences ?? [];
-  const [owner] = owners;
-  if (owners.length > 1)
-    return `node "${nodeName}" can only create pods with a single owner reference set to itself`;
-  if (owner !== undefined && (owner.kind !== "Node" || owner.name !== nodeName))
-    return `node "${nodeName}" can only create pods with an owner reference set to itself`;
   const { secrets, configMaps, serviceAccounts } = writtenReferences(pod);
   if (serviceAccounts.size > 0)
     return `node "${nodeName}" can not create pods that reference a service account`;

@@ -21,6 +21,7 @@ export function validatePodUpdate(pod: KubeObject, old: KubeObject, problems: Pr
       forbiddenField(field, "pod updates may not add or remove containers"),
     );
   }
+  validateMirrorUpdate(pod, old, problems);
   validateDeadlineUpdate(after, before, problems);
   const kept = listAt(before, "tolerations");
   const given = listAt(after, "tolerations");
@@ -35,6 +36,16 @@ export function validatePodUpdate(pod: KubeObject, old: KubeObject, problems: Pr
   const rule =
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
   problems.push(forbiddenField({ path: "spec", value: after }, rule));
+}
+
+/** A pod is born a mirror pod or is none. */
+function validateMirrorUpdate(pod: KubeObject, old: KubeObject, problems: Problems): void {
+  const after = at(pod, "metadata", "annotations", MIRROR_ANNOTATION);
+  const before = at(old, "metadata", "annotations", MIRROR_ANNOTATION);
+  if (after === before) return;
+  const path = `metadata.annotations[${MIRROR_ANNOTATION}]`;
+  const what = before === undefined ? "add" : "remove or update";
+  problems.push(forbiddenField({ path, value: after }, `may not ${what} mirror pod annotation`));
 }
 
 function withoutSeconds(toleration: unknown): unknown {

@@ -20,9 +20,9 @@ export type VerificationPolicy =
 
 export interface ImageAccessOptions {
   readonly rootDir: string;
-  readonly policy: VerificationPolicy;
-  /** preloadedImagesVerificationAllowlist: repositories, or prefixes of them that end with `/*`. */
-  readonly allowlist: readonly string[];
+  readonly imagePullCredentialsVerificationPolicy: VerificationPolicy;
+  /** Repositories, or prefixes of them that end with a slash and a star. */
+  readonly preloadedImagesVerificationAllowlist: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -64,7 +64,10 @@ export class ImageAccess {
   /** Whether every pod may use it; if not, `isGranted` asks for the pod's credentials. */
   async isOpen(image: string, imageId: string): Promise<boolean> {
     return this.#inTurn(async () => {
-      const { policy, allowlist } = this.#options;
+      const {
+        imagePullCredentialsVerificationPolicy: policy,
+        preloadedImagesVerificationAllowlist: allowlist,
+      } = this.#options;
       const record = await this.#records.find(imageId);
       const isOurs = record !== undefined || this.#intents.has(image);
       if (!mustVerify({ policy, allowlist, repository: repositoryOf(image), isOurs })) return true;

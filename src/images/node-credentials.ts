@@ -7,7 +7,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { CredentialPlugin } from "./credential-plugins.ts";
+import {
+  type CredentialPlugin,
+  type CredentialPluginOptions,
+  loadCredentialPlugins,
+} from "./credential-plugins.ts";
 import { type Credential, findCredentials, type KeyringEntry, readAuths } from "./keyring.ts";
 
 export interface NodeCredentialsOptions {
@@ -16,6 +20,23 @@ export interface NodeCredentialsOptions {
   readonly home: string | undefined;
   readonly plugins: readonly Pick<CredentialPlugin, "get" | "stop">[];
   readonly log: Logger;
+}
+
+export interface NodeCredentialsConfig {
+  readonly rootDir: string;
+  readonly imageCredentialProviderConfig?: string;
+  readonly imageCredentialProviderBinDir?: string;
+}
+
+/** Throws ConfigInvalid for plugins that a person must mend. */
+export async function loadNodeCredentials(
+  config: NodeCredentialsConfig,
+  deps: Omit<CredentialPluginOptions, "binDir">,
+): Promise<NodeCredentials> {
+  const { rootDir, imageCredentialProviderConfig: path } = config;
+  const binDir = config.imageCredentialProviderBinDir ?? "";
+  const plugins = path === undefined ? [] : await loadCredentialPlugins(path, { ...deps, binDir });
+  return new NodeCredentials({ rootDir, home: deps.env.HOME, plugins, log: deps.log });
 }
 
 export class NodeCredentials {

@@ -17,8 +17,8 @@ export interface PodNetwork {
   release(podUid: string): void;
   /** Plumbs a ready sandbox: veth, address, routes, hairpin. Idempotent. */
   attach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
-  /** Takes away what `attach` made on the host; absent is success. Removing the namespace does most of it. */
-  detach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
+  /** Gives back what an ended sandbox had: its addresses. Links go with the namespace. */
+  detach(sandbox: Sandbox): Promise<void>;
   /** Frees links and addresses that belonged to none of the live sandboxes in this call and the one before. */
   collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void>;
 }

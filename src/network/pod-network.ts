@@ -9,8 +9,11 @@ import { type CommandResult, type Exec, execOk } from "../core/exec.ts";
 import { type Cidr, parseCidr } from "../core/ip.ts";
 import type { Iptables } from "../core/iptables.ts";
 import type { Logger } from "../core/logger.ts";
+import type { Netlink } from "../core/netlink.ts";
 import type { Sandbox } from "../runtime/runtime.ts";
 import * as commands from "./bridge-commands.ts";
+import { gatewayOf } from "./ipam.ts";
+import * as messages from "./link-messages.ts";
 import type { PodNetwork } from "./network.ts";
 import { PodAddresses } from "./pod-addresses.ts";
 
@@ -20,6 +23,8 @@ export interface BridgePodNetworkOptions {
   /** All pods of the cluster; what goes elsewhere is masqueraded. The podCIDR when absent. */
   readonly clusterCidr?: string;
   readonly exec: Exec;
+  /** Absent = everything by ip(8). */
+  readonly netlink?: Netlink;
   readonly iptables: Iptables;
   readonly log: Logger;
   /** MTU of the node's uplink, default 1500. */
@@ -93,6 +98,7 @@ export class BridgePodNetwork implements PodNetwork {
       );
     }
     const link = commands.linkName(sandbox.id);
+    if (this.#tryNetlink(link, sandbox.pid, ip)) return;
     const batch = commands.linkBatch(link, sandbox.pid, ip, this.#mtu);
     let made = await this.#tryIp(["-batch", "-"], batch, signal);
     if (/File exists/.test(made.stderr)) {
@@ -114,8 +120,32 @@ export class BridgePodNetwork implements PodNetwork {
     if (inside.code !== 0) throw failed(`setting up eth0 of sandbox ${sandbox.id}`, inside);
   }
 
-  async detach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
-    await this.#removeLinks([commands.linkName(sandbox.id)], signal);
+  /** The quick way; false when it failed, and ip(8) is to find out what is there and say what is wrong. */
+  #tryNetlink(link: string, pid: number, ip: string): boolean {
+    const { netlink, log } = this.#options;
+    if (netlink === undefined) return false;
+    const gateway = gatewayOf(this.#podCidr);
+    const pod = { link, pid, mac: commands.macOf(ip), mtu: this.#mtu };
+    try {
+      netlink.within(undefined, (socket) => {
+        const bridgeIndex = messages.indexOf(socket.ask(messages.findLink(commands.BRIDGE)));
+        for (const message of messages.makeLink({ ...pod, bridgeIndex })) socket.ask(message);
+      });
+      netlink.within(pid, (socket) => {
+        const eth0 = messages.indexOf(socket.ask(messages.findLink("eth0")));
+        const setUp = messages.setUpSandbox(eth0, ip, this.#podCidr.prefix, gateway);
+        for (const message of setUp) socket.ask(message);
+      });
+      return true;
+    } catch (error) {
+      if (!hasCode(error, "NetworkFailed")) throw error;
+      log.debug({ err: error, link }, "a sandbox could not be joined by netlink; ip is tried");
+      return false;
+    }
+  }
+
+  /** The link went with the namespace that the sandbox's end left; `collect` sees to it. */
+  async detach(sandbox: Sandbox): Promise<void> {
     for (const ip of sandbox.ips) this.#addresses.release(sandbox.pod.uid, ip);
   }
 

@@ -68,9 +68,8 @@ function createExecutors(options: ApplyOptions): Executors {
       starts.run(() => starter.createSandbox(record, attempt, signal)),
     "stop-sandbox": async (record, { id }, signal) => {
       const sandbox = record.observed.sandboxes.find((other) => other.id === id);
-      if (sandbox !== undefined && !sandbox.hostNetwork)
-        await options.network.detach(sandbox, signal);
       await runtime.stopSandbox(id, signal);
+      if (sandbox !== undefined && !sandbox.hostNetwork) await options.network.detach(sandbox);
     },
     "remove-sandbox": (_record, { id }, signal) => runtime.removeSandbox(id, signal),
     "ensure-image": async (record, { name }, signal) => {

@@ -5,6 +5,7 @@
 
 import type { Container as ContainerSpec, ContainerState, ContainerStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
+import { RESOURCES_ANNOTATION } from "../runtime/container-config.ts";
 import type { Container } from "../runtime/runtime.ts";
 import { type ContainerRole, isLasting, type PodContainer } from "./containers.ts";
 import { backoffOf, shouldRestart } from "./restart.ts";
@@ -63,6 +64,24 @@ export function computeContainerStatus(
     started,
     state: waiting === undefined ? state : { waiting: { ...waiting } },
     lastState: lastState ?? {},
+    ...resourcesOf(last),
+  };
+}
+
+/** What it runs with, which may not be what its spec says by now; absent for containers that do not tell. */
+function resourcesOf({
+  annotations,
+  state,
+}: Container): Pick<ContainerStatus, "resources" | "allocatedResources"> {
+  const told = annotations[RESOURCES_ANNOTATION];
+  if (told === undefined || state !== "running") return {};
+  const { requests, limits } = JSON.parse(told) as NonNullable<ContainerStatus["resources"]>;
+  return {
+    resources: {
+      ...(limits === undefined ? {} : { limits }),
+      ...(requests === undefined ? {} : { requests }),
+    },
+    ...(requests === undefined ? {} : { allocatedResources: requests }),
   };
 }
 

@@ -42,9 +42,7 @@ interface Failure {
 type Entry =
   | { readonly kind: "pulling"; readonly image: string; readonly giveUp: AbortController }
   | { readonly kind: "present"; readonly image: string; readonly imageId: string }
-  /** Looked at again at `retryAt`; its reason stays. */
-  | ({ readonly kind: "refused"; readonly image: string } & Failure)
-  /** A pull failed: its reason is shown until `shownUntil`, then that it backs off. */
+  /** After `shownUntil` not its reason is shown, but that it backs off. */
   | ({ readonly kind: "failed"; readonly image: string; readonly shownUntil: number } & Failure);
 
 interface PodImages {
@@ -100,18 +98,13 @@ export class ImageManager {
         return { kind: "pulling" };
       case "present":
         return { kind: "present", imageId: entry.imageId };
-      case "refused": {
-        const { reason, message, retryAt } = entry;
-        return {
-          ...{ kind: "failed", reason, message },
-          ...{ waitMs: retryAt - now, mayRetry: now >= retryAt },
-        };
-      }
       case "failed": {
         const { image, reason, message, retryAt, shownUntil } = entry;
         const mayRetry = now >= retryAt;
-        if (now < shownUntil)
-          return { kind: "failed", reason, message, waitMs: shownUntil - now, mayRetry };
+        if (now < shownUntil) {
+          const waitMs = Math.min(shownUntil, retryAt) - now;
+          return { kind: "failed", reason, message, waitMs, mayRetry };
+        }
         return {
           kind: "failed",
           reason: "ImagePullBackOff",
@@ -237,8 +230,8 @@ export class ImageManager {
     this.#event({ pod, spec }, "Warning", event, message);
     this.#event({ pod, spec }, "Warning", "Failed", `Error: ${reason}`);
     const retryAt = this.#options.clock.now() + RECHECK_MS;
-    const image = spec.image ?? "";
-    this.#set(pod, spec, { kind: "refused", image, reason, message, retryAt });
+    const failure = { reason, message, retryAt, shownUntil: Number.POSITIVE_INFINITY };
+    this.#set(pod, spec, { kind: "failed", image: spec.image ?? "", ...failure });
   }
 
   #fail(wanted: Wanted, error: unknown): void {

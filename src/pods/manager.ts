@@ -38,6 +38,7 @@ import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isTerminalPhase } from "./status.ts";
+import { isEcho } from "./status-patch.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
 
@@ -91,6 +92,8 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
 const CGROUPS = "#cgroups";
+/** What is older than this may be of a clock that was set back. */
+const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
 const CGROUP_PERIOD_MS = 60_000;
 /** Several pods that end together need it once. */
@@ -228,6 +231,10 @@ export class PodManager implements PodDirectory {
     const record = this.#records.get(podUid);
     if (record === undefined) return;
     if (last !== undefined) updateRecord(record, last);
+    const { metadata } = record.pod;
+    // We had not finished: somebody deleted it by force, and waits for nothing any more.
+    if (metadata.deletionTimestamp !== undefined)
+      record.pod = { ...record.pod, metadata: { ...metadata, deletionGracePeriodSeconds: 0 } };
     record.isApiGone = true;
     this.#queue.add(podUid);
   }
@@ -237,8 +244,11 @@ export class PodManager implements PodDirectory {
     const { uid } = pod.metadata;
     const known = this.#records.get(uid);
     if (known !== undefined) {
+      const isOurs = known.phase === "sync" && !known.isApiGone;
+      const isEchoed = isOurs && isEcho(known.pod, pod, known.status);
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
+      if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
@@ -296,12 +306,18 @@ export class PodManager implements PodDirectory {
   #onRuntimeEvent(event: RuntimeEvent): void {
     switch (event.kind) {
       case "pod-changed":
-        this.sync(event.podUid);
+        if (!this.#hasSeen(event.podUid, event.at)) this.sync(event.podUid);
         break;
       case "resync":
         this.resync();
         break;
     }
+  }
+
+  /** What the pod's worker does itself comes back as events, which are older than its last look. */
+  #hasSeen(podUid: string, at = Number.POSITIVE_INFINITY): boolean {
+    const observedAt = this.#records.get(podUid)?.observedAt ?? 0;
+    return at < observedAt && observedAt - at < LATE_EVENT_MS;
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {

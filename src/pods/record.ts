@@ -21,6 +21,8 @@ export interface PodRecord {
   readonly startTime: number;
   verdict: Verdict | undefined;
   observed: RuntimeState;
+  /** `observed` has everything that happened before this time; milliseconds since the epoch. */
+  observedAt: number;
   volumes: VolumesState;
   mounted: ReadonlyMap<string, MountedVolume>;
   /** True once this agent has made all volumes present. */
@@ -57,6 +59,7 @@ export function createRecord(
     startTime: startTime === undefined ? now : Date.parse(startTime),
     verdict: undefined,
     observed: NOTHING,
+    observedAt: 0,
     volumes: { kind: "ready" },
     mounted: new Map(),
     isMounted: false,

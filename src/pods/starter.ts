@@ -154,8 +154,8 @@ export class Starter {
 
   async #undoSandbox(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { runtime, network } = this.#options;
-    await network.detach(sandbox, signal);
     await runtime.stopSandbox(sandbox.id, signal);
+    await network.detach(sandbox);
     await runtime.removeSandbox(sandbox.id, signal);
   }
 

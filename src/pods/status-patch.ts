@@ -47,6 +47,23 @@ export function computeStatusPatch(
   return { metadata: { uid: pod.metadata.uid }, status };
 }
 
+/** True when nothing happened between two versions of a pod but our write of `desired`: nothing needs a look. */
+export function isEcho(before: Pod, after: Pod, desired: PodStatus): boolean {
+  if (computeStatusPatch(after, after.status ?? {}, desired) !== undefined) return false;
+  return isEqual(withoutOwned(before), withoutOwned(after));
+}
+
+function withoutOwned({ metadata, status = {}, ...rest }: Pod): object {
+  const owned = new Set<string>([...OWNED_FIELDS, "hostIPs", "podIPs", "conditions"]);
+  const types = new Set<string | undefined>(OWNED_CONDITIONS);
+  return {
+    ...rest,
+    metadata: { ...metadata, resourceVersion: "", managedFields: [] },
+    status: Object.fromEntries(Object.entries(status).filter(([field]) => !owned.has(field))),
+    conditions: status.conditions?.filter(({ type }) => !types.has(type)) ?? [],
+  };
+}
+
 /** Merged by type: null takes away a reason or message that no longer holds. */
 function conditionsPatch(current: PodStatus, desired: PodStatus): readonly object[] {
   return OWNED_CONDITIONS.flatMap((type) => {

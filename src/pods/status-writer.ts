@@ -13,7 +13,7 @@ import { canonicalJson } from "../core/hash.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import { type PodRecord, updateRecord } from "./record.ts";
-import { computeStatusPatch } from "./status-patch.ts";
+import { computeStatusPatch, isEcho } from "./status-patch.ts";
 
 export interface StatusWriterOptions {
   readonly client: Pick<ApiClient, "patch">;
@@ -21,7 +21,7 @@ export interface StatusWriterOptions {
   readonly random: () => number;
   readonly log: Logger;
   readonly find: (podUid: string) => PodRecord | undefined;
-  /** The status of this pod is on the API server, or the object is gone from there. */
+  /** The status of an ending pod is on the API server, or the object changed besides or is gone from there. */
   readonly onWritten: (podUid: string) => void;
 }
 
@@ -104,11 +104,13 @@ export class StatusWriter {
     }
     const desired = canonicalJson(record.status);
     const { namespace, name } = record.pod.metadata;
+    let isEchoed = false;
     const ref = { namespace, name, subresource: "status", type: "strategic" } as const;
     try {
       const stored = await this.#options.client.patch(PODS, ref, patch, signal);
       this.#accepted.set(uid, { desired, resourceVersion: stored.metadata.resourceVersion });
       this.#logPhase(record, stored);
+      isEchoed = record.phase === "sync" && isEcho(record.pod, stored, record.status);
       updateRecord(record, stored);
     } catch (error) {
       // A conflict may pass, or the name belongs to another pod by now: the store will tell, so it is tried again.
@@ -117,7 +119,7 @@ export class StatusWriter {
     }
     this.#failures.delete(uid);
     this.#pendingSince.delete(uid);
-    this.#options.onWritten(uid);
+    if (!isEchoed) this.#options.onWritten(uid);
   }
 
   #logPhase(record: PodRecord, stored: Pod): void {

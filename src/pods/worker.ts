@@ -138,7 +138,9 @@ export class PodWorker {
   async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
     const { runtime, clock, node, images, statuses, computeSpecHash } = this.#options;
     const { operations } = this.#options;
+    const observedAt = clock.now();
     record.observed = await runtime.list(signal, record.uid);
+    record.observedAt = observedAt;
     await this.#readMessages(record, signal);
     const { pod, uid } = record;
     const ids = record.observed.containers.map(({ id }) => id);

@@ -47,6 +47,8 @@ export interface ContainerConfigInput {
 
 /** The kubelet's name for `terminationGracePeriodSeconds` of the pod: what is left to know when the pod's object is gone. */
 export const GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod";
+/** The requests and limits a container was made with, as JSON: what its status tells. */
+export const RESOURCES_ANNOTATION = "longshore.io/resources";
 
 /** The parts of the spec whose change restarts the container: since 1.33 the kubelet's are name and image. */
 export function computeSpecHash(container: ContainerSpec): string {
@@ -81,7 +83,10 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     ...(input.pidOf === undefined ? {} : { pidOf: input.pidOf }),
     resources: computeResources(pod.spec, container, input.pidsLimit),
     oomScoreAdj: computeOomScore(pod.spec, container, input.memoryCapacity),
-    annotations: { [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30) },
+    annotations: {
+      [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30),
+      [RESOURCES_ANNOTATION]: JSON.stringify(container.resources ?? {}),
+    },
   };
 }
 

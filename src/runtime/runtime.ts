@@ -225,8 +225,8 @@ export interface ExecResult {
 }
 
 export type RuntimeEvent =
-  /** Something about this pod changed: look at it. */
-  | { readonly kind: "pod-changed"; readonly podUid: string }
+  /** Something about this pod changed, at this time in milliseconds since the epoch if that is known: look at it. */
+  | { readonly kind: "pod-changed"; readonly podUid: string; readonly at?: number }
   /** The event stream was lost and is back: look at everything. */
   | { readonly kind: "resync" };
 

@@ -80,14 +80,20 @@ async function single(): Promise<void> {
 async function burst(): Promise<void> {
   const { burst: count } = plan;
   const rates: Measure[] = [];
+  const costs: Measure[] = [];
   const stops: Measure[] = [];
   for (const kind of ["bridge", "own"] as const) {
     const made: Awaited<ReturnType<BareEngine["startPod"]>>[] = [];
+    const beforeStarts = cpu();
     const took = await seconds(async () => {
       const all = names("", count);
       made.push(...(await inParallel(all, PARALLEL, () => bare.startPod(kind))));
     });
     rates.push({ name: `${count} bare starts, ${kind}`, value: count / took, unit: "pods/s" });
+    costs.push({
+      ...{ name: `CPU per bare start, ${kind}`, unit: "s" },
+      value: (cpu().node - beforeStarts.node) / count,
+    });
     const stopped = await seconds(() => Promise.all(made.map((pod) => bare.stopPod(pod))));
     stops.push({ name: `${count} bare stops, ${kind}`, value: stopped, unit: "s" });
   }
@@ -95,12 +101,21 @@ async function burst(): Promise<void> {
   const before = cpu();
   const took = await pods.start(own, podSpec());
   const used = cpuSince(before, took);
+  const perPod = (used.node / 100) * (took / count);
   const [bridge, ours] = rates as [Measure, Measure];
   for (const rate of rates) report(rate);
   const measure = { name: `${count} pods at once`, value: count / took, unit: "pods/s" } as const;
   report(compare(measure, bridge));
   report(compare({ ...measure, name: `${measure.name} (own)` }, ours));
+  for (const cost of costs) report(cost);
+  const [, costOfOwn] = costs as [Measure, Measure];
+  report(compare({ name: "CPU per pod at once", value: perPod, unit: "s" }, costOfOwn));
   report({ name: "agent CPU during the burst", value: used.agent, unit: "% of a core" });
+  report({
+    name: "API server CPU during the burst",
+    value: used.controlPlane,
+    unit: "% of a core",
+  });
   report({ name: "Engine CPU during the burst", value: used.engine, unit: "% of a core" });
   const [bareStop] = stops as [Measure, Measure];
   report(bareStop);
@@ -161,17 +176,41 @@ function processSeconds(pid: string): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-function cpu(): { readonly agent: number; readonly engine: number } {
+/** Of everything on the node, the Engine's short-lived helpers and the pods included: less noisy than times are. */
+function nodeSeconds(): number {
+  try {
+    return Number(readFileSync("/sys/fs/cgroup/cpuacct/cpuacct.usage", "utf8")) / 1e9;
+  } catch {
+    const text = readFileSync("/sys/fs/cgroup/cpu.stat", "utf8");
+    return Number(/^usage_usec (\d+)/m.exec(text)?.[1]) / 1e6;
+  }
+}
+
+interface Used {
+  readonly agent: number;
+  readonly controlPlane: number;
+  readonly engine: number;
+  readonly node: number;
+}
+
+function cpu(): Used {
   return {
+    node: nodeSeconds(),
+    controlPlane: processSeconds(pidOf("/run/up.pid")),
     agent: processSeconds(pidOf("/run/agent.pid")),
     engine: processSeconds(pidOf("/var/run/docker.pid")),
   };
 }
 
-function cpuSince(before: ReturnType<typeof cpu>, seconds: number): ReturnType<typeof cpu> {
+function cpuSince(before: Used, seconds: number): Used {
   const now = cpu();
   const percent = (from: number, to: number) => (100 * (to - from)) / seconds;
-  return { agent: percent(before.agent, now.agent), engine: percent(before.engine, now.engine) };
+  return {
+    agent: percent(before.agent, now.agent),
+    controlPlane: percent(before.controlPlane, now.controlPlane),
+    engine: percent(before.engine, now.engine),
+    node: percent(before.node, now.node),
+  };
 }
 
 function residentMb(): number {

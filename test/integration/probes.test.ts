@@ -170,7 +170,7 @@ it("a port name that no port has, and a handler that is not there, cannot be run
   await expect(probe({ tcpSocket: { port: "nobody" } })).rejects.toMatchObject({
     message: "couldn't find port: nobody in container c",
   });
-  await expect(probe({ grpc: { port: 1 } })).rejects.toMatchObject({ code: "Unsupported" });
+  await expect(probe({})).rejects.toMatchObject({ code: "Unsupported" });
 });
 
 it("an HTTPS probe does not verify the certificate", async () => {

@@ -61,6 +61,26 @@ describe("a command", () => {
     await until(() => !isRunning("sleep", "7772"));
   });
 
+  it("that is given up at any moment of its start leaves no process", async () => {
+    const giveUp = async (attempt: number): Promise<void> => {
+      const giving = new AbortController();
+      const afterMs = attempt % 81;
+      const [code, timeoutMs] =
+        attempt % 2 === 0 ? ["Aborted", 60_000] : ["CommandTimeout", afterMs];
+      const command = ["sleep", `${80_000 + attempt}`];
+      const hung = runtime.execSync(id, command, timeoutMs, giving.signal);
+      const outcome = expect(hung).rejects.toMatchObject({ code });
+      if (code === "Aborted") void wait(afterMs).then(() => giving.abort());
+      await outcome;
+      expect(isRunning(...command)).toBe(false);
+    };
+    const attempts = Array.from({ length: 100 }, (_, attempt) => attempt);
+    for (let first = 0; first < 100; first += 4)
+      await Promise.all(attempts.slice(first, first + 4).map(giveUp));
+    await wait(1_000);
+    expect(attempts.filter((attempt) => isRunning("sleep", `${80_000 + attempt}`))).toEqual([]);
+  });
+
   it("lets go of the streams when the signal fires in the middle, and can be killed then", async () => {
     const giving = new AbortController();
     const request = { command: ["sleep", "7773"], tty: false, stdin: true };

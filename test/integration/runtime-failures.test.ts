@@ -100,7 +100,9 @@ describe("an Engine that goes away", () => {
       through.execSync("0".repeat(64), ["true"], 1000, giving.signal),
       through.logs("0".repeat(64), { follow: true }, giving.signal)[Symbol.asyncIterator]().next(),
     ].map((call) => expect(call).rejects.toMatchObject({ code: "Aborted" }));
-    await wait(100);
+    // The time of a command counts from the call.
+    const late = through.execSync("0".repeat(64), ["true"], 100, never());
+    await expect(late).rejects.toMatchObject({ code: "CommandTimeout" });
     giving.abort();
     expect(await timed(Promise.all(calls))).toBeLessThan(500);
   });

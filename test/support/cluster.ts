@@ -14,6 +14,7 @@ export interface SeenPod {
     readonly uid: string;
     readonly generation: number;
     readonly deletionTimestamp?: string;
+    readonly deletionGracePeriodSeconds?: number;
   };
   readonly spec: { readonly nodeName?: string };
   readonly status: {
@@ -81,6 +82,17 @@ export function podManifest(name: string, spec: object, labels: object = {}): ob
 /** A script that ends at once on SIGTERM; a shell as PID 1 would ignore it. */
 export const IDLE = "trap 'exit 0' TERM; while true; do sleep 0.2; done";
 
+export interface PodUpdate {
+  readonly type: "ADDED" | "MODIFIED" | "DELETED";
+  readonly object: SeenPod;
+}
+
+export interface PodWatch {
+  /** What was seen of a pod so far. */
+  read(pod: string): Promise<readonly PodUpdate[]>;
+  stop(): Promise<void>;
+}
+
 export class Cluster {
   readonly node: NodeContainer;
   readonly namespace: string;
@@ -131,6 +143,20 @@ export class Cluster {
 
   ready(name: string, timeoutMs?: number): Promise<SeenPod> {
     return this.until(name, "Ready", isReady, timeoutMs);
+  }
+
+  /** Watches the pods of the namespace, in their order, until `stop`. */
+  async watch(): Promise<PodWatch> {
+    const name = `watch-${this.namespace}`;
+    const flags = "--watch --output-watch-events -o json";
+    await this.node.background(name, `kubectl -n ${this.namespace} get pods ${flags}`);
+    const read = async (pod: string): Promise<readonly PodUpdate[]> =>
+      (await this.node.sh(`cat /var/log/${name}.out`))
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => JSON.parse(line) as PodUpdate)
+        .filter(({ object }) => object.metadata.name === pod);
+    return { read, stop: () => this.node.kill(name, "TERM") };
   }
 
   /** What the pods logged, once all of them have ended. */

@@ -45,6 +45,10 @@ export class NodeNamespace {
     this.run("ip", "route", "add", serviceRange, "dev", "sink");
   }
 
+  get namespaceFile(): string {
+    return `/run/netns/${this.#name}`;
+  }
+
   get exec(): Exec {
     const exec = createExec(systemClock);
     return (command, signal) =>

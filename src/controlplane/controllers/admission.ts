@@ -4,13 +4,13 @@
  * ServiceAccount for pods. Refuses by throwing a StatusError in upstream's words. Handed to the server by install.ts.
  */
 
-import type { Pod, Service, StoredObject } from "../../api/types.ts";
+import type { Node, Pod, Service, StoredObject } from "../../api/types.ts";
 import type { Admission, AdmissionRequest } from "../extension.ts";
 import { nodeNameOf } from "../node-authorizer.ts";
 import { type NodeRequest, nodeRestriction } from "../node-restriction.ts";
 import type { KubeObject } from "../objects.ts";
 import { MIRROR_ANNOTATION } from "../pod-references.ts";
-import { NAMESPACES, PODS, SERVICES } from "../registry.ts";
+import { NAMESPACES, NODES, PODS, SERVICES } from "../registry.ts";
 import { allocateService } from "../services.ts";
 import { forbidden, invalid, notFound } from "../status-error.ts";
 import type { Store } from "../store.ts";
@@ -102,6 +102,7 @@ function restrictNode(store: Store, request: AdmissionRequest): KubeObject | und
   };
   const why = nodeRestriction(node, {
     getPod: (ns, podName) => store.get(PODS, ns, podName) as unknown as Pod | undefined,
+    getNode: (nodeName) => store.get(NODES, undefined, nodeName) as unknown as Node | undefined,
   });
   if (why !== undefined) throw forbidden(type, name, why);
   return object;

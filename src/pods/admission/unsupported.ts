@@ -74,9 +74,6 @@ function containerFields(list: string, container: Container, isOnHost: boolean):
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
     // In the host's network a port of the container is one of the host.
     [!isOnHost && (container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
-    [container.livenessProbe?.grpc !== undefined, "livenessProbe.grpc"],
-    [container.readinessProbe?.grpc !== undefined, "readinessProbe.grpc"],
-    [container.startupProbe?.grpc !== undefined, "startupProbe.grpc"],
   ];
   return used(findings).map((name) => field(list, container, name));
 }

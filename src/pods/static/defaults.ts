@@ -20,10 +20,18 @@ export function podSpecWithDefaults(spec: Plain): Plain {
     schedulerName: "default-scheduler",
     securityContext: {},
     terminationGracePeriodSeconds: 30,
+    ...priorityOf(spec.priorityClassName),
     ...spec,
     ...Object.assign({}, ...CONTAINER_LISTS.map((list) => eachAt(spec, list, toContainer))),
     ...eachAt(spec, "volumes", volumeWithDefaults),
   };
+}
+
+/** Of the two classes that every cluster has; admission would ask the API for others. */
+function priorityOf(className: unknown): Plain {
+  if (className === "system-node-critical") return { priority: 2_000_001_000 };
+  if (className === "system-cluster-critical") return { priority: 2_000_000_000 };
+  return {};
 }
 
 /** `{ field: list mapped }` where there is a list, else nothing. */

@@ -3,6 +3,7 @@
 import { hasCode } from "../../core/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { ProbeOutcome } from "../verdict.ts";
+import { durationWords } from "./go-words.ts";
 
 export interface ExecProbe {
   readonly runtime: Pick<Runtime, "execSync">;
@@ -19,7 +20,7 @@ export async function probeExec(probe: ExecProbe, signal: AbortSignal): Promise<
   } catch (error) {
     if (!hasCode(error, "CommandTimeout")) throw error;
     const words = JSON.stringify(command.join(" "));
-    const message = `command timed out: ${words} timed out after ${timeoutMs / 1000}s`;
+    const message = `command timed out: ${words} timed out after ${durationWords(timeoutMs)}`;
     return { kind: "failure", message };
   }
 }

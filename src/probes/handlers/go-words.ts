@@ -19,6 +19,15 @@ export function joinHostPort(host: string, port: number): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** `90000` is `1m30s`, for whole seconds. */
+export function durationWords(ms: number): string {
+  const seconds = ms / 1000;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes === 0) return `${seconds}s`;
+  const hours = Math.floor(minutes / 60);
+  return `${hours === 0 ? "" : `${hours}h`}${minutes % 60}m${seconds % 60}s`;
+}
+
 /** What a failed connection to `address` is called. */
 export function dialWords(address: string, error: unknown): string {
   const { code, syscall } = error as NodeJS.ErrnoException;

@@ -9,6 +9,7 @@ import { LongshoreError } from "../../core/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { ProbeOutcome } from "../verdict.ts";
 import { probeExec } from "./exec.ts";
+import { probeGrpc } from "./grpc.ts";
 import { probeHttp } from "./http.ts";
 import { httpTargetOf } from "./http-get.ts";
 import { resolvePort } from "./port.ts";
@@ -41,6 +42,10 @@ export async function runProbe(
     const { host = "" } = probe.tcpSocket;
     const port = resolvePort(probe.tcpSocket.port, spec);
     return probeTcp({ host: host === "" ? podIp : host, port, clock, timeoutMs }, signal);
+  }
+  if (probe.grpc !== undefined) {
+    const { port, service = "" } = probe.grpc;
+    return probeGrpc({ host: podIp, port, service, clock, timeoutMs }, signal);
   }
   throw new LongshoreError("Unsupported", `missing probe handler for container ${spec.name}`);
 }

@@ -58,6 +58,7 @@ async function connect(engine: Engine, signal: AbortSignal): Promise<Readable> {
 }
 
 interface RawEvent {
+  readonly timeNano?: number;
   readonly Actor?: { readonly Attributes?: Readonly<Record<string, string>> };
 }
 
@@ -75,8 +76,9 @@ async function readStream(
       rest = lines.pop() ?? "";
       for (const line of lines) {
         if (line === "") continue;
-        const podUid = (JSON.parse(line) as RawEvent).Actor?.Attributes?.[POD_UID];
-        if (podUid !== undefined) onEvent({ kind: "pod-changed", podUid });
+        const { Actor, timeNano = Number.POSITIVE_INFINITY } = JSON.parse(line) as RawEvent;
+        const podUid = Actor?.Attributes?.[POD_UID];
+        if (podUid !== undefined) onEvent({ kind: "pod-changed", podUid, at: timeNano / 1e6 });
       }
     }
   } finally {

@@ -1,12 +1,13 @@
 /**
  * Commands inside containers. The Engine cannot cancel one, so its process is found (`exec inspect` tells its PID) and
- * killed with its children; where the PID is not visible to us only the stream is dropped. The hijacked socket is
- * always destroyed at the end: one that is half open, because the program never started, would hang for two minutes.
+ * killed with its children, also when it was given up while it started; where the PID is not visible to us only the
+ * stream is dropped. The hijacked socket is always destroyed at the end: one that is half open, because the program
+ * never started, would hang for two minutes.
  */
 
 import { type Duplex, PassThrough, Writable } from "node:stream";
-import { sleep } from "../../core/abort.ts";
-import { hasCode, LongshoreError } from "../../core/errors.ts";
+import { orAborted, sleep } from "../../core/abort.ts";
+import { classOf, hasCode, LongshoreError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { ExecRequest, ExecResult, ExecSession } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
@@ -18,9 +19,11 @@ const MAX_OUTPUT_BYTES = 10 * 1024;
 const KILLED = 137;
 const FIRST_LOOK_MS = 5;
 const LAST_LOOK_MS = 1_000;
-/** How long a start that was given up may still come true. */
-const STARTING_MS = 2_000;
-const STARTING_LOOK_MS = 100;
+/** How long the end of a command that was given up is waited for. */
+const ENDING_MS = 10_000;
+const ENDING_LOOK_MS = 20;
+/** After as many its process is not somebody's that is about to move into the container, but not ours to see. */
+const HIDDEN_LOOKS = 25;
 
 export interface ExecDeps {
   readonly engine: Engine;
@@ -138,30 +141,28 @@ async function open(
       Tty: tty,
     }),
   );
+  // Not with `signal`: of a start that is broken off nobody knows whether it comes true.
+  const starting = engine.call(what, new AbortController().signal, (_docker, abortSignal) =>
+    exec.start({ hijack: true, stdin, Tty: tty, abortSignal }),
+  ) as Promise<Duplex>;
   try {
-    const socket = await engine.call(what, signal, (_docker, abortSignal) =>
-      exec.start({ hijack: true, stdin, Tty: tty, abortSignal }),
-    );
-    return { id: exec.id, socket: socket as Duplex };
+    return { id: exec.id, socket: await orAborted(starting, signal) };
   } catch (error) {
-    // The Engine may have started it all the same, and nobody else knows of it.
-    if (hasCode(error, "Aborted", "EngineTimeout")) await killStarting(deps, exec.id);
+    if (hasCode(error, "Aborted", "EngineTimeout")) await killStarting(deps, exec.id, starting);
     throw error;
   }
 }
 
-/** Kills a command whose start was given up, once it runs; one that never does is nobody's concern. */
-async function killStarting(deps: ExecDeps, id: string): Promise<void> {
-  const { clock } = deps.engine;
-  const deadline = clock.monotonic() + STARTING_MS;
-  const { signal } = new AbortController();
-  while (clock.monotonic() < deadline) {
-    const { Running, Pid, ExitCode } = await inspectExec(deps.engine, id);
-    if (!Running && ExitCode !== null) return;
-    // It is said to run before it has a process, and that one is not in its container's cgroup at first: again.
-    if (Running && Pid > 0) await killExec(deps, id);
-    await sleep(clock, STARTING_LOOK_MS, signal);
-  }
+/** Kills a command whose start was given up, unless the Engine refuses to start it. */
+async function killStarting(deps: ExecDeps, id: string, starting: Promise<Duplex>): Promise<void> {
+  const refused = new AbortController();
+  starting.then(
+    (socket) => socket.destroy(),
+    (error) => {
+      if (!hasCode(error, "EngineTimeout")) refused.abort();
+    },
+  );
+  await killExec(deps, id, refused.signal);
 }
 
 async function inspectExec(engine: Engine, id: string) {
@@ -182,19 +183,32 @@ async function resize(engine: Engine, id: string, columns: number, rows: number)
   }
 }
 
-async function killExec(deps: ExecDeps, id: string): Promise<void> {
+/**
+ * Until the Engine says that it ended: it may not have begun yet, and is said to run before it has a process, which in
+ * turn is not in its container's cgroup at first.
+ */
+async function killExec(deps: ExecDeps, id: string, over?: AbortSignal): Promise<void> {
+  const { engine, kill, log } = deps;
+  const { clock } = engine;
+  const signal = over ?? new AbortController().signal;
+  const end = clock.monotonic() + ENDING_MS;
   try {
-    const { Running, Pid: pid, ContainerID: containerId } = await inspectExec(deps.engine, id);
-    if (!Running || pid === 0) return;
-    // Not visible, or meanwhile somebody else's number: then the command runs on, without its streams.
-    if ((await killTree({ pid, containerId }, deps.kill)) === "not-visible")
-      deps.log.warn({ pid, containerId }, "a command cannot be killed: its process is not visible");
+    for (let hidden = 0; clock.monotonic() < end && hidden < HIDDEN_LOOKS; ) {
+      const { Running, Pid: pid, ExitCode, ContainerID } = await inspectExec(engine, id);
+      if (!Running && ExitCode !== null) return;
+      const target = { pid, containerId: ContainerID };
+      if (Running && pid > 0 && (await killTree(target, kill)) === "not-visible") hidden++;
+      await sleep(clock, ENDING_LOOK_MS, signal);
+    }
+    log.warn({ exec: id }, "a command that was given up may still run");
   } catch (error) {
-    if (!hasCode(error, "EngineNotFound")) throw error;
+    if (hasCode(error, "Aborted", "EngineNotFound")) return;
+    if (classOf(error) === "bug") throw error;
+    log.warn({ exec: id, err: error }, "a command that was given up may still run");
   }
 }
 
-/** Runs to the end or to the time-out, when the process is killed and CommandTimeout thrown. */
+/** Runs to the end or to the time-out, which counts from the call: the process is killed and CommandTimeout thrown. */
 export async function runExec(
   deps: ExecDeps,
   target: {
@@ -205,32 +219,31 @@ export async function runExec(
   signal: AbortSignal,
 ): Promise<ExecResult> {
   const { containerId, command, timeoutMs } = target;
-  const request = { command, tty: false, stdin: false };
-  const session = await startExec(deps, { containerId, request }, signal);
-  const output = collect(session);
-  let isTimedOut = false;
-  let killing: Promise<void> | undefined;
-  const timer = deps.engine.clock.after(timeoutMs, () => {
-    isTimedOut = true;
-    killing = session.kill();
-    // Awaited below, but only after the exit code.
-    killing.catch(() => undefined);
-  });
+  const giving = new AbortController();
+  const giveUp = (): void => giving.abort();
+  signal.addEventListener("abort", giveUp, { once: true });
+  if (signal.aborted) giveUp();
+  const timer = deps.engine.clock.after(timeoutMs, giveUp);
+  let session: ExecSession | undefined;
   try {
+    const request = { command, tty: false, stdin: false };
+    session = await startExec(deps, { containerId, request }, giving.signal);
+    const output = collect(session);
     const exitCode = await session.exitCode;
-    if (!isTimedOut && !signal.aborted) return { exitCode, output: output() };
+    if (!giving.signal.aborted) return { exitCode, output: output() };
+  } catch (error) {
+    if (!giving.signal.aborted || classOf(error) === "bug") throw error;
   } finally {
     timer.cancel();
-    await killing;
+    signal.removeEventListener("abort", giveUp);
   }
+  await session?.kill();
   const words = JSON.stringify(command);
-  if (isTimedOut)
-    throw new LongshoreError(
-      "CommandTimeout",
-      `command ${words} timed out after ${timeoutMs / 1000}s`,
-    );
-  await session.kill();
-  throw new LongshoreError("Aborted", `stopped while command ${words} ran`);
+  if (signal.aborted) throw new LongshoreError("Aborted", `stopped while command ${words} ran`);
+  throw new LongshoreError(
+    "CommandTimeout",
+    `command ${words} timed out after ${timeoutMs / 1000}s`,
+  );
 }
 
 /** Reads both outputs to their end; what came, up to the limit. */

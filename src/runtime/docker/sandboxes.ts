@@ -130,7 +130,7 @@ export class Sandboxes {
   /** Polls, because nothing tells when a process changes its namespace; it takes microseconds after the exec. */
   async #untilReady(config: SandboxConfig, id: string, signal: AbortSignal): Promise<Sandbox> {
     const { clock } = this.#engine;
-    const own = config.hostNetwork ? undefined : await readlink("/proc/self/ns/net");
+    const own = config.hostNetwork ? undefined : await readlink("/proc/thread-self/ns/net");
     const deadline = clock.monotonic() + LEAVE_DEADLINE_MS;
     for (;;) {
       const sandbox = await this.#inspect(id, signal);

@@ -50,6 +50,50 @@ describe("computeAgentConfig", () => {
     expect(compute({}, "syncFrequency: 2m").syncFrequencyMs).toBe(120_000);
   });
 
+  test("takes static pods from the kubelet's flags and from its file's fields", () => {
+    const expected = {
+      staticPodPath: "/etc/pods",
+      staticPodURL: "https://h/pods",
+      staticPodURLHeader: { "X-A": ["1", "3:4"], B: ["2"] },
+    };
+    const flags = {
+      podManifestPath: "/etc/pods",
+      manifestUrl: "https://h/pods",
+      manifestUrlHeader: "X-A:1,B:2,X-A:3:4",
+    };
+    expect(compute(flags)).toMatchObject({ ...expected, fileCheckFrequencyMs: 20_000 });
+    expect(
+      compute(
+        {},
+        "staticPodPath: /etc/pods\nstaticPodURL: https://h/pods\nstaticPodURLHeader: {X-A: ['1', '3:4'], B: ['2']}\nhttpCheckFrequency: 1m",
+      ),
+    ).toMatchObject({ ...expected, httpCheckFrequencyMs: 60_000 });
+  });
+
+  test("does not tell a password that stands in a URL", () => {
+    const look = () => compute({ manifestUrl: "https://me:secret@h/pods" });
+    expect(look).toThrow(/without credentials/);
+    expect(look).not.toThrow(/secret/);
+  });
+
+  test("reads what concerns images", () => {
+    expect(compute({})).toMatchObject({
+      imagePullProgressDeadlineMs: 60_000,
+      imagePullCredentialsVerificationPolicy: "NeverVerifyPreloadedImages",
+      preloadedImagesVerificationAllowlist: [],
+    });
+    const config = compute(
+      { imageCredentialProviderConfig: "/p.yaml", imageCredentialProviderBinDir: "/bin" },
+      "imagePullCredentialsVerificationPolicy: AlwaysVerify\npreloadedImagesVerificationAllowlist: [a.io/b, 'a.io:5000/*']",
+    );
+    expect(config).toMatchObject({
+      imageCredentialProviderConfig: "/p.yaml",
+      imageCredentialProviderBinDir: "/bin",
+      imagePullCredentialsVerificationPolicy: "AlwaysVerify",
+      preloadedImagesVerificationAllowlist: ["a.io/b", "a.io:5000/*"],
+    });
+  });
+
   test("reads what is kept from pods, from flags and from the file alike", () => {
     const expected = {
       systemReserved: { cpu: 500, memory: 1024 ** 3 },
@@ -75,6 +119,27 @@ podPidsLimit: 99`;
   });
 
   test.each([
+    { sentence: "a URL that is none", flags: { manifestUrl: "pods" }, says: "staticPodURL" },
+    { sentence: "a URL of a file", flags: { manifestUrl: "file:///x" }, says: "staticPodURL" },
+    { sentence: "no header", flags: { manifestUrlHeader: "a" }, says: "staticPodURLHeader" },
+    { sentence: "half a second", flags: { fileCheckFrequency: "500ms" }, says: "a second" },
+    {
+      sentence: "plugins without their programs",
+      flags: { imageCredentialProviderConfig: "/p" },
+      says: "belong together",
+    },
+    {
+      sentence: "an unknown policy of verification",
+      flags: { imagePullCredentialsVerificationPolicy: "Verify" },
+      says: "NeverVerifyAllowlistedImages",
+    },
+    ...["busybox", "a.io/b:1", "a.io/b@sha256:0a", "a.io/*/b", "*", "/*", "a b/*"].map(
+      (pattern) => ({
+        sentence: `${pattern} among the preloaded images`,
+        flags: { preloadedImagesVerificationAllowlist: [pattern] },
+        says: "preloadedImagesVerificationAllowlist[0]",
+      }),
+    ),
     { sentence: "no API server", flags: { kubeconfig: undefined }, says: "--kubeconfig FILE" },
     { sentence: "a relative path", flags: { kubeconfig: "k" }, says: "an absolute path" },
     { sentence: "a port out of range", flags: { port: "70000" }, says: "port" },

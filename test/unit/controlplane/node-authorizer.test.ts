@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Pod } from "../../../src/api/types.ts";
+import type { Node, Pod } from "../../../src/api/types.ts";
 import type { RequestAttributes, User } from "../../../src/controlplane/extension.ts";
 import { authorize } from "../../../src/controlplane/node-authorizer.ts";
 import { type NodeRequest, nodeRestriction } from "../../../src/controlplane/node-restriction.ts";
@@ -30,6 +30,21 @@ const mirror = {
   metadata: { ...pod.metadata, annotations: { "kubernetes.io/config.mirror": "x" } },
   spec: { ...pod.spec, imagePullSecrets: [{ name: "stolen" }] },
 } as Pod;
+const owner = { apiVersion: "v1", kind: "Node", name: "n", uid: "node-uid", controller: true };
+/** A mirror pod as a node may make it. */
+const plainMirror = {
+  metadata: { ...mirror.metadata, ownerReferences: [owner] },
+  spec: { nodeName: "n", containers: [{ name: "c" }] },
+} as unknown as Pod;
+
+function owned(...owners: readonly object[]): object {
+  return {
+    resource: "pods",
+    operation: "create",
+    object: { ...plainMirror, metadata: { ...plainMirror.metadata, ownerReferences: owners } },
+  };
+}
+
 const view = { podsOnNode: (name: string) => (name === "n" ? [pod, mirror] : []) };
 
 type Ask = [verb: string, what: string, where: Partial<RequestAttributes>];
@@ -211,8 +226,52 @@ describe("node restriction", () => {
     ],
     [
       "lets a mirror pod name no service account",
-      { resource: "pods", operation: "create", object: mirror },
+      {
+        resource: "pods",
+        operation: "create",
+        object: { ...plainMirror, spec: mirror.spec },
+      },
       'node "n" can not create pods that reference a service account',
+    ],
+    ["lets a node create a mirror pod that it owns", owned(owner), undefined],
+    [
+      "lets no mirror pod be without an owner",
+      owned(),
+      'node "n" can only create pods with an owner reference set to itself',
+    ],
+    [
+      "lets no mirror pod have two owners",
+      owned(owner, owner),
+      'node "n" can only create pods with a single owner reference set to itself',
+    ],
+    [
+      "lets no mirror pod belong to another node",
+      owned({ ...owner, name: "m" }),
+      'node "n" can only create pods with an owner reference set to itself',
+    ],
+    [
+      "lets no mirror pod have an owner that does not control it",
+      owned({ ...owner, controller: false }),
+      'node "n" can only create pods with a controller owner reference set to itself',
+    ],
+    [
+      "lets no mirror pod hold up its node's deletion",
+      owned({ ...owner, blockOwnerDeletion: true }),
+      'node "n" must not set blockOwnerDeletion on an owner reference',
+    ],
+    [
+      "lets no mirror pod belong to a node of before",
+      owned({ ...owner, uid: "old" }),
+      "node n UID mismatch: expected old got node-uid",
+    ],
+    [
+      "lets a node create mirror pods on itself only",
+      {
+        resource: "pods",
+        operation: "create",
+        object: { ...plainMirror, spec: { ...plainMirror.spec, nodeName: "m" } },
+      },
+      'node "n" can only create pods with spec.nodeName set to itself',
     ],
     [
       "lets a node report on its own pods only",
@@ -231,6 +290,8 @@ describe("node restriction", () => {
       "can only access node lease with the same name as the requesting node",
     ],
   ])("%s", (_sentence, change, expected) => {
-    expect(nodeRestriction({ ...base, ...change }, { getPod: () => pod })).toBe(expected);
+    const metadata = { name: "n", uid: "node-uid", resourceVersion: "1" };
+    const getNode = (): Node => ({ apiVersion: "v1", kind: "Node", metadata });
+    expect(nodeRestriction({ ...base, ...change }, { getPod: () => pod, getNode })).toBe(expected);
   });
 });

@@ -34,7 +34,9 @@ async function start(
 ): Promise<ImageAccess> {
   const log = createLogger({ level: "warn", pretty: false, write: (line) => warnings.push(line) });
   const access = new ImageAccess({
-    ...{ rootDir, policy, allowlist: [], log },
+    ...{ rootDir, log },
+    imagePullCredentialsVerificationPolicy: policy,
+    preloadedImagesVerificationAllowlist: [],
     clock: new FakeClock(),
   });
   const imageOf = (id: string): Image => ({ id, tags: [], digests: [], sizeBytes: 1, user: "" });

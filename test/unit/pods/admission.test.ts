@@ -27,7 +27,6 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ],
   ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
   ["spec.containers[web].ports.hostPort", web({ ports: [{ containerPort: 1, hostPort: 1 }] })],
-  ["spec.containers[web].livenessProbe.grpc", web({ livenessProbe: { grpc: { port: 1 } } })],
   ["spec.volumes[v].nfs", { volumes: [{ name: "v", nfs: { server: "s", path: "/" } }] }],
 ];
 

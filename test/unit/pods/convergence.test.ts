@@ -1,16 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { PodAction } from "../../../src/pods/actions.ts";
+import type { ContainerOperations, OperationState } from "../../../src/pods/operations.ts";
 import { computePodActions } from "../../../src/pods/plan.ts";
 import type { PodSnapshot, WorkerPhase } from "../../../src/pods/snapshot.ts";
 import { computePodStatus } from "../../../src/pods/status.ts";
 import type { Container, RuntimeState, Sandbox } from "../../../src/runtime/runtime.ts";
 import { makeContainer, makePod, makeSandbox, makeSnapshot, NOW } from "./support.ts";
 
+const HOOK = { exec: { command: ["true"] } };
 const POD = makePod({
-  initContainers: [{ name: "init" }],
-  containers: [{ name: "web" }, { name: "side" }],
+  initContainers: [{ name: "init" }, { name: "proxy", restartPolicy: "Always" }],
+  containers: [{ name: "web", lifecycle: { postStart: HOOK, preStop: HOOK } }, { name: "side" }],
 });
+const INIT = ["init", "proxy"];
 
 const STATES = ["created", "running", "exited"] as const;
 
@@ -23,7 +26,7 @@ const anyState: fc.Arbitrary<RuntimeState> = fc.record({
   containers: fc
     .array(
       fc.record({
-        name: fc.constantFrom("init", "web", "side"),
+        name: fc.constantFrom("init", "proxy", "web", "side"),
         state: fc.constantFrom(...STATES),
         sandbox: fc.integer({ min: 0, max: 3 }),
         exitCode: fc.constantFrom(0, 1),
@@ -40,7 +43,7 @@ const anyState: fc.Arbitrary<RuntimeState> = fc.record({
           state,
           exitCode,
           specHash,
-          kind: name === "init" ? "init" : "app",
+          kind: INIT.includes(name) ? "init" : "app",
           sandboxId: `s${sandbox}`,
           error: state === "created" ? error : "",
         }),
@@ -48,8 +51,16 @@ const anyState: fc.Arbitrary<RuntimeState> = fc.record({
     ),
 });
 
-/** What executing one action makes of the runtime; init containers succeed as soon as they are started. */
-function perform(state: RuntimeState, action: PodAction, replaced: Set<string>): RuntimeState {
+/** What the agent remembers between rounds. */
+interface Memory {
+  readonly replaced: Set<string>;
+  readonly operations: Map<string, ContainerOperations>;
+}
+
+const DONE: OperationState = { status: "done", since: NOW, graceSeconds: 30 };
+
+/** What executing one action makes of the world; init containers succeed as soon as they are started. */
+function perform(state: RuntimeState, action: PodAction, memory: Memory): RuntimeState {
   const change = <T extends { id: string }>(items: readonly T[], id: string, fields: Partial<T>) =>
     items.map((item) => (item.id === id ? { ...item, ...fields } : item));
   const without = <T extends { id: string }>(items: readonly T[], id: string) =>
@@ -67,7 +78,8 @@ function perform(state: RuntimeState, action: PodAction, replaced: Set<string>):
       return { containers, sandboxes: without(sandboxes, action.id) };
     case "start-container": {
       const { name, attempt, containerKind: kind, sandboxId } = action;
-      const isInit = kind === "init";
+      const isInit = name === "init";
+      if (name === "web") memory.operations.set(`${name}-${attempt}`, { "post-start": DONE });
       const made = makeContainer({
         name,
         attempt,
@@ -77,8 +89,15 @@ function perform(state: RuntimeState, action: PodAction, replaced: Set<string>):
       });
       return { sandboxes, containers: [...containers, made] };
     }
+    case "run-pre-stop":
+      if (action.reason === "definition-changed") memory.replaced.add(action.id);
+      memory.operations.set(action.id, {
+        ...memory.operations.get(action.id),
+        "pre-stop": { ...DONE, graceSeconds: action.graceSeconds },
+      });
+      return state;
     case "kill-container":
-      if (action.reason === "definition-changed") replaced.add(action.id);
+      if (action.reason === "definition-changed") memory.replaced.add(action.id);
       return {
         sandboxes,
         containers: change<Container>(containers, action.id, { state: "exited", finishedAt: NOW }),
@@ -104,20 +123,20 @@ interface Run {
 
 /** Rounds of plan and perform, some actions failing while `failures` lasts, until nothing is left to do. */
 function converge(start: RuntimeState, failures: readonly boolean[], phase: WorkerPhase): Run {
-  const replaced = new Set<string>();
+  const memory: Memory = { replaced: new Set(), operations: new Map() };
   const fails = [...failures];
   let observed = start;
   for (let rounds = 0; rounds < 100; rounds++) {
-    const snapshot = makeSnapshot({ pod: POD, phase, observed, replaced });
+    const snapshot = makeSnapshot({ pod: POD, phase, observed, ...memory, endingSince: NOW });
     const { actions } = computePodActions(snapshot);
     const init = observed.containers.find(
-      ({ kind, state }) => kind === "init" && state === "running",
+      ({ name, state }) => name === "init" && state === "running",
     );
     if (actions.length === 0 && init === undefined)
       return { state: observed, rounds, last: snapshot };
     if (actions.length === 0 && init !== undefined) observed = succeed(observed, init);
     for (const action of actions) {
-      if (fails.shift() !== true) observed = perform(observed, action, replaced);
+      if (fails.shift() !== true) observed = perform(observed, action, memory);
     }
   }
   throw new Error("does not converge");
@@ -132,7 +151,7 @@ describe("plan and apply repeated", () => {
         const { state, last } = converge(start, failing, "sync");
         expect(computePodStatus(last).phase).toBe("Running");
         const running = state.containers.filter((container) => container.state === "running");
-        expect(running.map(({ name }) => name).sort()).toEqual(["side", "web"]);
+        expect(running.map(({ name }) => name).sort()).toEqual(["proxy", "side", "web"]);
         expect(state.sandboxes).toHaveLength(1);
         expect(running.every(({ sandboxId }) => sandboxId === state.sandboxes[0]?.id)).toBe(true);
         expect(converge(state, [], "sync").rounds).toBe(0);

@@ -30,6 +30,7 @@ import type {
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { applyPatch } from "../../fakes/patch.ts";
 
 const QUIET: Logger = {
   debug() {},
@@ -54,6 +55,7 @@ class FakeRuntime {
   stopping: (id: string, graceSeconds: number, signal: AbortSignal) => Promise<void> = async () =>
     undefined;
   pulling: (ref: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  listings = 0;
   #next = 0;
 
   constructor(clock: FakeClock, journal: string[]) {
@@ -67,6 +69,7 @@ class FakeRuntime {
   }
 
   async list(_signal: AbortSignal, podUid?: string): Promise<RuntimeState> {
+    this.listings += 1;
     const isOwn = ({ pod }: { pod: { uid: string } }) => podUid === undefined || pod.uid === podUid;
     return {
       sandboxes: [...this.sandboxes.values()].filter(isOwn),
@@ -178,12 +181,20 @@ export class FakeNode {
   isApiAway = false;
   /** What a hook of a container does. */
   hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
-  /** Names of the static sources; `sources.setStatic` plays them. */
-  staticSources: readonly string[] = [];
-  isNetworkReady = true;
-  sources = this.#createSources();
-  manager = this.#createManager();
   #version = 10;
+  isNetworkReady = true;
+  /** Whether the Node is known when the agent starts. */
+  isOpen = true;
+  readonly #staticSources: readonly string[];
+  sources: PodSources;
+  manager: PodManager;
+
+  /** `sources.setStatic` plays the static sources of these names. */
+  constructor(staticSources: readonly string[] = []) {
+    this.#staticSources = staticSources;
+    this.sources = this.#createSources();
+    this.manager = this.#createManager();
+  }
 
   /** A new agent process on the same host. */
   async restart(): Promise<void> {
@@ -194,6 +205,7 @@ export class FakeNode {
   }
 
   async start(): Promise<void> {
+    if (this.isOpen) this.sources.open();
     await this.manager.start();
     await this.run();
   }
@@ -224,9 +236,7 @@ export class FakeNode {
 
   #createSources(): PodSources {
     const client = this.#client() as ApiClient;
-    const sources = new PodSources({ api: this.pods, client, staticSources: this.staticSources });
-    sources.open();
-    return sources;
+    return new PodSources({ api: this.pods, client, staticSources: this.#staticSources });
   }
 
   #createManager(): PodManager {
@@ -336,11 +346,9 @@ export class FakeNode {
       if (stored === undefined) throw new LongshoreError("ApiNotFound", "no such pod");
       const { status } = body as { status: PodStatus };
       this.statuses.push(status);
-      const pod: Pod = {
-        ...stored,
-        metadata: { ...stored.metadata, resourceVersion: String(this.#version++) },
-        status: { ...stored.status, ...status },
-      };
+      const patched = applyPatch("strategic", stored, body) as Pod;
+      const metadata = { ...patched.metadata, resourceVersion: String(this.#version++) };
+      const pod: Pod = { ...patched, metadata };
       this.pods.apply(pod);
       return pod;
     };

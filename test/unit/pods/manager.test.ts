@@ -6,6 +6,11 @@ import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
 
 const POD = makePod({ containers: [{ name: "web", image: "web:1" }] });
 
+function withCondition(pod: Pod, type: string): Pod {
+  const others = (pod.status?.conditions ?? []).filter((condition) => condition.type !== type);
+  return { ...pod, status: { ...pod.status, conditions: [...others, { type, status: "False" }] } };
+}
+
 function deleted(pod: Pod, seconds: number): Pod {
   const deletion = {
     deletionTimestamp: "2026-01-01T00:00:30Z",
@@ -75,6 +80,47 @@ describe("PodManager", () => {
     });
   });
 
+  test("looks at a starting pod once for each action, whatever is written meanwhile", async () => {
+    await startPod();
+    expect(node.statuses.length).toBeGreaterThan(1);
+    // For orphans, then before the sandbox, before the image, before the container, and after it.
+    expect(node.runtime.listings).toBe(5);
+  });
+
+  test.each([
+    ["its own status again", (pod: Pod) => pod, 0],
+    ["a condition of somebody else", (pod: Pod) => withCondition(pod, "Foreign"), 1],
+    ["a condition of ours that somebody changed", (pod: Pod) => withCondition(pod, "Ready"), 1],
+    ["a label", (pod: Pod) => ({ ...pod, metadata: { ...pod.metadata, labels: { a: "b" } } }), 1],
+    [
+      "another spec",
+      (pod: Pod) => ({ ...pod, spec: { ...pod.spec, activeDeadlineSeconds: 9 } }),
+      1,
+    ],
+  ])("looks at a pod whose object has %s only if that is news", async (_, change, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const stored = node.pods.get("ns/p") ?? expect.fail("no pod");
+    const { metadata, ...rest } = change(stored);
+    node.pods.apply({ ...rest, metadata: { ...metadata, resourceVersion: "1000" } });
+    await node.run(0);
+    expect(node.runtime.listings > before).toBe(looks > 0);
+  });
+
+  test.each([
+    ["that is older than its last look", -2_000, 0],
+    ["that is newer", 0, 1],
+    ["of a clock that was set back", -3_600_000, 1],
+    ["without a time", undefined, 1],
+  ])("looks at a pod for a runtime event %s as often as needed", async (_, age, looks) => {
+    await startPod();
+    const before = node.runtime.listings;
+    const at = age === undefined ? {} : { at: node.clock.now() + age };
+    node.runtime.onEvent({ kind: "pod-changed", podUid: POD.metadata.uid, ...at });
+    await node.run(0);
+    expect(node.runtime.listings - before).toBe(looks);
+  });
+
   test("ends a deleted pod in order: containers, sandbox, volumes, terminal status, object, logs", async () => {
     await startPod();
     node.journal.length = 0;
@@ -82,8 +128,8 @@ describe("PodManager", () => {
     await node.run();
     expect(node.journal).toEqual([
       "stop web 5",
-      "detach sandbox-0",
       "stop-sandbox sandbox-0",
+      "detach sandbox-0",
       "remove-sandbox sandbox-0",
       "teardown",
       "delete-object p",
@@ -146,7 +192,7 @@ describe("PodManager", () => {
     await node.start();
     await node.run();
     expect(node.runtime.sandboxes.size + node.runtime.containers.size).toBe(0);
-    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "detach s9"]);
+    expect(node.journal.slice(0, 2)).toEqual(["stop web 1", "stop-sandbox s9"]);
     expect(node.journal).not.toContain("delete-object lost");
   });
 

@@ -23,6 +23,10 @@ describe("restart back-off", () => {
     expect(delays).toEqual([10, 20, 40, 80, 160, 300, 300]);
   });
 
+  test("ends at once when the clock was set back to before the container ended", () => {
+    expect(remainingBackoff({ delayMs: 10_000, since: 900_000 }, 1_000_000, 1_000)).toBe(0);
+  });
+
   test("is forgotten after ten minutes of running, not before", () => {
     const entry = { delayMs: 40_000, since: 0 };
     expect(remainingBackoff(entry, 10 * MINUTE, 10 * MINUTE)).toBe(40_000);

@@ -201,6 +201,15 @@ describe("the status of a pod with sidecars, hooks and rules", () => {
     expect(seen).toEqual(expected);
   });
 
+  test("a container tells the resources it was made with, whatever its spec says now", () => {
+    const made = { limits: { memory: "64Mi" }, requests: { cpu: "100m", memory: "64Mi" } };
+    const annotations = { "longshore.io/resources": JSON.stringify(made) };
+    const pod = makePod({ containers: [{ name: "web", resources: { limits: { cpu: "2" } } }] });
+    const observed = only(makeContainer({ annotations }));
+    const [web] = computePodStatus(makeSnapshot({ pod, observed })).containerStatuses ?? [];
+    expect(web).toMatchObject({ resources: made, allocatedResources: made.requests });
+  });
+
   test("a readiness gate is named with what is wrong with it", () => {
     const messageOf = (pod: PodSnapshot["pod"]) =>
       computePodStatus(makeSnapshot({ pod })).conditions?.find(({ type }) => type === "Ready")

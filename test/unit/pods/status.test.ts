@@ -41,6 +41,16 @@ const CASES: readonly Case[] = [
   },
   { sentence: "a running container runs", given: {}, phase: "Running", web: "running/" },
   {
+    sentence: "a failed postStart hook is told while its container waits to be started again",
+    given: {
+      observed: only(dead()),
+      startFailures: new Map([["web", { reason: "PostStartHookError", message: "m", retryAt: 0 }]]),
+    },
+    phase: "Running",
+    web: "waiting/PostStartHookError",
+    message: "m",
+  },
+  {
     sentence: "Pending lasts until every container has been started",
     given: { pod: two },
     phase: "Pending",
@@ -221,7 +231,7 @@ describe("computePodStatus", () => {
 
   test("every reason is shown by some case", () => {
     const reasons =
-      "PodInitializing ContainerCreating CrashLoopBackOff ErrImagePull ImagePullBackOff ErrImageNeverPull InvalidImageName CreateContainerConfigError CreateContainerError RunContainerError Completed Error OOMKilled ContainerCannotRun";
+      "PodInitializing ContainerCreating CrashLoopBackOff ErrImagePull ImagePullBackOff ErrImageNeverPull InvalidImageName CreateContainerConfigError CreateContainerError RunContainerError PostStartHookError Completed Error OOMKilled ContainerCannotRun ContainerStatusUnknown";
     const seen = CASES.map(({ web }) => web?.split("/")[1]);
     expect(reasons.split(" ").filter((reason) => !seen.includes(reason))).toEqual([]);
   });

@@ -39,7 +39,11 @@ describe("computeContainerConfig", () => {
       ...{ supplementalGroups: [], privileged: false, readOnlyRootfs: false },
       ...{ noNewPrivileges: false, seccomp: "default", addCapabilities: [] },
       ...{ dropCapabilities: [], sharePid: false, hostPid: false, resources: { cpuShares: 2 } },
-      ...{ oomScoreAdj: 1000, annotations: { "io.kubernetes.pod.terminationGracePeriod": "30" } },
+      ...{ oomScoreAdj: 1000 },
+      annotations: {
+        "io.kubernetes.pod.terminationGracePeriod": "30",
+        "longshore.io/resources": "{}",
+      },
     });
   });
 

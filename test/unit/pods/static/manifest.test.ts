@@ -196,6 +196,14 @@ describe("a static pod", () => {
     expect(parse(withContainer(container)).spec.containers[0]).toMatchObject(expected);
   });
 
+  test.each([
+    ["system-node-critical", 2_000_001_000],
+    ["system-cluster-critical", 2_000_000_000],
+    ["other", undefined],
+  ])("of priority class %s has priority %s", (priorityClassName, priority) => {
+    expect(parse(withSpec({ priorityClassName })).spec.priority).toBe(priority);
+  });
+
   test("completes host ports, volumes and init containers", () => {
     const { spec } = parse({
       ...BASE,
