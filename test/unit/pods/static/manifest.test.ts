@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { computeQosClass } from "../../../../src/api/pod-resources.ts";
 import type { Pod } from "../../../../src/api/types.ts";
 import { LongshoreError } from "../../../../src/core/errors.ts";
 import { computeResolvConf } from "../../../../src/network/resolv-conf.ts";
 import { computeAdmission } from "../../../../src/pods/admission/admission.ts";
-import { computeQosClass } from "../../../../src/pods/qos.ts";
 import {
   isStaticUid,
   type ManifestContext,
@@ -386,10 +386,9 @@ describe("junk in any place of a good manifest", () => {
 
 /** Lets everything pure look at the pod that its worker would. */
 function walk(pod: Pod): void {
-  computeAdmission({
-    ...{ pod, nodeName: "n1", nodeLabels: {}, activePods: 0, maxPods: 1 },
-    ...{ hasAppArmor: false, allowedUnsafeSysctls: [] },
-  });
+  const allocatable = { cpu: 1, memory: 1, pods: 1 };
+  const node = { name: "n1", labels: {}, taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] };
+  computeAdmission({ pod, node: { ...node, allocatable }, active: [] });
   computeResolvConf(pod, { clusterDomain: "c", clusterDns: [], nodeResolvConf: "" });
   computeQosClass(pod.spec);
   for (const container of pod.spec.containers) {
