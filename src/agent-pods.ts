@@ -8,12 +8,15 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { ApiClient } from "./api/client.ts";
 import type { EventSink } from "./api/events.ts";
+import { toAmounts } from "./api/pod-resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, Pod, Service } from "./api/types.ts";
+import { PodCgroups } from "./cgroups/pod-cgroups.ts";
 import type { AgentConfig } from "./config.ts";
 import { sleep } from "./core/abort.ts";
 import type { Clock } from "./core/clock.ts";
 import { hasCode, messageOf } from "./core/errors.ts";
+import type { Exec } from "./core/exec.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { ImageAccess } from "./images/access.ts";
@@ -39,13 +42,14 @@ import { UrlSource } from "./pods/static/url-source.ts";
 import { createHookRunner } from "./probes/hooks.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
-import type { Runtime } from "./runtime/runtime.ts";
+import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
 export interface AgentPodsOptions {
   readonly config: AgentConfig;
   readonly runtime: Runtime;
   readonly syscalls: Syscalls;
+  readonly exec: Exec;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -147,7 +151,8 @@ export class AgentPods implements PodDirectory {
     const { nodeCredentials } = this.#options;
     const { rootDir } = config;
     await runtime.prepare(signal);
-    this.#hasAppArmor = (await runtime.info(signal)).hasAppArmor;
+    const info = await runtime.info(signal);
+    this.#hasAppArmor = info.hasAppArmor;
     const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
@@ -167,6 +172,7 @@ export class AgentPods implements PodDirectory {
       client: sources.statusClient(),
       pods: sources,
       network: this.#network,
+      cgroups: this.#createCgroups(info, nodeLoop),
       hooks: createHookRunner({ runtime, clock, events }),
       ...{ imageAccess, nodeCredentials },
       ...{ services, objects, runtime, volumes, probes, events, clock, random, log },
@@ -221,6 +227,20 @@ export class AgentPods implements PodDirectory {
     return started;
   }
 
+  #createCgroups(info: RuntimeInfo, nodeLoop: NodeLoop): PodCgroups {
+    const { config, exec, log } = this.#options;
+    return new PodCgroups({
+      root: "/sys/fs/cgroup",
+      ...{ driver: info.cgroupDriver, version: info.cgroupVersion, exec, log },
+      podPidsLimit: config.podPidsLimit,
+      node: () => nodeLoop.getPodsShare(),
+      pods: () =>
+        this.list()
+          .filter(({ status: { phase } }) => phase !== "Succeeded" && phase !== "Failed")
+          .map(({ pod }) => pod),
+    });
+  }
+
   #nodeFacts(nodeLoop: NodeLoop): NodeFacts {
     const { config, host } = this.#options;
     const allocatable = nodeLoop.getAllocatable();
@@ -231,10 +251,12 @@ export class AgentPods implements PodDirectory {
         ...config.nodeLabels,
         ...computeDefaultLabels(config.nodeName, host.architecture),
       },
-      allocatable,
+      taints: this.#node?.spec?.taints ?? [],
+      // What others added to the Node, such as a device of theirs, is theirs to say.
+      allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
       hasAppArmor: this.#hasAppArmor,
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
-      memoryCapacity: allocatable.memory ?? 0,
+      memoryCapacity: nodeLoop.getMemoryCapacity(),
       // Read when a pod of the host's network asks, because the file is the node's and may change.
       get etcHosts() {
         return readFileSync("/etc/hosts", "utf8");

@@ -3,6 +3,19 @@
  * reading). Field names follow KubeletConfiguration and the kubelet's flags where those exist.
  */
 
+export type ReservedResources = Readonly<
+  Partial<Record<"cpu" | "memory" | "ephemeral-storage", number>>
+>;
+
+export type EvictionThresholds = Readonly<
+  Partial<
+    Record<
+      "memory.available" | "nodefs.available",
+      { readonly bytes: number } | { readonly fraction: number }
+    >
+  >
+>;
+
 export interface AgentConfig {
   /** `--hostname-override`, else the host's name, lower-cased. */
   readonly nodeName: string;
@@ -32,6 +45,13 @@ export interface AgentConfig {
   /** Path of the node's resolv.conf; empty = none. */
   readonly resolvConf: string;
   readonly maxPods: number;
+  /** Processes of each pod; absent = unlimited. */
+  readonly podPidsLimit?: number;
+  /** What pods may not request because others on the host need it: cpu in millicores, else bytes. */
+  readonly systemReserved: ReservedResources;
+  readonly kubeReserved: ReservedResources;
+  /** Signal → what is kept free of it: bytes, or a part of the whole. Counts in what pods may request. */
+  readonly evictionHard: EvictionThresholds;
   /** Namespaced kernel parameters that pods may set besides the safe ones: names, or beginnings followed by `*`. */
   readonly allowedUnsafeSysctls: readonly string[];
   /** Address and port of the kubelet server (10250). */

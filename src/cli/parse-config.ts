@@ -5,8 +5,9 @@
 
 import { isIP } from "node:net";
 import { load } from "js-yaml";
-import type { AgentConfig } from "../config.ts";
-import { LongshoreError, messageOf } from "../core/errors.ts";
+import { milliValue, type WireQuantity, value as wholeUnits } from "../api/quantity.ts";
+import type { AgentConfig, EvictionThresholds, ReservedResources } from "../config.ts";
+import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import { repositoryOf } from "../images/repository.ts";
 import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
@@ -115,17 +116,21 @@ const period: Parse<number> = (value, field) => {
   return ms;
 };
 
+/** A mapping, or a comma separated string of keys and values. */
+function entriesOf(value: unknown, separator: string): readonly (readonly [string, unknown])[] {
+  if (typeof value !== "string")
+    return Object.entries(value !== null && typeof value === "object" ? value : {});
+  return value
+    .split(",")
+    .filter((part) => part !== "")
+    .map((part) => {
+      const [key, ...rest] = part.split(separator);
+      return [key ?? "", rest.join(separator)] as const;
+    });
+}
+
 const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
-  const entries =
-    typeof value === "string"
-      ? value
-          .split(",")
-          .filter((part) => part !== "")
-          .map((part) => {
-            const [key, ...rest] = part.split("=");
-            return [key ?? "", rest.join("=")] as const;
-          })
-      : Object.entries(value !== null && typeof value === "object" ? value : {});
+  const entries = entriesOf(value, "=") as readonly (readonly [string, string])[];
   for (const [key, inner] of entries) {
     if (!/^([a-z0-9.-]+\/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(key))
       throw bad(field, value, `a set of labels: the key ${JSON.stringify(key)} is not valid`);
@@ -133,6 +138,39 @@ const labels: Parse<Readonly<Record<string, string>>> = (value, field) => {
   }
   return Object.fromEntries(entries);
 };
+
+function amount(value: unknown, field: string, read: (quantity: WireQuantity) => number): number {
+  try {
+    const number = read(value as WireQuantity);
+    if (number >= 0) return number;
+  } catch (error) {
+    if (!hasCode(error, "ApiInvalid")) throw error;
+  }
+  throw bad(field, value, "a quantity such as 500m or 1Gi");
+}
+
+/** `cpu=500m,memory=1Gi`. */
+const reserved: Parse<ReservedResources> = (value, field) =>
+  Object.fromEntries(
+    entriesOf(value, "=").map(([name, quantity]) => {
+      oneOf("cpu", "memory", "ephemeral-storage")(name, field);
+      const read = name === "cpu" ? milliValue : wholeUnits;
+      return [name, amount(quantity, `${field}.${name}`, read)];
+    }),
+  );
+
+/** `memory.available<100Mi,nodefs.available<10%`. */
+const thresholds: Parse<EvictionThresholds> = (value, field) =>
+  Object.fromEntries(
+    entriesOf(value, "<").map(([signal, limit]) => {
+      oneOf("memory.available", "nodefs.available")(signal, field);
+      const percent = /^(\d+(?:\.\d+)?)%$/.exec(String(limit))?.[1];
+      if (percent === undefined)
+        return [signal, { bytes: amount(limit, `${field}.${signal}`, wholeUnits) }];
+      if (Number(percent) > 100) throw bad(`${field}.${signal}`, limit, "at most 100%");
+      return [signal, { fraction: Number(percent) / 100 }];
+    }),
+  );
 
 /** A repository as spelled out, or a prefix of repositories that ends with a slash and a star. */
 const imagePattern: Parse<string> = (value, field) => {
@@ -221,6 +259,13 @@ const FIELDS = {
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
   maxPods: field(whole(1, 1000), 110),
+  podPidsLimit: optional(whole(1, 4_194_304)),
+  systemReserved: field<ReservedResources>(reserved, {}),
+  kubeReserved: field<ReservedResources>(reserved, {}),
+  evictionHard: field<EvictionThresholds>(thresholds, {
+    "memory.available": { bytes: 100 * 1024 ** 2 },
+    "nodefs.available": { fraction: 0.1 },
+  }),
   allowedUnsafeSysctls: field(list(sysctl), []),
   address: field(ip, "0.0.0.0"),
   port: field(whole(1, 65_535), 10_250),

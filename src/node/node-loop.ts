@@ -17,13 +17,19 @@ import { readCapacity } from "./capacity.ts";
 import type { HostReader } from "./host.ts";
 import { renewIntervalMs, renewLease } from "./lease.ts";
 import { findNodeIps, readNodeInfo } from "./node-info.ts";
-import { type Capacity, computeAllocatable, toNumbers } from "./quantities.ts";
+import {
+  type Capacity,
+  computeAllocatable,
+  computePodsShare,
+  type Reservations,
+  toNumbers,
+} from "./quantities.ts";
 import { ensureNode, type NodeTaint } from "./register.ts";
 import { computeNodeStatus, computeTransitionEvents, type NodeSystemInfo } from "./status.ts";
 import { syncNodeStatus } from "./status-loop.ts";
 
 /** The part of AgentConfig that the node loop reads. */
-interface NodeLoopConfig {
+interface NodeLoopConfig extends Reservations {
   readonly nodeName: string;
   readonly nodeIps: readonly string[];
   readonly nodeLabels: Readonly<Record<string, string>>;
@@ -110,7 +116,18 @@ export class NodeLoop {
 
   /** cpu in millicores, pods as a count, memory, ephemeral-storage and hugepages-* in bytes. Empty before start. */
   getAllocatable(): Readonly<Record<string, number>> {
-    return this.#capacity === undefined ? {} : toNumbers(computeAllocatable(this.#capacity));
+    if (this.#capacity === undefined) return {};
+    return toNumbers(computeAllocatable(this.#capacity, this.#options.config));
+  }
+
+  /** What all pods together may use, which is more than they may request. Undefined before start. */
+  getPodsShare(): Pick<Capacity, "cpuMillis" | "memoryBytes"> | undefined {
+    return this.#capacity && computePodsShare(this.#capacity, this.#options.config);
+  }
+
+  /** Bytes of the machine; 0 before start. */
+  getMemoryCapacity(): number {
+    return this.#capacity?.memoryBytes ?? 0;
   }
 
   /** The addresses reported as InternalIP. Empty before start. */
@@ -275,6 +292,7 @@ export class NodeLoop {
       hostname: config.nodeName,
       nodeIps: this.#nodeIps,
       capacity: this.#capacity,
+      allocatable: computeAllocatable(this.#capacity, config),
       nodeInfo: facts.nodeInfo,
       images: facts.images,
       kubeletPort: config.port,

@@ -12,18 +12,53 @@ export interface Capacity {
   readonly hugePages: Readonly<Record<string, number>>;
 }
 
-/** kubelet's default hard eviction thresholds: memory.available < 100Mi, nodefs.available < 10 %. */
-const EVICTION_MEMORY_BYTES = 100 * 1024 ** 2;
-const EVICTION_STORAGE_FRACTION = 0.1;
+type Amount = { readonly bytes: number } | { readonly fraction: number };
 
-/** What pods may request: capacity less the eviction thresholds; huge pages are no ordinary memory. */
-export function computeAllocatable(capacity: Capacity): Capacity {
-  const hugeBytes = Object.values(capacity.hugePages).reduce((sum, bytes) => sum + bytes, 0);
-  const reserved = Math.ceil(capacity.ephemeralStorageBytes * EVICTION_STORAGE_FRACTION);
+/** What is kept from pods. */
+export interface Reservations {
+  readonly systemReserved: Reserved;
+  readonly kubeReserved: Reserved;
+  readonly evictionHard: {
+    readonly "memory.available"?: Amount;
+    readonly "nodefs.available"?: Amount;
+  };
+}
+
+/** cpu in millicores, the others in bytes. */
+type Reserved = Readonly<Partial<Record<"cpu" | "memory" | "ephemeral-storage", number>>>;
+
+/** What all pods together may use: capacity less what is reserved. */
+export function computePodsShare(
+  capacity: Capacity,
+  { systemReserved, kubeReserved }: Reservations,
+): Capacity {
+  const left = (amount: number, name: keyof Reserved): number =>
+    Math.max(0, amount - (systemReserved[name] ?? 0) - (kubeReserved[name] ?? 0));
   return {
     ...capacity,
-    memoryBytes: Math.max(0, capacity.memoryBytes - EVICTION_MEMORY_BYTES - hugeBytes),
-    ephemeralStorageBytes: Math.max(0, capacity.ephemeralStorageBytes - reserved),
+    cpuMillis: left(capacity.cpuMillis, "cpu"),
+    memoryBytes: left(capacity.memoryBytes, "memory"),
+    ephemeralStorageBytes: left(capacity.ephemeralStorageBytes, "ephemeral-storage"),
+  };
+}
+
+/** What pods may request: their share less the eviction thresholds; huge pages are no ordinary memory. */
+export function computeAllocatable(capacity: Capacity, reservations: Reservations): Capacity {
+  const share = computePodsShare(capacity, reservations);
+  const hugeBytes = Object.values(capacity.hugePages).reduce((sum, bytes) => sum + bytes, 0);
+  const { "memory.available": memory, "nodefs.available": storage } = reservations.evictionHard;
+  const kept = (amount: Amount | undefined, whole: number): number => {
+    if (amount === undefined) return 0;
+    return "bytes" in amount ? amount.bytes : Math.ceil(whole * amount.fraction);
+  };
+  const left = (amount: number, taken: number): number => Math.max(0, amount - taken);
+  return {
+    ...share,
+    memoryBytes: left(share.memoryBytes, hugeBytes + kept(memory, capacity.memoryBytes)),
+    ephemeralStorageBytes: left(
+      share.ephemeralStorageBytes,
+      kept(storage, capacity.ephemeralStorageBytes),
+    ),
   };
 }
 

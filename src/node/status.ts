@@ -5,7 +5,7 @@
 
 import type { NodeCondition, NodeStatus } from "../api/types.ts";
 import type { Image } from "../runtime/runtime.ts";
-import { type Capacity, computeAllocatable, toResourceList } from "./quantities.ts";
+import { type Capacity, toResourceList } from "./quantities.ts";
 
 export type NodeSystemInfo = NonNullable<NodeStatus["nodeInfo"]>;
 
@@ -15,6 +15,8 @@ export interface NodeStatusInput {
   readonly hostname: string;
   readonly nodeIps: readonly string[];
   readonly capacity: Capacity;
+  /** Result of computeAllocatable. */
+  readonly allocatable: Capacity;
   readonly nodeInfo: NodeSystemInfo;
   readonly images: readonly Image[];
   readonly kubeletPort: number;
@@ -60,7 +62,7 @@ export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
       { type: "Hostname", address: input.hostname },
     ],
     capacity: { ...toResourceList(input.capacity) },
-    allocatable: { ...toResourceList(computeAllocatable(input.capacity)) },
+    allocatable: { ...toResourceList(input.allocatable) },
     conditions: computeConditions(input),
     nodeInfo: input.nodeInfo,
     daemonEndpoints: { kubeletEndpoint: { Port: input.kubeletPort } },

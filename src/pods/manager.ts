@@ -9,6 +9,7 @@ import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
@@ -16,12 +17,13 @@ import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { ImageAccess } from "../images/access.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
+import type { ServiceAccountSource } from "../images/service-accounts.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import { computeAdmission } from "./admission/admission.ts";
+import { type Admission, computeAdmission } from "./admission/admission.ts";
 import { createApply } from "./apply.ts";
 import { type CheckpointPort, computeCheckpoint, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
@@ -58,12 +60,14 @@ export interface PodManagerOptions {
   readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
-  readonly objects: ObjectSource & {
-    retainPod(pod: Pod): void;
-    releasePod(podUid: string): void;
-  };
+  readonly objects: ObjectSource &
+    Pick<ServiceAccountSource, "getServiceAccount"> & {
+      retainPod(pod: Pod): void;
+      releasePod(podUid: string): void;
+    };
   readonly runtime: Runtime;
   readonly network: PodNetwork & { readonly isReady: boolean };
+  readonly cgroups: PodCgroupPort;
   readonly volumes: PodVolumes;
   readonly probes: PodProbes;
   readonly hooks: HookRunner;
@@ -250,22 +254,43 @@ export class PodManager implements PodDirectory {
     const { pod } = record;
     if (isTerminalPhase(pod.status?.phase)) return;
     if (pod.status?.startTime !== undefined && problem === undefined) return;
-    const { node, maxPods, events } = this.#options;
-    const activePods = [...this.#records.values()].filter(
-      ({ phase, verdict }) => phase !== "terminated" && verdict === undefined,
-    ).length;
-    const { labels, hasAppArmor, allowedUnsafeSysctls } = node();
-    const verdict =
-      problem === undefined
-        ? computeAdmission({
-            ...{ pod, nodeName: pod.spec.nodeName ?? "", nodeLabels: labels },
-            ...{ activePods, maxPods, hasAppArmor, allowedUnsafeSysctls },
-          })
-        : { reason: "InvalidPodSpec", message: problem };
-    if (verdict === undefined) return;
-    const { reason, message } = verdict;
+    const admission = problem === undefined ? this.#judge(record) : invalid(problem);
+    if (admission.kind === "taken") {
+      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+      return;
+    }
+    const { reason, message } = admission.verdict;
     record.verdict = { reason, message: `Pod was rejected: ${message}` };
-    events.record(involvedPod(pod), "Warning", reason, message);
+    this.#options.events.record(involvedPod(pod), "Warning", reason, message);
+  }
+
+  #judge({ uid, pod }: PodRecord): Admission {
+    const { node, nodeName, maxPods } = this.#options;
+    const facts = node();
+    const allocatable = { ...facts.allocatable, pods: maxPods };
+    const isEnded = (phase: string | undefined, verdict?: object): boolean =>
+      isTerminalPhase(phase) || verdict !== undefined;
+    const known = [...this.#records.values()]
+      .filter(
+        ({ phase, status, verdict }) => phase !== "terminated" && !isEnded(status.phase, verdict),
+      )
+      .map((record) => record.pod);
+    // After a restart those that run already may come later than a new one.
+    const coming = this.#options.pods
+      .list()
+      .filter(({ metadata, status }) => !this.#records.has(metadata.uid) && status?.startTime)
+      .filter(({ metadata, status }) => metadata.uid !== uid && !isEnded(status?.phase));
+    const active = [...known, ...coming.map((other) => toSoundPod(other).pod)];
+    return computeAdmission({ pod, node: { ...facts, name: nodeName, allocatable }, active });
+  }
+
+  #preempt(podUid: string): void {
+    const record = this.#records.get(podUid);
+    if (record === undefined) return;
+    const message = "Preempted in order to admit critical pod";
+    record.verdict = { reason: "Preempting", message };
+    this.#options.events.record(involvedPod(record.pod), "Warning", "Preempting", message);
+    this.#queue.add(podUid);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
@@ -334,6 +359,7 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
+    await this.#options.cgroups.sync(signal);
     return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
   }
 
@@ -355,6 +381,10 @@ export class PodManager implements PodDirectory {
     const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
     return checkpoint.save(computeCheckpoint(this.#records.values(), before));
   }
+}
+
+function invalid(message: string): Admission {
+  return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */

@@ -1,9 +1,14 @@
 /** What pods needs to know of the node it runs on; provided by agent.ts from node/, read anew each time. */
 
+import type { Node } from "../api/types.ts";
+
+export type Taint = NonNullable<NonNullable<Node["spec"]>["taints"]>[number];
+
 export interface NodeFacts {
   readonly hostIps: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
-  /** cpu in millicores, memory and ephemeral-storage in bytes. */
+  readonly taints: readonly Taint[];
+  /** cpu in millicores, memory and ephemeral-storage in bytes; what others report of the Node in whole units. */
   readonly allocatable: Readonly<Record<string, number>>;
   readonly hasAppArmor: boolean;
   /** Names and `beginnings*` of namespaced kernel parameters allowed besides the safe ones. */

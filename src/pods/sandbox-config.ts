@@ -1,17 +1,21 @@
 /**
- * From a pod to the sandbox the runtime is asked for, and the OCI runtime its RuntimeClass names. The handler is kept
- * with the sandbox, because its containers need the same one when the class may be gone. Called by starter.ts.
+ * From a pod to the sandbox the runtime is asked for, and the OCI runtime its RuntimeClass names. Handler and cgroup are
+ * kept with the sandbox: its containers need the same ones when class or host have changed. Called by starter.ts.
  */
 
 import type { ApiClient } from "../api/client.ts";
 import { RUNTIME_CLASSES } from "../api/resources.ts";
 import type { Pod } from "../api/types.ts";
+import type { PodPlacement } from "../cgroups/pod-cgroups.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
+import type { ContainerConfigInput } from "../runtime/container-config.ts";
 import type { Sandbox, SandboxConfig } from "../runtime/runtime.ts";
 import { dottedSysctl } from "../runtime/sysctls.ts";
 import { computeKernelHostname } from "./hostname.ts";
 
 const HANDLER = "runtime-handler";
+const CGROUP = "cgroup-parent";
+const PIDS = "pids-limit";
 
 export interface SandboxInput {
   readonly attempt: number;
@@ -19,6 +23,7 @@ export interface SandboxInput {
   readonly clusterDomain: string;
   /** Result of findRuntimeHandler. */
   readonly runtimeHandler: string | undefined;
+  readonly placement: PodPlacement;
 }
 
 /** Throws ContainerConfigInvalid for a host name that is too long. */
@@ -26,6 +31,7 @@ export function computeSandboxConfig(pod: Pod, input: SandboxInput): SandboxConf
   const { namespace, name, uid } = pod.metadata;
   const { spec } = pod;
   const { attempt, ips, clusterDomain, runtimeHandler } = input;
+  const { cgroupParent, pidsLimit } = input.placement;
   return {
     pod: { namespace, name, uid },
     attempt,
@@ -38,13 +44,29 @@ export function computeSandboxConfig(pod: Pod, input: SandboxInput): SandboxConf
       (spec.securityContext?.sysctls ?? []).map((one) => [dottedSysctl(one.name), one.value]),
     ),
     ...(runtimeHandler === undefined ? {} : { runtimeHandler }),
-    annotations: runtimeHandler === undefined ? {} : { [HANDLER]: runtimeHandler },
+    ...(cgroupParent === undefined ? {} : { cgroupParent }),
+    annotations: {
+      ...(runtimeHandler === undefined ? {} : { [HANDLER]: runtimeHandler }),
+      ...(cgroupParent === undefined ? {} : { [CGROUP]: cgroupParent }),
+      ...(pidsLimit === undefined ? {} : { [PIDS]: String(pidsLimit) }),
+    },
   };
 }
 
-/** The runtime the sandbox was made with; undefined = the Engine's default. */
-export function handlerOf(sandbox: Sandbox | undefined): string | undefined {
-  return sandbox?.annotations[HANDLER];
+/** What containers have of the sandbox they join: OCI runtime, cgroup, or what stands in for it. */
+export function inheritedOf(
+  sandbox: Sandbox | undefined,
+): Pick<ContainerConfigInput, "runtimeHandler" | "cgroupParent" | "pidsLimit"> {
+  const {
+    [HANDLER]: runtimeHandler,
+    [CGROUP]: cgroupParent,
+    [PIDS]: pids,
+  } = sandbox?.annotations ?? {};
+  return {
+    ...(runtimeHandler === undefined ? {} : { runtimeHandler }),
+    ...(cgroupParent === undefined ? {} : { cgroupParent }),
+    ...(pids === undefined ? {} : { pidsLimit: Number(pids) }),
+  };
 }
 
 /** Throws ContainerConfigInvalid when the class does not exist. */

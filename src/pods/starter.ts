@@ -8,6 +8,7 @@ import type { ApiClient } from "../api/client.ts";
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Store } from "../api/store.ts";
 import type { Container as ContainerSpec, Pod, Service } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
@@ -24,7 +25,7 @@ import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
-import { computeSandboxConfig, findRuntimeHandler, handlerOf } from "./sandbox-config.ts";
+import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
 import { endedAt, newestOf, readySandbox, type StartFailure } from "./snapshot.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
@@ -39,6 +40,7 @@ export interface StarterOptions {
   readonly client: Pick<ApiClient, "get">;
   readonly runtime: Runtime;
   readonly network: PodNetwork;
+  readonly cgroups: PodCgroupPort;
   readonly objects: ObjectSource;
   readonly services: Store<Service>;
   readonly events: EventSink;
@@ -128,7 +130,8 @@ export class Starter {
     const ips = hostNetwork
       ? []
       : await network.allocate(record.uid, async () => (await runtime.list(signal)).sandboxes);
-    const input = { attempt, ips, clusterDomain, runtimeHandler };
+    const placement = await this.#options.cgroups.ensurePod(pod, signal);
+    const input = { attempt, ips, clusterDomain, runtimeHandler, placement };
     const sandbox = await runtime.runSandbox(computeSandboxConfig(pod, input), signal);
     if (hostNetwork) return;
     try {
@@ -204,7 +207,6 @@ export class Starter {
     const { compute, node, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
-    const runtimeHandler = handlerOf(readySandbox(record.observed));
     const env: ContainerEnv = await resolveEnv(
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
@@ -223,7 +225,7 @@ export class Starter {
       ...pidTargetOf(record, spec),
       volumes: record.mounted,
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
-      ...(runtimeHandler === undefined ? {} : { runtimeHandler }),
+      ...inheritedOf(readySandbox(record.observed)),
       memoryCapacity: node().memoryCapacity,
     });
   }

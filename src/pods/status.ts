@@ -4,12 +4,12 @@
  * Called by worker.ts in every round; written by status-writer.ts.
  */
 
+import { computeQosClass } from "../api/pod-resources.ts";
 import type { ContainerStatus, PodSpec, PodStatus } from "../api/types.ts";
 import { computeConditions, type RoleStatus } from "./conditions.ts";
 import { computeContainerStatus, unknownTermination } from "./container-status.ts";
 import { type ContainerRole, containersOf } from "./containers.ts";
 import { isRestartingAll } from "./phases/sync.ts";
-import { computeQosClass } from "./qos.ts";
 import { mayRestart } from "./restart.ts";
 import { type PodSnapshot, readySandbox, startTimeOf } from "./snapshot.ts";
 
@@ -23,7 +23,7 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
   const { pod, previous, verdict } = snapshot;
   const computed = statusesOf(snapshot);
   const phase = decidePhase(snapshot, computed);
-  const settled = snapshot.phase === "terminated" ? settle(computed) : computed;
+  const settled = isOver(snapshot) ? settle(computed) : computed;
   const podIps = podIpsOf(snapshot);
   const sandbox = readySandbox(snapshot.observed);
   // The reason of an end is told with the terminal phase, not before it.
@@ -50,6 +50,15 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     ...(isNeverStarted(snapshot) ? {} : listsOf(settled)),
     qosClass: pod.status?.qosClass ?? computeQosClass(pod.spec),
   };
+}
+
+function hasRunning({ observed }: PodSnapshot): boolean {
+  return observed.containers.some(({ state }) => state === "running");
+}
+
+/** Nothing of it will run any more, and nothing does. */
+function isOver(snapshot: PodSnapshot): boolean {
+  return snapshot.phase !== "sync" && !hasRunning(snapshot);
 }
 
 /** A pod that was refused has no containers to speak of. */
@@ -108,8 +117,8 @@ function decidePhase(snapshot: PodSnapshot, statuses: readonly RoleStatus[]): Po
   const { phase } = snapshot.previous;
   if (phase !== undefined && isTerminalPhase(phase)) return phase;
   if (stored !== undefined && isTerminalPhase(stored)) return stored;
-  const isEnded = snapshot.phase === "terminated";
-  const isRunning = snapshot.observed.containers.some(({ state }) => state === "running");
+  const isRunning = hasRunning(snapshot);
+  const isEnded = isOver(snapshot);
   // A pod is not called finished while something of it may still run.
   if (snapshot.verdict !== undefined && !isRunning) return "Failed";
   const computed = computePhase(snapshot.pod.spec, statuses, isEnded);

@@ -1,13 +1,13 @@
 /**
- * From a container's spec, already resolved, to what the runtime is asked for. Pure: resources as the kubelet turns
- * them into CPU shares, quota and OOM score, the security context (security.ts), the mounts of volumes.
+ * From a container's spec, already resolved, to what the runtime is asked for. Pure: resources (resources.ts), the
+ * security context (security.ts), the mounts of volumes.
  * Called by pods/starter.ts through agent.ts.
  */
 
-import { milliValue, value } from "../api/quantity.ts";
 import type { Container as ContainerSpec, Pod } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 import { hashValue } from "../core/hash.ts";
+import { computeOomScore, computeResources } from "./resources.ts";
 import type { ContainerConfig, ContainerKind, Mount } from "./runtime.ts";
 import { computeSecurity } from "./security.ts";
 
@@ -37,6 +37,10 @@ export interface ContainerConfigInput {
   readonly extraMounts: readonly Mount[];
   /** Of the pod's RuntimeClass; absent = the Engine's default. */
   readonly runtimeHandler?: string;
+  /** The pod's cgroup, as the Engine names it. */
+  readonly cgroupParent?: string;
+  /** Processes of this container; absent = unlimited, or limited by the pod's cgroup. */
+  readonly pidsLimit?: number;
   /** Bytes of the machine, for the OOM score of Burstable pods. */
   readonly memoryCapacity: number;
 }
@@ -45,12 +49,6 @@ export interface ContainerConfigInput {
 export const GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod";
 /** The requests and limits a container was made with, as JSON: what its status tells. */
 export const RESOURCES_ANNOTATION = "longshore.io/resources";
-
-/** kubelet's: 100 ms, and at least 1 ms of quota. */
-const CPU_PERIOD_MICROS = 100_000;
-const MIN_QUOTA_MICROS = 1_000;
-const MIN_SHARES = 2;
-const MAX_SHARES = 262_144;
 
 /** The parts of the spec whose change restarts the container: since 1.33 the kubelet's are name and image. */
 export function computeSpecHash(container: ContainerSpec): string {
@@ -79,11 +77,12 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     ...(container.lifecycle?.stopSignal ? { stopSignal: container.lifecycle.stopSignal } : {}),
     ...computeSecurity(pod, container, input.imageUser),
     ...(input.runtimeHandler === undefined ? {} : { runtimeHandler: input.runtimeHandler }),
+    ...(input.cgroupParent === undefined ? {} : { cgroupParent: input.cgroupParent }),
     sharePid: pod.spec.shareProcessNamespace ?? false,
     hostPid: pod.spec.hostPID ?? false,
     ...(input.pidOf === undefined ? {} : { pidOf: input.pidOf }),
-    resources: computeResources(container),
-    oomScoreAdj: computeOomScore(pod, container, input.memoryCapacity),
+    resources: computeResources(pod.spec, container, input.pidsLimit),
+    oomScoreAdj: computeOomScore(pod.spec, container, input.memoryCapacity),
     annotations: {
       [GRACE_ANNOTATION]: String(pod.spec.terminationGracePeriodSeconds ?? 30),
       [RESOURCES_ANNOTATION]: JSON.stringify(container.resources ?? {}),
@@ -114,38 +113,4 @@ function computeMounts(input: ContainerConfigInput): readonly Mount[] {
   });
   const taken = new Set(volumes.map((mount) => mount.containerPath.replace(/\/+$/, "")));
   return [...input.extraMounts.filter((mount) => !taken.has(mount.containerPath)), ...volumes];
-}
-
-function computeResources(container: ContainerSpec): ContainerConfig["resources"] {
-  const { requests, limits } = container.resources ?? {};
-  const limit = limits?.cpu === undefined ? undefined : milliValue(limits.cpu);
-  const request = requests?.cpu === undefined ? limit : milliValue(requests.cpu);
-  const memory = limits?.memory === undefined ? undefined : value(limits.memory);
-  return {
-    cpuShares: computeShares(request ?? 0),
-    ...(limit === undefined || limit === 0
-      ? {}
-      : { cpuQuotaMicros: computeQuota(limit), cpuPeriodMicros: CPU_PERIOD_MICROS }),
-    ...(memory === undefined || memory === 0 ? {} : { memoryBytes: memory }),
-  };
-}
-
-function computeShares(milli: number): number {
-  return Math.min(MAX_SHARES, Math.max(MIN_SHARES, Math.floor((milli * 1024) / 1000)));
-}
-
-function computeQuota(milli: number): number {
-  return Math.max(MIN_QUOTA_MICROS, Math.floor((milli * CPU_PERIOD_MICROS) / 1000));
-}
-
-/** kubelet's: -997 Guaranteed and node-critical, 1000 BestEffort, else less the more of the machine is requested. */
-function computeOomScore(pod: Pod, container: ContainerSpec, memoryCapacity: number): number {
-  if ((pod.spec.priority ?? 0) >= 2_000_001_000) return -997;
-  const qos = pod.status?.qosClass;
-  if (qos === "Guaranteed") return -997;
-  if (qos === "BestEffort" || memoryCapacity <= 0) return 1000;
-  const request = container.resources?.requests?.memory ?? container.resources?.limits?.memory;
-  const bytes = request === undefined ? 0 : value(request);
-  const score = 1000 - Math.floor((1000 * bytes) / memoryCapacity);
-  return Math.min(999, Math.max(3, score));
 }

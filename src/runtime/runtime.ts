@@ -26,6 +26,8 @@ export interface SandboxConfig {
   readonly ips: readonly string[];
   /** Dotted names, all of them namespaced: net.*, and of the IPC namespace kernel.* and fs.mqueue.*. */
   readonly sysctls: Readonly<Record<string, string>>;
+  /** The pod's cgroup, as the engine names it; absent = the engine's own place. */
+  readonly cgroupParent?: string;
   /** The engine's name of another OCI runtime, from the pod's RuntimeClass. */
   readonly runtimeHandler?: string;
   /** Facts the agent needs again after its restart (grace period…); never a secret. */
@@ -103,6 +105,8 @@ export interface ContainerConfig {
   readonly unmaskedProc?: boolean;
   /** The engine's name of another OCI runtime, from the pod's RuntimeClass. */
   readonly runtimeHandler?: string;
+  /** The pod's cgroup, as the engine names it; absent = the engine's own place. */
+  readonly cgroupParent?: string;
   readonly addCapabilities: readonly string[];
   readonly dropCapabilities: readonly string[];
   readonly sharePid: boolean;
@@ -115,6 +119,7 @@ export interface ContainerConfig {
     readonly cpuQuotaMicros?: number;
     readonly cpuPeriodMicros?: number;
     readonly memoryBytes?: number;
+    readonly pidsLimit?: number;
   };
   /** Only passed on where the host can (D11). */
   readonly oomScoreAdj?: number;

@@ -2,7 +2,8 @@
 
 import { randomUUID } from "node:crypto";
 import type { Container as ContainerSpec, Pod } from "../../src/api/types.ts";
-import { computeSandboxConfig } from "../../src/pods/sandbox-config.ts";
+import type { PodCgroupPort } from "../../src/cgroups/pod-cgroups.ts";
+import { computeSandboxConfig, inheritedOf } from "../../src/pods/sandbox-config.ts";
 import { computeContainerConfig } from "../../src/runtime/container-config.ts";
 import type { Container, PodIdentity, Runtime } from "../../src/runtime/runtime.ts";
 import { IMAGE } from "../builders/runtime.ts";
@@ -17,10 +18,12 @@ export interface SpecRun {
 
 export class SpecPods {
   readonly #runtime: Runtime;
+  readonly #cgroups: PodCgroupPort | undefined;
   readonly #made: PodIdentity[] = [];
 
-  constructor(runtime: Runtime) {
+  constructor(runtime: Runtime, cgroups?: PodCgroupPort) {
     this.#runtime = runtime;
+    this.#cgroups = cgroups;
   }
 
   /** Runs a shell script to its end as the first container of a pod. */
@@ -46,10 +49,11 @@ export class SpecPods {
     };
     const { name, namespace, uid } = pod.metadata;
     this.#made.push({ name, namespace, uid });
+    const placement = (await this.#cgroups?.ensurePod(pod, never())) ?? {};
     const sandbox = await this.#runtime.runSandbox(
       computeSandboxConfig(pod, {
         ...{ attempt: 0, ips: spec.hostNetwork === true ? [] : ["10.1.2.3"] },
-        ...{ clusterDomain: "cluster.local", runtimeHandler: undefined },
+        ...{ clusterDomain: "cluster.local", runtimeHandler: undefined, placement },
       }),
       never(),
     );
@@ -59,6 +63,7 @@ export class SpecPods {
       ...{ imageId: image?.id ?? "", imageUser: image?.user ?? "", env: new Map() },
       ...{ command: container.command, args: container.args, volumes: new Map() },
       ...{ extraMounts: [], memoryCapacity: 8 * 1024 ** 3 },
+      ...inheritedOf(sandbox),
     });
     const id = await this.#runtime.createContainer(config, never());
     await this.#runtime.startContainer(id, never());

@@ -4,59 +4,63 @@
  * manager.ts once in a pod's life.
  */
 
-import { matchesNodeSelection } from "../../api/node-selection.ts";
 import type { Pod } from "../../api/types.ts";
+import type { NodeFacts } from "../node-facts.ts";
 import type { Verdict } from "../snapshot.ts";
 import { computeAppArmorVerdict } from "./app-armor.ts";
+import { describeShortage, findShortages } from "./fit.ts";
+import {
+  computeAffinityVerdict,
+  computePortsVerdict,
+  computeTaintVerdict,
+} from "./node-predicates.ts";
 import { computeOsVerdict } from "./operating-system.ts";
+import { planPreemption } from "./preemption.ts";
 import { computeSysctlVerdict } from "./sysctls.ts";
 import { findUnsupportedFields } from "./unsupported.ts";
 
+/** `allocatable` has the number of pods too. */
+type AdmittingNode = { readonly name: string } & Pick<
+  NodeFacts,
+  "labels" | "taints" | "allocatable" | "hasAppArmor" | "allowedUnsafeSysctls"
+>;
+
 export interface AdmissionInput {
   readonly pod: Pod;
-  readonly nodeName: string;
-  readonly nodeLabels: Readonly<Record<string, string>>;
+  readonly node: AdmittingNode;
   /** Pods of this node that have not ended, without this one. */
-  readonly activePods: number;
-  readonly maxPods: number;
-  readonly hasAppArmor: boolean;
-  /** Names and `beginnings*` of namespaced kernel parameters that the operator allows besides the safe ones. */
-  readonly allowedUnsafeSysctls: readonly string[];
+  readonly active: readonly Pod[];
 }
 
-/** undefined = the pod may run. */
-export function computeAdmission(input: AdmissionInput): Verdict | undefined {
-  const { spec } = input.pod;
-  return (
-    computeSupportVerdict(input) ??
-    computeSysctlVerdict(spec, input.allowedUnsafeSysctls) ??
-    computeOsVerdict(spec) ??
-    computeCountVerdict(input) ??
-    computeAffinityVerdict(input) ??
-    computeAppArmorVerdict(spec, input.hasAppArmor)
-  );
+export type Admission =
+  | { readonly kind: "refused"; readonly verdict: Verdict }
+  /** `preempted` are to end for it. */
+  | { readonly kind: "taken"; readonly preempted: readonly Pod[] };
+
+export function computeAdmission(input: AdmissionInput): Admission {
+  const { pod, node, active } = input;
+  const { spec } = pod;
+  const before =
+    computeSupportVerdict(pod) ??
+    computeSysctlVerdict(spec, node.allowedUnsafeSysctls) ??
+    computeOsVerdict(spec);
+  if (before !== undefined) return { kind: "refused", verdict: before };
+  const shortages = findShortages(pod, active, node.allocatable);
+  const preempted = shortages.length === 0 ? [] : planPreemption(pod, active, shortages);
+  const verdict =
+    (preempted === undefined && shortages[0] ? describeShortage(shortages[0]) : undefined) ??
+    computeAffinityVerdict(pod, node) ??
+    computePortsVerdict(pod, active) ??
+    computeTaintVerdict(pod, node.taints) ??
+    computeAppArmorVerdict(spec, node.hasAppArmor);
+  return verdict === undefined
+    ? { kind: "taken", preempted: preempted ?? [] }
+    : { kind: "refused", verdict };
 }
 
-function computeSupportVerdict({ pod }: AdmissionInput): Verdict | undefined {
-  const fields = findUnsupportedFields(pod.spec);
+function computeSupportVerdict({ spec }: Pod): Verdict | undefined {
+  const fields = findUnsupportedFields(spec);
   if (fields.length === 0) return undefined;
   const message = `this version of Longshore does not support: ${fields.join(", ")}`;
   return { reason: "UnsupportedPodSpec", message };
-}
-
-function computeCountVerdict({ activePods, maxPods }: AdmissionInput): Verdict | undefined {
-  if (activePods < maxPods) return undefined;
-  return {
-    reason: "OutOfpods",
-    message: `Node didn't have enough resource: pods, requested: 1, used: ${activePods}, capacity: ${maxPods}`,
-  };
-}
-
-function computeAffinityVerdict(input: AdmissionInput): Verdict | undefined {
-  const node = { name: input.nodeName, labels: input.nodeLabels };
-  if (matchesNodeSelection(input.pod.spec, node)) return undefined;
-  return {
-    reason: "NodeAffinity",
-    message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
-  };
 }

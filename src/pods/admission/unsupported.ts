@@ -23,10 +23,11 @@ function used(findings: readonly Finding[]): string[] {
 /** Every field of the spec that is set and not supported, as paths that people recognise. */
 export function findUnsupportedFields(spec: PodSpec): readonly string[] {
   const init = spec.initContainers ?? [];
+  const isOnHost = spec.hostNetwork === true;
   return [
     ...used(podFindings(spec)),
-    ...init.flatMap((container) => containerFields(spec, "initContainers", container)),
-    ...spec.containers.flatMap((container) => containerFields(spec, "containers", container)),
+    ...init.flatMap((container) => containerFields("initContainers", container, isOnHost)),
+    ...spec.containers.flatMap((one) => containerFields("containers", one, isOnHost)),
     ...(spec.volumes ?? []).flatMap(volumeFields),
   ];
 }
@@ -36,7 +37,6 @@ function podFindings(spec: PodSpec): readonly Finding[] {
   return [
     [(spec.resourceClaims ?? []).length > 0, "spec.resourceClaims"],
     [spec.hostUsers === false, "spec.hostUsers=false"],
-    [spec.resources !== undefined, "spec.resources"],
     [security.fsGroup !== undefined && hasOwnedVolume(spec), "spec.securityContext.fsGroup"],
     [
       security.supplementalGroupsPolicy === "Strict" && !namesEveryGroup(spec),
@@ -63,7 +63,7 @@ function field(list: string, container: Container, name: string): string {
   return `spec.${list}[${container.name}].${name}`;
 }
 
-function containerFields(spec: PodSpec, list: string, container: Container): string[] {
+function containerFields(list: string, container: Container, isOnHost: boolean): string[] {
   const security = container.securityContext ?? {};
   const mounts = container.volumeMounts ?? [];
   const findings: readonly Finding[] = [
@@ -72,8 +72,8 @@ function containerFields(spec: PodSpec, list: string, container: Container): str
     [(container.volumeDevices ?? []).length > 0, "volumeDevices"],
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
-    // In the host's network a port is the host's already.
-    [!spec.hostNetwork && (container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
+    // In the host's network a port of the container is one of the host.
+    [!isOnHost && (container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
   ];
   return used(findings).map((name) => field(list, container, name));
 }

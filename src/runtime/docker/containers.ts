@@ -94,6 +94,8 @@ function computeHostConfig(
     CpuShares: resources.cpuShares,
     CpuQuota: resources.cpuQuotaMicros ?? 0,
     CpuPeriod: resources.cpuPeriodMicros ?? 0,
+    ...(config.cgroupParent === undefined ? {} : { CgroupParent: config.cgroupParent }),
+    ...(resources.pidsLimit === undefined ? {} : { PidsLimit: resources.pidsLimit }),
     Memory: resources.memoryBytes ?? 0,
     MemorySwap: resources.memoryBytes ?? 0,
     OomScoreAdj: hasSysResource ? oomScoreAdj : Math.max(0, oomScoreAdj),

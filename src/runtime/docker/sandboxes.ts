@@ -192,6 +192,7 @@ export function computeSandboxOptions(
       Sysctls: unshares
         ? Object.fromEntries(Object.entries(config.sysctls).filter(([name]) => !isNetSysctl(name)))
         : { ...config.sysctls },
+      ...(config.cgroupParent === undefined ? {} : { CgroupParent: config.cgroupParent }),
       ...(config.runtimeHandler === undefined ? {} : { Runtime: config.runtimeHandler }),
       CapDrop: ["ALL"],
       CapAdd: unshares ? ["SYS_ADMIN"] : [],

@@ -94,6 +94,30 @@ describe("computeAgentConfig", () => {
     });
   });
 
+  test("reads what is kept from pods, from flags and from the file alike", () => {
+    const expected = {
+      systemReserved: { cpu: 500, memory: 1024 ** 3 },
+      evictionHard: { "memory.available": { bytes: 1024 }, "nodefs.available": { fraction: 0.05 } },
+      allowedUnsafeSysctls: ["kernel.msg*", "net.*"],
+      podPidsLimit: 99,
+    };
+    const flags = {
+      systemReserved: "cpu=500m,memory=1Gi",
+      evictionHard: "memory.available<1Ki,nodefs.available<5%",
+      ...{ allowedUnsafeSysctls: "kernel/msg*,net.*", podPidsLimit: "99" },
+    };
+    expect(compute(flags)).toMatchObject({ ...expected, kubeReserved: {} });
+    const yaml = `systemReserved: {cpu: 500m, memory: 1Gi}
+evictionHard: {memory.available: 1Ki, nodefs.available: 5%}
+allowedUnsafeSysctls: [kernel.msg*, net.*]
+podPidsLimit: 99`;
+    expect(compute({}, yaml)).toMatchObject(expected);
+    expect(compute({}).evictionHard).toEqual({
+      "memory.available": { bytes: 104_857_600 },
+      "nodefs.available": { fraction: 0.1 },
+    });
+  });
+
   test.each([
     { sentence: "a URL that is none", flags: { manifestUrl: "pods" }, says: "staticPodURL" },
     { sentence: "a URL of a file", flags: { manifestUrl: "file:///x" }, says: "staticPodURL" },
@@ -129,6 +153,22 @@ describe("computeAgentConfig", () => {
       flags: { registerWithTaints: "a=b" },
       says: "NoSchedule",
     },
+    { sentence: "a reserved colour", flags: { kubeReserved: "red=1" }, says: "cpu, memory" },
+    { sentence: "a reserved nothing", flags: { kubeReserved: "cpu" }, says: "kubeReserved.cpu" },
+    { sentence: "a negative", flags: { systemReserved: "cpu=-1" }, says: "systemReserved.cpu" },
+    {
+      sentence: "a signal nobody acts on",
+      flags: { evictionHard: "pid.available<1" },
+      says: "memory.available",
+    },
+    { sentence: "more than all", flags: { evictionHard: "nodefs.available<101%" }, says: "100%" },
+    {
+      sentence: "a machine's sysctl",
+      flags: { allowedUnsafeSysctls: "vm.swappiness" },
+      says: "namespaced",
+    },
+    { sentence: "every sysctl", flags: { allowedUnsafeSysctls: "*" }, says: "namespaced" },
+    { sentence: "no processes", flags: { podPidsLimit: "0" }, says: "podPidsLimit" },
     { sentence: "an unknown proxy mode", flags: { proxyMode: "ipvs" }, says: "iptables, off" },
     { sentence: "a certificate without key", flags: { tlsCertFile: "/c" }, says: "together" },
     { sentence: "a node name with a slash", flags: { hostnameOverride: "a/b" }, says: "DNS name" },

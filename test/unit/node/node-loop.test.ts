@@ -61,6 +61,11 @@ describe("NodeLoop", () => {
         maxPods: 110,
         nodeStatusUpdateFrequencyMs: 10_000,
         nodeLeaseDurationSeconds: 40,
+        ...{ systemReserved: {}, kubeReserved: {} },
+        evictionHard: {
+          "memory.available": { bytes: 100 * 1024 ** 2 },
+          "nodefs.available": { fraction: 0.1 },
+        },
       },
       runtime: {
         async info() {

@@ -10,7 +10,13 @@ import {
   parseDefaultInterface,
   parseOsImage,
 } from "../../../src/node/node-info.ts";
-import { computeAllocatable, formatBinary, formatCpu } from "../../../src/node/quantities.ts";
+import {
+  computeAllocatable,
+  computePodsShare,
+  formatBinary,
+  formatCpu,
+  type Reservations,
+} from "../../../src/node/quantities.ts";
 import { computeLabelPatch, computeNode } from "../../../src/node/register.ts";
 import {
   computeNodeStatus,
@@ -19,17 +25,19 @@ import {
 } from "../../../src/node/status.ts";
 import { computeStatusPatch, isStatusChanged } from "../../../src/node/status-patch.ts";
 
+const MI = 1024 ** 2;
+const capacity = {
+  ...{ cpuMillis: 2000, memoryBytes: 1024 * MI, ephemeralStorageBytes: 1000 * 1024, pods: 110 },
+  hugePages: { "2Mi": 0 },
+};
+const NOTHING: Reservations = { systemReserved: {}, kubeReserved: {}, evictionHard: {} };
+
 const input: NodeStatusInput = {
   now: "2026-01-01T00:00:10Z",
   hostname: "n1",
   nodeIps: ["10.0.0.1"],
-  capacity: {
-    cpuMillis: 2000,
-    memoryBytes: 1024 ** 3,
-    ephemeralStorageBytes: 1000 * 1024,
-    pods: 110,
-    hugePages: { "2Mi": 0 },
-  },
+  capacity,
+  allocatable: { ...capacity, memoryBytes: 924 * MI, ephemeralStorageBytes: 900 * 1024 },
   nodeInfo: { bootID: "b", kubeletVersion: "v1.36.0+longshore.0.1.0" } as NonNullable<
     NodeStatus["nodeInfo"]
   >,
@@ -181,8 +189,28 @@ describe("the machine's facts", () => {
   });
 
   test("huge pages are no ordinary memory", () => {
-    const capacity = { ...input.capacity, hugePages: { "2Mi": 100 * 1024 ** 2 } };
-    expect(computeAllocatable(capacity).memoryBytes).toBe(824 * 1024 ** 2);
+    const huge = { ...capacity, hugePages: { "2Mi": 100 * MI } };
+    expect(computeAllocatable(huge, NOTHING).memoryBytes).toBe(924 * MI);
+  });
+
+  test("what is reserved is neither for pods to request nor, but for the margin of eviction, to use", () => {
+    const reservations: Reservations = {
+      systemReserved: { cpu: 300, memory: 100 * MI, "ephemeral-storage": 1024 },
+      kubeReserved: { cpu: 200, memory: 24 * MI },
+      evictionHard: {
+        "memory.available": { bytes: 100 * MI },
+        "nodefs.available": { fraction: 0.1 },
+      },
+    };
+    expect(computePodsShare(capacity, reservations)).toMatchObject({
+      ...{ cpuMillis: 1500, memoryBytes: 900 * MI, ephemeralStorageBytes: 999 * 1024 },
+    });
+    expect(computeAllocatable(capacity, reservations)).toEqual({
+      ...{ cpuMillis: 1500, memoryBytes: 800 * MI, ephemeralStorageBytes: 899 * 1024 },
+      ...{ pods: 110, hugePages: { "2Mi": 0 } },
+    });
+    const tooMuch = { ...NOTHING, systemReserved: { cpu: 9000, memory: 9000 * MI } };
+    expect(computeAllocatable(capacity, tooMuch)).toMatchObject({ cpuMillis: 0, memoryBytes: 0 });
   });
 });
 

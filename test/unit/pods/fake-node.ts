@@ -276,6 +276,7 @@ export class FakeNode {
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
+        getServiceAccount: async () => undefined,
         requestToken: never,
         retainPod: () => undefined,
         releasePod: () => undefined,
@@ -292,6 +293,7 @@ export class FakeNode {
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
       },
+      cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
       volumes: {
         ensure: async () => new Map(),
         teardown: async () => void this.journal.push("teardown"),
@@ -321,7 +323,7 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: {},
         allocatable: {},
-        ...{ hasAppArmor: false, allowedUnsafeSysctls: [] },
+        ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),

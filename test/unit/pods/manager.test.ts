@@ -337,6 +337,29 @@ describe("PodManager", () => {
     expect(node.pods.get("ns/odd")).toBeUndefined();
   });
 
+  test("a critical pod takes the place of another on a node that is full", async () => {
+    await startPod();
+    // maxPods is 10.
+    for (let n = 1; n < 10; n++) {
+      const metadata = { name: `p${n}`, uid: `u-${n}` };
+      node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, metadata));
+    }
+    const late = makePod(POD.spec, { name: "late", uid: "u-late" });
+    node.apply(late);
+    node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, { name: "c", uid: "u-c" }));
+    await node.run();
+    expect(node.pods.get("ns/late")?.status).toMatchObject({
+      phase: "Failed",
+      reason: "OutOfpods",
+    });
+    expect(node.pods.get("ns/p")?.status).toMatchObject({
+      ...{ phase: "Failed", reason: "Preempting" },
+      message: "Preempted in order to admit critical pod",
+    });
+    expect(node.pods.get("ns/c")?.status?.phase).toBe("Running");
+    expect(node.events).toContain("Warning Preempting Preempted in order to admit critical pod");
+  });
+
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {
     await startPod(makePod({ activeDeadlineSeconds: 5, containers: POD.spec.containers }));
     await node.run(6_000);

@@ -4,12 +4,12 @@ import { computeHostname } from "../../../src/pods/hostname.ts";
 import {
   computeSandboxConfig,
   findRuntimeHandler,
-  handlerOf,
+  inheritedOf,
 } from "../../../src/pods/sandbox-config.ts";
 import { makePod, makeSandbox } from "./support.ts";
 
 const never = new AbortController().signal;
-const INPUT = { attempt: 3, ips: ["10.0.0.2"], clusterDomain: "cluster.local" };
+const INPUT = { attempt: 3, ips: ["10.0.0.2"], clusterDomain: "cluster.local", placement: {} };
 const configure = (spec: object, runtimeHandler?: string) =>
   computeSandboxConfig(makePod(spec), { ...INPUT, runtimeHandler });
 
@@ -62,12 +62,19 @@ describe("the sandbox of a pod", () => {
     );
   });
 
-  it("remembers its OCI runtime for its containers", () => {
-    const { runtimeHandler, annotations } = configure({}, "crun");
-    expect(runtimeHandler).toBe("crun");
-    expect(handlerOf(makeSandbox({ annotations }))).toBe("crun");
-    expect(handlerOf(makeSandbox())).toBeUndefined();
-  });
+  it.each([{ cgroupParent: "/kubepods/podu1" }, { pidsLimit: 50 }, {}])(
+    "remembers its OCI runtime and its place %j for its containers",
+    (placement) => {
+      const input = { ...INPUT, placement, runtimeHandler: "crun" };
+      const config = computeSandboxConfig(makePod(), input);
+      const { annotations, runtimeHandler, cgroupParent } = config;
+      expect(runtimeHandler).toBe("crun");
+      expect(cgroupParent).toBe((placement as { cgroupParent?: string }).cgroupParent);
+      const inherited = { ...placement, runtimeHandler: "crun" };
+      expect(inheritedOf(makeSandbox({ annotations }))).toEqual(inherited);
+      expect(inheritedOf(makeSandbox())).toEqual({});
+    },
+  );
 
   it("takes the OCI runtime from the pod's class, which must exist", async () => {
     const client = {

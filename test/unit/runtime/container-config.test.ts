@@ -39,7 +39,7 @@ describe("computeContainerConfig", () => {
       ...{ supplementalGroups: [], privileged: false, readOnlyRootfs: false },
       ...{ noNewPrivileges: false, seccomp: "default", addCapabilities: [] },
       ...{ dropCapabilities: [], sharePid: false, hostPid: false, resources: { cpuShares: 2 } },
-      ...{ oomScoreAdj: 999 },
+      ...{ oomScoreAdj: 1000 },
       annotations: {
         "io.kubernetes.pod.terminationGracePeriod": "30",
         "longshore.io/resources": "{}",
@@ -100,26 +100,46 @@ describe("computeContainerConfig", () => {
     expect(config.seccomp).toBe(expected);
   });
 
-  it.each([
-    ["Guaranteed", {}, 0, -997],
-    ["BestEffort", {}, 0, 1000],
-    ["Burstable", { requests: { memory: "500" } }, 0, 500],
-    ["Burstable", { requests: { cpu: "1m" } }, 0, 999],
-    ["Burstable", { requests: { memory: "999" } }, 0, 3],
-    ["Burstable", { requests: { memory: "500" } }, 2_000_001_000, -997],
-  ] as const)(
-    "scores %s with %j and priority %d at %d",
-    (qosClass, resources, priority, expected) => {
-      const container = { ...CONTAINER, resources };
-      const pod: Pod = {
-        ...{ apiVersion: "v1", kind: "Pod" },
-        metadata: { name: "p", namespace: "n", uid: "u", resourceVersion: "1" },
-        spec: { containers: [container], priority },
-        status: { qosClass },
-      };
-      expect(configure({ resources }, {}, { pod }).oomScoreAdj).toBe(expected);
-    },
-  );
+  it.each<readonly [string, Container["resources"], Partial<Pod["spec"]>, number]>([
+    ["Guaranteed", { limits: { cpu: "1", memory: "500" } }, {}, -997],
+    ["BestEffort", {}, {}, 1000],
+    ["half of the machine", { requests: { memory: "500" } }, {}, 500],
+    ["none of the memory", { requests: { cpu: "1m" } }, {}, 999],
+    ["nearly all of it", { requests: { memory: "999" } }, {}, 3],
+    ["critical for the node", { requests: { memory: "500" } }, { priority: 2_000_001_000 }, -997],
+    [
+      "half of what its pod requests",
+      { requests: { memory: "100" } },
+      { resources: { requests: { memory: "300" } } },
+      700,
+    ],
+  ])("scores what requests %s", (_what, resources = {}, spec, expected) => {
+    expect(configure({ resources }, spec).oomScoreAdj).toBe(expected);
+  });
+
+  it("scores a sidecar no higher than those it serves", () => {
+    const app = { name: "app", resources: { requests: { memory: "400" } } };
+    const sidecar: Container = { ...CONTAINER, restartPolicy: "Always" };
+    const spec = { containers: [app], initContainers: [sidecar] };
+    expect(configure({ restartPolicy: "Always" }, spec).oomScoreAdj).toBe(600);
+  });
+
+  it("bounds a container without limits by those of its pod", () => {
+    const resources = { limits: { cpu: "1", memory: "500" } };
+    expect(configure({}, { resources }).resources).toEqual({
+      ...{ cpuShares: 1024, cpuQuotaMicros: 100_000, cpuPeriodMicros: 100_000, memoryBytes: 500 },
+    });
+    const own = { requests: { cpu: "100m" }, limits: { memory: "100" } };
+    expect(configure({ resources: own }, { resources }).resources).toMatchObject({
+      ...{ cpuShares: 102, cpuQuotaMicros: 100_000, memoryBytes: 100 },
+    });
+  });
+
+  it("hands on its place and its OCI runtime", () => {
+    const place = { cgroupParent: "/kubepods/podu", runtimeHandler: "crun", pidsLimit: 9 };
+    const { cgroupParent, runtimeHandler, resources } = configure({}, {}, place);
+    expect({ cgroupParent, runtimeHandler, pidsLimit: resources.pidsLimit }).toEqual(place);
+  });
 
   it("mounts volumes as asked, and they win over the agent's files", () => {
     const extra = { readOnly: false, propagation: "private" } as const;

@@ -1,0 +1,204 @@
+/**
+ * The cgroups above those of containers: `kubepods` with what all pods may use, the two classes, one for each pod. The
+ * Engine makes the containers' own inside a pod's. Where they cannot be made it says so once, and pods run without:
+ * their containers' own limits still hold (D11). Called by pods/starter.ts before a sandbox, and by manager.ts, whose
+ * periodical turn removes what is of no pod.
+ */
+
+import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { computeQosClass } from "../api/pod-resources.ts";
+import type { Pod } from "../api/types.ts";
+import type { Exec } from "../core/exec.ts";
+import type { Logger } from "../core/logger.ts";
+import {
+  BEST_EFFORT,
+  BURSTABLE,
+  type CgroupDriver,
+  type CgroupName,
+  cgroupPath,
+  engineParent,
+  NODE_CGROUP,
+  podCgroup,
+  podUidOf,
+} from "./names.ts";
+import { SystemdSlices } from "./systemd.ts";
+import { computeShares } from "./units.ts";
+import {
+  type CgroupFile,
+  type CgroupValues,
+  computeClassShares,
+  computePodValues,
+  toFiles,
+} from "./values.ts";
+
+/** What the containers of a pod are made with. */
+export interface PodPlacement {
+  /** As the Engine names it. */
+  readonly cgroupParent?: string;
+  /** Of each container, where the pod has no cgroup that could hold it. */
+  readonly pidsLimit?: number;
+}
+
+export interface PodCgroupPort {
+  /** Makes the pod's cgroup, or says what stands in for it. Never throws for what the host cannot do. */
+  ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement>;
+  /** Weighs the classes anew and removes the cgroups of pods that ended. */
+  sync(signal: AbortSignal): Promise<void>;
+}
+
+export interface PodCgroupsOptions {
+  /** Of the cgroup file systems, `/sys/fs/cgroup`. */
+  readonly root: string;
+  readonly driver: CgroupDriver;
+  readonly version: 1 | 2;
+  readonly exec: Exec;
+  readonly log: Logger;
+  /** Processes of each pod; undefined = unlimited. */
+  readonly podPidsLimit: number | undefined;
+  /** What all pods together may use; undefined = not known, nothing is limited. */
+  readonly node: () => { readonly cpuMillis: number; readonly memoryBytes: number } | undefined;
+  /** Pods that have not ended. */
+  readonly pods: () => readonly Pod[];
+}
+
+/** What pods' cgroups are made in: the others follow when the Engine makes a container. */
+const CONTROLLERS = ["cpu", "memory", "pids", "hugetlb"];
+/** Of version 2: containers also need these, and get only what is passed down. */
+const PASSED_DOWN = [...CONTROLLERS, "cpuset", "io"];
+
+const TOLERATED: readonly unknown[] = ["EBUSY", "ENOENT", "ENOTEMPTY", "EROFS", "EPERM", "EACCES"];
+
+export class PodCgroups implements PodCgroupPort {
+  readonly #options: PodCgroupsOptions;
+  readonly #slices: SystemdSlices;
+  #isWarned = false;
+  #isPrepared = false;
+
+  constructor(options: PodCgroupsOptions) {
+    this.#options = options;
+    this.#slices = new SystemdSlices(options.exec, options.version);
+  }
+
+  async ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement> {
+    const { driver, podPidsLimit, log } = this.#options;
+    const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
+    try {
+      if (!this.#isPrepared) await this.#prepare(signal);
+      this.#isPrepared = true;
+      await this.#weighClasses(signal);
+      await this.#ensure(name, computePodValues(pod.spec, podPidsLimit), signal);
+      return { cgroupParent: engineParent(driver, name) };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const message =
+        "cgroups of pods cannot be made: only the limits of single containers hold, and pods weigh by their number of containers";
+      if (!this.#isWarned) log.warn({ err: error }, message);
+      this.#isWarned = true;
+      return podPidsLimit === undefined ? {} : { pidsLimit: podPidsLimit };
+    }
+  }
+
+  async sync(signal: AbortSignal): Promise<void> {
+    if (!this.#isPrepared) return;
+    await this.#weighClasses(signal);
+    const { driver } = this.#options;
+    for (const above of [NODE_CGROUP, BURSTABLE, BEST_EFFORT]) {
+      for (const directory of await this.#list(above)) {
+        const uid = podUidOf(driver, directory);
+        if (uid === undefined || this.#isLive(uid)) continue;
+        await this.#remove([...above, `pod${uid}`], signal);
+      }
+    }
+  }
+
+  #isLive(podUid: string): boolean {
+    return this.#options.pods().some(({ metadata }) => metadata.uid === podUid);
+  }
+
+  async #prepare(signal: AbortSignal): Promise<void> {
+    const share = this.#options.node();
+    if (share === undefined) return;
+    const values = { cpuShares: computeShares(share.cpuMillis), memoryBytes: share.memoryBytes };
+    await this.#ensure(NODE_CGROUP, values, signal);
+  }
+
+  async #weighClasses(signal: AbortSignal): Promise<void> {
+    const specs = this.#options.pods().map(({ spec }) => spec);
+    const burstable = computeClassShares(specs, "Burstable");
+    await this.#ensure(BURSTABLE, { cpuShares: burstable }, signal);
+    await this.#ensure(BEST_EFFORT, { cpuShares: computeShares(0) }, signal);
+  }
+
+  async #ensure(name: CgroupName, values: CgroupValues, signal: AbortSignal): Promise<void> {
+    const { driver, version } = this.#options;
+    const files = toFiles(version, values);
+    if (driver === "cgroupfs") {
+      for (const directory of await this.#mounts(CONTROLLERS))
+        await mkdir(join(directory, cgroupPath(driver, name)), { recursive: true });
+      if (version === 2) await this.#passDown(name);
+      for (const file of files) await this.#write(name, file);
+      return;
+    }
+    await this.#slices.ensure(engineParent(driver, name), values, signal);
+    // systemd knows no huge pages.
+    for (const file of files) {
+      if (file.controller === "hugetlb") await this.#write(name, file);
+    }
+  }
+
+  /** Directories of the hierarchies: one of version 2, one for each mounted controller of version 1. */
+  async #mounts(controllers: readonly string[]): Promise<readonly string[]> {
+    const { root, version } = this.#options;
+    if (version === 2) return [root];
+    const present = await readdir(root);
+    return controllers
+      .filter((controller) => present.includes(controller))
+      .map((controller) => join(root, controller));
+  }
+
+  async #write(name: CgroupName, { controller, name: file, text }: CgroupFile): Promise<void> {
+    const { root, driver, version } = this.#options;
+    const directory = version === 2 ? root : join(root, controller);
+    const path = join(directory, cgroupPath(driver, name), file);
+    try {
+      await writeFile(path, text);
+    } catch (error) {
+      // A kernel without this controller; what it would limit does not exist, or the node does not offer it.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+  }
+
+  /** A cgroup of version 2 has the controllers that each one above it passes down. */
+  async #passDown(name: CgroupName): Promise<void> {
+    const { root, driver } = this.#options;
+    for (let depth = 0; depth <= name.length; depth++) {
+      const directory = join(root, cgroupPath(driver, name.slice(0, depth)));
+      const available = (await readFile(join(directory, "cgroup.controllers"), "utf8")).trim();
+      const wanted = available.split(" ").filter((word) => PASSED_DOWN.includes(word));
+      const text = wanted.map((word) => `+${word}`).join(" ");
+      if (text !== "") await writeFile(join(directory, "cgroup.subtree_control"), text);
+    }
+  }
+
+  async #list(name: CgroupName): Promise<readonly string[]> {
+    const { driver } = this.#options;
+    const [first] = await this.#mounts(["cpu"]);
+    return readdir(join(first ?? this.#options.root, cgroupPath(driver, name)));
+  }
+
+  async #remove(name: CgroupName, signal: AbortSignal): Promise<void> {
+    const { driver, root, version } = this.#options;
+    if (driver === "systemd") await this.#slices.stop(engineParent(driver, name), signal);
+    const mounts =
+      version === 2 ? [root] : (await readdir(root)).map((controller) => join(root, controller));
+    for (const directory of mounts) {
+      try {
+        await rmdir(join(directory, cgroupPath(driver, name)));
+      } catch (error) {
+        // Still in use, or gone: the next turn looks again.
+        if (!TOLERATED.includes((error as NodeJS.ErrnoException).code)) throw error;
+      }
+    }
+  }
+}

@@ -1,0 +1,141 @@
+/** What requests and limits come to inside a container, and around it, on a real Engine with cgroups of version 1. */
+
+import { existsSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Container, Pod } from "../../src/api/types.ts";
+import { PodCgroups } from "../../src/cgroups/pod-cgroups.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { createExec } from "../../src/core/exec.ts";
+import { createLogger } from "../../src/core/logger.ts";
+import { createReal, never } from "../support/runtime.ts";
+import { SpecPods } from "../support/spec-pod.ts";
+
+type Resources = NonNullable<Container["resources"]>;
+
+const ROOT = "/sys/fs/cgroup";
+const warnings: string[] = [];
+const runtime = createReal();
+const live: Pod[] = [];
+const cgroups = new PodCgroups({
+  ...{ root: ROOT, driver: "cgroupfs", version: 1, exec: createExec(systemClock) },
+  log: createLogger({ level: "warn", pretty: false, write: (line) => void warnings.push(line) }),
+  ...{ podPidsLimit: 64, node: () => undefined, pods: () => live },
+});
+const pods = new SpecPods(runtime, cgroups);
+
+beforeAll(async () => {
+  const { cgroupDriver, cgroupVersion } = await runtime.info(never());
+  expect([cgroupDriver, cgroupVersion]).toEqual(["cgroupfs", 1]);
+});
+afterEach(() => pods.removeAll());
+afterAll(async () => {
+  live.length = 0;
+  await cgroups.sync(never());
+  const controllers = readFileSync("/proc/cgroups", "utf8").match(/^\w+/gm) ?? [];
+  for (const controller of [...controllers, "systemd", "unified"]) {
+    for (const name of ["kubepods/burstable", "kubepods/besteffort", "kubepods"]) {
+      const path = join(ROOT, controller, name);
+      if (existsSync(path)) rmdirSync(path);
+    }
+  }
+});
+
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8").trim();
+const FILES =
+  "cd /sys/fs/cgroup; cat cpu/cpu.shares cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes /proc/self/oom_score_adj";
+const UNLIMITED = "9223372036854771712";
+const MI = 1024 ** 2;
+
+describe("a container sees", () => {
+  it.each<readonly [string, Resources, Partial<Pod["spec"]>, readonly (number | string)[]]>([
+    ["nothing asked for", {}, {}, [2, -1, 100_000, UNLIMITED, UNLIMITED, 1000]],
+    [
+      "a request",
+      { requests: { cpu: "250m", memory: "4Gi" } },
+      {},
+      [256, -1, 100_000, UNLIMITED, UNLIMITED, 500],
+    ],
+    [
+      "limits, without swap",
+      { limits: { cpu: "500m", memory: "64Mi" } },
+      {},
+      // Never negative without CAP_SYS_RESOURCE, though the pod is Guaranteed.
+      [512, 50_000, 100_000, 64 * MI, 64 * MI, 0],
+    ],
+    ["the least", { limits: { cpu: "1m" } }, {}, [2, 1000, 100_000, UNLIMITED, UNLIMITED, 999]],
+    [
+      "its pod's limits",
+      { requests: { cpu: "100m" } },
+      { resources: { limits: { cpu: "1", memory: "64Mi" }, requests: { memory: "8Mi" } } },
+      [102, 100_000, 100_000, 64 * MI, 64 * MI, 999],
+    ],
+  ])("%s", async (_what, resources, spec, expected) => {
+    const { output } = await pods.run(FILES, { resources }, spec);
+    expect(output.trim().split("\n")).toEqual(expected.map(String));
+  });
+});
+
+describe("a pod", () => {
+  it("has a cgroup of its class, in which its containers are", async () => {
+    const resources = { requests: { cpu: "500m" }, limits: { cpu: "1", memory: "64Mi" } };
+    const second: Container = { name: "second", resources };
+    const { pod, id } = await pods.start(
+      { command: ["sleep", "1000"], resources },
+      { containers: [second] },
+    );
+    live.push(pod);
+    await cgroups.sync(never());
+    const own = `kubepods/burstable/pod${pod.metadata.uid}`;
+    expect(read(`cpu/${own}/cpu.shares`)).toBe("1024");
+    expect(read(`cpu/${own}/cpu.cfs_quota_us`)).toBe("200000");
+    expect(read(`memory/${own}/memory.limit_in_bytes`)).toBe(String(128 * MI));
+    expect(read(`pids/${own}/pids.max`)).toBe("64");
+    expect(read("cpu/kubepods/burstable/cpu.shares")).toBe("1024");
+    expect(read("cpu/kubepods/besteffort/cpu.shares")).toBe("2");
+    expect(read(`memory/${own}/${id}/cgroup.procs`)).not.toBe("");
+    live.length = 0;
+    await cgroups.sync(never());
+    expect(existsSync(join(ROOT, "memory", own))).toBe(true);
+    await pods.removeAll();
+    await cgroups.sync(never());
+    for (const controller of ["cpu", "memory", "pids", "freezer", "cpuset"])
+      expect(existsSync(join(ROOT, controller, own)), controller).toBe(false);
+    expect(warnings).toEqual([]);
+  });
+
+  it("cannot make more processes than its limit", async () => {
+    const script = "for i in $(seq 100); do sleep 5 & done 2>&1; wait";
+    const { output } = await pods.run(script, {});
+    expect(output).toMatch(/can't fork: Resource temporarily unavailable/);
+  });
+
+  it("without a cgroup of its own has its container's processes limited", async () => {
+    const ensurePod = async () => ({ pidsLimit: 50 });
+    const without = new SpecPods(runtime, { ensurePod, sync: async () => undefined });
+    try {
+      const { output } = await without.run("cat /sys/fs/cgroup/pids/pids.max; sleep 0", {});
+      expect(output).toBe("50\n");
+    } finally {
+      await without.removeAll();
+    }
+  });
+
+  it("whose child process takes more memory than the limit is told as killed for it", async () => {
+    const hog = "sh -c 'x=$(yes | head -c 67108864)'";
+    const limits = { memory: "16Mi" };
+    const { container, output } = await pods.run(`${hog}; echo lives; exit 3`, {
+      resources: { limits },
+    });
+    expect(output).toContain("lives");
+    expect(container).toMatchObject({ oomKilled: true, exitCode: 3 });
+  });
+
+  it("that takes more memory than all its containers may is ended as one container would be", async () => {
+    const hog = "x=$(head -c 67108864 /dev/zero | tr '\\0' x); echo held";
+    const resources = { limits: { memory: "16Mi" } };
+    const { container, output } = await pods.run(hog, {}, { resources });
+    expect(output).not.toContain("held");
+    expect(container).toMatchObject({ oomKilled: true, exitCode: 137 });
+  });
+});
