@@ -2,8 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Pod } from "../../../../src/api/types.ts";
 import { LongshoreError } from "../../../../src/core/errors.ts";
 import { computeResolvConf } from "../../../../src/network/resolv-conf.ts";
-import { computeAdmission } from "../../../../src/pods/admission/admission.ts";
-import { computeQosClass } from "../../../../src/pods/qos.ts";
+import { findUnsupportedFields } from "../../../../src/pods/admission/unsupported.ts";
 import {
   isStaticUid,
   type ManifestContext,
@@ -386,12 +385,8 @@ describe("junk in any place of a good manifest", () => {
 
 /** Lets everything pure look at the pod that its worker would. */
 function walk(pod: Pod): void {
-  computeAdmission({
-    ...{ pod, nodeName: "n1", nodeLabels: {}, activePods: 0, maxPods: 1 },
-    ...{ hasAppArmor: false, allowedUnsafeSysctls: [] },
-  });
+  findUnsupportedFields(pod.spec);
   computeResolvConf(pod, { clusterDomain: "c", clusterDns: [], nodeResolvConf: "" });
-  computeQosClass(pod.spec);
   for (const container of pod.spec.containers) {
     const volumes = (pod.spec.volumes ?? []).map(
       ({ name }) => [name, { hostPath: "/h", readOnly: false }] as const,
