@@ -17,6 +17,7 @@ import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { ImageAccess } from "../images/access.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
+import type { ServiceAccountSource } from "../images/service-accounts.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
@@ -58,10 +59,11 @@ export interface PodManagerOptions {
   readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
-  readonly objects: ObjectSource & {
-    retainPod(pod: Pod): void;
-    releasePod(podUid: string): void;
-  };
+  readonly objects: ObjectSource &
+    Pick<ServiceAccountSource, "getServiceAccount"> & {
+      retainPod(pod: Pod): void;
+      releasePod(podUid: string): void;
+    };
   readonly runtime: Runtime;
   readonly network: PodNetwork & { readonly isReady: boolean };
   readonly cgroups: PodCgroupPort;

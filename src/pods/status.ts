@@ -23,7 +23,7 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
   const { pod, previous, verdict } = snapshot;
   const computed = statusesOf(snapshot);
   const phase = decidePhase(snapshot, computed);
-  const settled = snapshot.phase === "terminated" ? settle(computed) : computed;
+  const settled = isOver(snapshot) ? settle(computed) : computed;
   const podIps = podIpsOf(snapshot);
   const sandbox = readySandbox(snapshot.observed);
   // The reason of an end is told with the terminal phase, not before it.
@@ -50,6 +50,15 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     ...(isNeverStarted(snapshot) ? {} : listsOf(settled)),
     qosClass: pod.status?.qosClass ?? computeQosClass(pod.spec),
   };
+}
+
+function hasRunning({ observed }: PodSnapshot): boolean {
+  return observed.containers.some(({ state }) => state === "running");
+}
+
+/** Nothing of it will run any more, and nothing does. */
+function isOver(snapshot: PodSnapshot): boolean {
+  return snapshot.phase !== "sync" && !hasRunning(snapshot);
 }
 
 /** A pod that was refused has no containers to speak of. */
@@ -108,8 +117,8 @@ function decidePhase(snapshot: PodSnapshot, statuses: readonly RoleStatus[]): Po
   const { phase } = snapshot.previous;
   if (phase !== undefined && isTerminalPhase(phase)) return phase;
   if (stored !== undefined && isTerminalPhase(stored)) return stored;
-  const isEnded = snapshot.phase === "terminated";
-  const isRunning = snapshot.observed.containers.some(({ state }) => state === "running");
+  const isRunning = hasRunning(snapshot);
+  const isEnded = isOver(snapshot);
   // A pod is not called finished while something of it may still run.
   if (snapshot.verdict !== undefined && !isRunning) return "Failed";
   const computed = computePhase(snapshot.pod.spec, statuses, isEnded);

@@ -185,9 +185,9 @@ const CASES: readonly Case[] = [
     web: "terminated/Error",
   },
   {
-    sentence: "a deleted pod whose containers stopped is still Running before it is torn down",
+    sentence: "a deleted pod is over as soon as its containers have stopped",
     given: { phase: "terminating", observed: only(dead()) },
-    phase: "Running",
+    phase: "Failed",
     web: "terminated/Error",
   },
   {
