@@ -86,9 +86,13 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 /** Queue keys that are no UIDs. */
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
+const CGROUPS = "#cgroups";
 /** What is older than this may be of a clock that was set back. */
 const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
+const CGROUP_PERIOD_MS = 60_000;
+/** Several pods that end together need it once. */
+const CGROUP_DELAY_MS = 1_000;
 const SYNC_POLL_MS = 1_000;
 const CHECKPOINT_DELAY_MS = 200;
 
@@ -155,6 +159,7 @@ export class PodManager implements PodDirectory {
         log.error({ err: error }, "runtime events ended; pods are only looked at periodically");
       });
     this.#queue.add(ORPHANS);
+    this.#queue.add(CGROUPS);
   }
 
   /** Ends the turns under way; containers stay as they are. */
@@ -312,6 +317,10 @@ export class PodManager implements PodDirectory {
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
     if (key === ORPHANS) return this.#takeOrphans(signal);
+    if (key === CGROUPS) {
+      await this.#options.cgroups.sync(signal);
+      return CGROUP_PERIOD_MS;
+    }
     if (key === CHECKPOINT) {
       await this.#saveCheckpoint();
       return undefined;
@@ -325,6 +334,7 @@ export class PodManager implements PodDirectory {
       this.#options.objects.retainPod(record.pod);
     const again = await this.#worker.sync(record, signal);
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
+    if (record.phase === "terminated") this.#queue.add(CGROUPS, CGROUP_DELAY_MS);
     this.#failures.delete(key);
     if (hasChanged(before, record)) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
     if (!isForgettable(record)) return again;
@@ -359,7 +369,6 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
-    await this.#options.cgroups.sync(signal);
     return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
   }
 

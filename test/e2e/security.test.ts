@@ -61,6 +61,18 @@ describe.concurrent("a container", () => {
     );
   });
 
+  test("may mount when it is privileged, and not when it is not", async () => {
+    const script = "mkdir /m && mount -t tmpfs none /m 2>&1 && grep ' /m ' /proc/mounts";
+    const containers = [true, false].map((privileged) =>
+      shell(privileged ? "may" : "may-not", script, { securityContext: { privileged } }),
+    );
+    await cluster.apply(podManifest("mounting", { restartPolicy: "Never", containers }));
+    await cluster.until("mounting", "done", ({ status }) => status.phase === "Failed");
+    const log = (name: string) => cluster.kubectl("logs", "mounting", "-c", name);
+    expect(await log("may")).toMatch(/^none \/m tmpfs/);
+    expect(await log("may-not")).toMatch(/mount: .*(not permitted|denied)/);
+  });
+
   test("has its processor and memory, in the cgroup of its pod and class", async () => {
     const resources = { requests: { cpu: "100m" }, limits: { cpu: "200m", memory: "64Mi" } };
     await cluster.apply(

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { computeQosClass } from "../../../../src/api/pod-resources.ts";
 import type { Pod } from "../../../../src/api/types.ts";
 import { LongshoreError } from "../../../../src/core/errors.ts";
 import { computeResolvConf } from "../../../../src/network/resolv-conf.ts";
-import { findUnsupportedFields } from "../../../../src/pods/admission/unsupported.ts";
+import { computeAdmission } from "../../../../src/pods/admission/admission.ts";
 import {
   isStaticUid,
   type ManifestContext,
@@ -385,8 +386,11 @@ describe("junk in any place of a good manifest", () => {
 
 /** Lets everything pure look at the pod that its worker would. */
 function walk(pod: Pod): void {
-  findUnsupportedFields(pod.spec);
+  const allocatable = { cpu: 1, memory: 1, pods: 1 };
+  const node = { name: "n1", labels: {}, taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] };
+  computeAdmission({ pod, node: { ...node, allocatable }, active: [] });
   computeResolvConf(pod, { clusterDomain: "c", clusterDns: [], nodeResolvConf: "" });
+  computeQosClass(pod.spec);
   for (const container of pod.spec.containers) {
     const volumes = (pod.spec.volumes ?? []).map(
       ({ name }) => [name, { hostPath: "/h", readOnly: false }] as const,
