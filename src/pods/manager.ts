@@ -6,7 +6,7 @@
  */
 
 import type { ApiClient } from "../api/client.ts";
-import { type EventSink, involvedPod } from "../api/events.ts";
+import type { EventSink } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
 import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
@@ -23,7 +23,7 @@ import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import { type Admission, computeAdmission } from "./admission/admission.ts";
+import { Admitter } from "./admission/admitter.ts";
 import { createApply } from "./apply.ts";
 import { type CheckpointPort, computeCheckpoint, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
@@ -39,7 +39,6 @@ import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
-import { isTerminalPhase } from "./status.ts";
 import { isEcho } from "./status-patch.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
@@ -76,6 +75,8 @@ export interface PodManagerOptions {
   readonly random: () => number;
   readonly log: Logger;
   readonly node: () => NodeFacts;
+  /** Reads the Node anew; `node` tells of it afterwards. */
+  readonly refreshNode: (signal: AbortSignal) => Promise<void>;
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
 }
@@ -105,6 +106,7 @@ export class PodManager implements PodDirectory {
   readonly #statuses: StatusWriter;
   readonly #operations: Operations;
   readonly #worker: PodWorker;
+  readonly #admitter: Admitter;
   readonly #controller = new AbortController();
   #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
@@ -124,6 +126,7 @@ export class PodManager implements PodDirectory {
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
+    this.#admitter = new Admitter({ ...options, records: this.#records, onPreempted: onDone });
     const starter = new Starter(options);
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     this.#worker = new PodWorker({
@@ -248,54 +251,10 @@ export class PodManager implements PodDirectory {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
       for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
-      this.#admit(record, problem);
+      this.#admitter.admit(record, problem);
       this.#records.set(uid, record);
     }
     this.#queue.add(uid);
-  }
-
-  /** A pod that was taken before is not asked again. */
-  #admit(record: PodRecord, problem: string | undefined): void {
-    const { pod } = record;
-    if (isTerminalPhase(pod.status?.phase)) return;
-    if (pod.status?.startTime !== undefined && problem === undefined) return;
-    const admission = problem === undefined ? this.#judge(record) : invalid(problem);
-    if (admission.kind === "taken") {
-      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
-      return;
-    }
-    const { reason, message } = admission.verdict;
-    record.verdict = { reason, message: `Pod was rejected: ${message}` };
-    this.#options.events.record(involvedPod(pod), "Warning", reason, message);
-  }
-
-  #judge({ uid, pod }: PodRecord): Admission {
-    const { node, nodeName, maxPods } = this.#options;
-    const facts = node();
-    const allocatable = { ...facts.allocatable, pods: maxPods };
-    const isEnded = (phase: string | undefined, verdict?: object): boolean =>
-      isTerminalPhase(phase) || verdict !== undefined;
-    const known = [...this.#records.values()]
-      .filter(
-        ({ phase, status, verdict }) => phase !== "terminated" && !isEnded(status.phase, verdict),
-      )
-      .map((record) => record.pod);
-    // After a restart those that run already may come later than a new one.
-    const coming = this.#options.pods
-      .list()
-      .filter(({ metadata, status }) => !this.#records.has(metadata.uid) && status?.startTime)
-      .filter(({ metadata, status }) => metadata.uid !== uid && !isEnded(status?.phase));
-    const active = [...known, ...coming.map((other) => toSoundPod(other).pod)];
-    return computeAdmission({ pod, node: { ...facts, name: nodeName, allocatable }, active });
-  }
-
-  #preempt(podUid: string): void {
-    const record = this.#records.get(podUid);
-    if (record === undefined) return;
-    const message = "Preempted in order to admit critical pod";
-    record.verdict = { reason: "Preempting", message };
-    this.#options.events.record(involvedPod(record.pod), "Warning", "Preempting", message);
-    this.#queue.add(podUid);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
@@ -327,6 +286,7 @@ export class PodManager implements PodDirectory {
     }
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
+    await this.#admitter.settle(record, signal);
     // Whoever makes it ready calls resync().
     if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
@@ -390,10 +350,6 @@ export class PodManager implements PodDirectory {
     const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
     return checkpoint.save(computeCheckpoint(this.#records.values(), before));
   }
-}
-
-function invalid(message: string): Admission {
-  return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */
