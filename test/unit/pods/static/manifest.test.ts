@@ -389,7 +389,6 @@ function walk(pod: Pod): void {
   const node = { name: "n1", labels: {}, taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] };
   computeAdmission({ pod, node: { ...node, allocatable }, active: [] });
   computeResolvConf(pod, { clusterDomain: "c", clusterDns: [], nodeResolvConf: "" });
-  computeQosClass(pod.spec);
   for (const container of pod.spec.containers) {
     const volumes = (pod.spec.volumes ?? []).map(
       ({ name }) => [name, { hostPath: "/h", readOnly: false }] as const,
