@@ -67,6 +67,9 @@ const CONTROLLERS = ["cpu", "memory", "pids", "hugetlb"];
 /** Of version 2: containers also need these, and get only what is passed down. */
 const PASSED_DOWN = [...CONTROLLERS, "cpuset", "io"];
 
+const MISSING: readonly unknown[] = ["ENOENT", "EACCES"];
+const UNLIMITED = /^(-1|max|max \d+)$/;
+
 const TOLERATED: readonly unknown[] = ["EBUSY", "ENOENT", "ENOTEMPTY", "EROFS", "EPERM", "EACCES"];
 
 export class PodCgroups implements PodCgroupPort {
@@ -164,8 +167,9 @@ export class PodCgroups implements PodCgroupPort {
     try {
       await writeFile(path, text);
     } catch (error) {
-      // A kernel without this controller; what it would limit does not exist, or the node does not offer it.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      // A kernel without this controller says either; no limit holds without it too.
+      const isMissing = MISSING.includes((error as NodeJS.ErrnoException).code);
+      if (!isMissing || !(controller === "hugetlb" || UNLIMITED.test(text))) throw error;
     }
   }
 

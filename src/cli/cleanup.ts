@@ -1,12 +1,13 @@
 /**
- * `longshore cleanup`: removes everything Longshore made on this host, whether or not it runs properly: containers and
- * their sandboxes, mounts and directories, service rules, the pod network. Refuses while an agent runs. Each part is
+ * `longshore cleanup`: removes everything Longshore made on this host, whether or not it runs properly: containers,
+ * sandboxes and cgroups, mounts and directories, service rules, the pod network. Refuses while an agent runs. Each part is
  * tried even when another failed; the exit code is 1 then.
  */
 
 import { readdir, rmdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { removeCgroups } from "../cgroups/cleanup.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
 import { createIptables } from "../core/iptables.ts";
 import type { Logger } from "../core/logger.ts";
@@ -30,6 +31,7 @@ export async function runCleanup(
   const endpoint = String(options.containerRuntimeEndpoint);
   const steps: readonly Step[] = [
     ["containers", () => removeContainers(host, endpoint, log)],
+    ["cgroups", () => removeCgroups("/sys/fs/cgroup")],
     ["volumes", () => removeVolumes(host, rootDir, log)],
     ["service rules", () => removeRules(host)],
     ["pod network", () => removeNetwork(host.exec, host.stop)],

@@ -6,7 +6,7 @@
  */
 
 import type { ApiClient } from "../api/client.ts";
-import { type EventSink, involvedPod } from "../api/events.ts";
+import type { EventSink } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
 import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
@@ -17,16 +17,18 @@ import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import type { ImageAccess } from "../images/access.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
+import type { ServiceAccountSource } from "../images/service-accounts.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HookRunner } from "../probes/hooks.ts";
 import type { PodProbes } from "../probes/probes.ts";
 import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
-import { type Admission, computeAdmission } from "./admission/admission.ts";
+import { Admitter } from "./admission/admitter.ts";
 import { createApply } from "./apply.ts";
-import { type CheckpointData, type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
+import { type CheckpointPort, computeCheckpoint, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
+import type { PodFeed } from "./feed.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
@@ -37,7 +39,6 @@ import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
-import { isTerminalPhase } from "./status.ts";
 import { isEcho } from "./status-patch.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
@@ -58,10 +59,11 @@ export interface PodManagerOptions {
   readonly pods: PodFeed;
   readonly services: Store<Service>;
   /** An ObjectCache. */
-  readonly objects: ObjectSource & {
-    retainPod(pod: Pod): void;
-    releasePod(podUid: string): void;
-  };
+  readonly objects: ObjectSource &
+    Pick<ServiceAccountSource, "getServiceAccount"> & {
+      retainPod(pod: Pod): void;
+      releasePod(podUid: string): void;
+    };
   readonly runtime: Runtime;
   readonly network: PodNetwork & { readonly isReady: boolean };
   readonly cgroups: PodCgroupPort;
@@ -73,16 +75,10 @@ export interface PodManagerOptions {
   readonly random: () => number;
   readonly log: Logger;
   readonly node: () => NodeFacts;
+  /** Reads the Node anew; `node` tells of it afterwards. */
+  readonly refreshNode: (signal: AbortSignal) => Promise<void>;
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
-}
-
-/** The pods that this node is to run, from wherever they come; implemented by static/pod-sources.ts. */
-export interface PodFeed extends Pick<Store<Pod>, "isSynced" | "list" | "onChange"> {
-  /** False while a pod of this UID may exist that is not known yet. */
-  isComplete(podUid: string): boolean;
-  /** Nothing is left of a pod that was taken from the list. */
-  forget(podUid: string): void;
 }
 
 /** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
@@ -91,9 +87,13 @@ const RETRY = { initialMs: 500, maxMs: 10_000 };
 /** Queue keys that are no UIDs. */
 const ORPHANS = "#orphans";
 const CHECKPOINT = "#checkpoint";
+const CGROUPS = "#cgroups";
 /** What is older than this may be of a clock that was set back. */
 const LATE_EVENT_MS = 5_000;
 const ORPHAN_PERIOD_MS = 60_000;
+const CGROUP_PERIOD_MS = 60_000;
+/** Several pods that end together need it once. */
+const CGROUP_DELAY_MS = 1_000;
 const SYNC_POLL_MS = 1_000;
 const CHECKPOINT_DELAY_MS = 200;
 
@@ -106,6 +106,7 @@ export class PodManager implements PodDirectory {
   readonly #statuses: StatusWriter;
   readonly #operations: Operations;
   readonly #worker: PodWorker;
+  readonly #admitter: Admitter;
   readonly #controller = new AbortController();
   #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
@@ -125,6 +126,7 @@ export class PodManager implements PodDirectory {
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
+    this.#admitter = new Admitter({ ...options, records: this.#records, onPreempted: onDone });
     const starter = new Starter(options);
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     this.#worker = new PodWorker({
@@ -160,6 +162,7 @@ export class PodManager implements PodDirectory {
         log.error({ err: error }, "runtime events ended; pods are only looked at periodically");
       });
     this.#queue.add(ORPHANS);
+    this.#queue.add(CGROUPS);
   }
 
   /** Ends the turns under way; containers stay as they are. */
@@ -248,54 +251,10 @@ export class PodManager implements PodDirectory {
       const now = this.#options.clock.now();
       const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
       for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
-      this.#admit(record, problem);
+      this.#admitter.admit(record, problem);
       this.#records.set(uid, record);
     }
     this.#queue.add(uid);
-  }
-
-  /** A pod that was taken before is not asked again. */
-  #admit(record: PodRecord, problem: string | undefined): void {
-    const { pod } = record;
-    if (isTerminalPhase(pod.status?.phase)) return;
-    if (pod.status?.startTime !== undefined && problem === undefined) return;
-    const admission = problem === undefined ? this.#judge(record) : invalid(problem);
-    if (admission.kind === "taken") {
-      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
-      return;
-    }
-    const { reason, message } = admission.verdict;
-    record.verdict = { reason, message: `Pod was rejected: ${message}` };
-    this.#options.events.record(involvedPod(pod), "Warning", reason, message);
-  }
-
-  #judge({ uid, pod }: PodRecord): Admission {
-    const { node, nodeName, maxPods } = this.#options;
-    const facts = node();
-    const allocatable = { ...facts.allocatable, pods: maxPods };
-    const isEnded = (phase: string | undefined, verdict?: object): boolean =>
-      isTerminalPhase(phase) || verdict !== undefined;
-    const known = [...this.#records.values()]
-      .filter(
-        ({ phase, status, verdict }) => phase !== "terminated" && !isEnded(status.phase, verdict),
-      )
-      .map((record) => record.pod);
-    // After a restart those that run already may come later than a new one.
-    const coming = this.#options.pods
-      .list()
-      .filter(({ metadata, status }) => !this.#records.has(metadata.uid) && status?.startTime)
-      .filter(({ metadata, status }) => metadata.uid !== uid && !isEnded(status?.phase));
-    const active = [...known, ...coming.map((other) => toSoundPod(other).pod)];
-    return computeAdmission({ pod, node: { ...facts, name: nodeName, allocatable }, active });
-  }
-
-  #preempt(podUid: string): void {
-    const record = this.#records.get(podUid);
-    if (record === undefined) return;
-    const message = "Preempted in order to admit critical pod";
-    record.verdict = { reason: "Preempting", message };
-    this.#options.events.record(involvedPod(record.pod), "Warning", "Preempting", message);
-    this.#queue.add(podUid);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
@@ -317,12 +276,17 @@ export class PodManager implements PodDirectory {
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
     if (key === ORPHANS) return this.#takeOrphans(signal);
+    if (key === CGROUPS) {
+      await this.#options.cgroups.sync(signal);
+      return CGROUP_PERIOD_MS;
+    }
     if (key === CHECKPOINT) {
       await this.#saveCheckpoint();
       return undefined;
     }
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
+    await this.#admitter.settle(record, signal);
     // Whoever makes it ready calls resync().
     if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
@@ -330,6 +294,7 @@ export class PodManager implements PodDirectory {
       this.#options.objects.retainPod(record.pod);
     const again = await this.#worker.sync(record, signal);
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
+    if (record.phase === "terminated") this.#queue.add(CGROUPS, CGROUP_DELAY_MS);
     this.#failures.delete(key);
     if (hasChanged(before, record)) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
     if (!isForgettable(record)) return again;
@@ -364,7 +329,6 @@ export class PodManager implements PodDirectory {
       this.#queue.add(record.uid);
     }
     await network.collect(state.sandboxes, signal);
-    await this.#options.cgroups.sync(signal);
     return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
   }
 
@@ -384,18 +348,8 @@ export class PodManager implements PodDirectory {
   #saveCheckpoint(): Promise<void> {
     const { checkpoint, pods } = this.#options;
     const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
-    const backoff: Record<string, CheckpointData["backoff"][string]> = { ...before.backoff };
-    const replaced: Record<string, readonly string[]> = { ...before.replaced };
-    for (const record of this.#records.values()) {
-      if (record.backoff.size > 0) backoff[record.uid] = Object.fromEntries(record.backoff);
-      if (record.replaced.size > 0) replaced[record.uid] = [...record.replaced];
-    }
-    return checkpoint.save({ backoff, replaced });
+    return checkpoint.save(computeCheckpoint(this.#records.values(), before));
   }
-}
-
-function invalid(message: string): Admission {
-  return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */

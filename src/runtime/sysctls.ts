@@ -22,14 +22,10 @@ function swap(name: string): string {
   return name.replace(/[./]/g, (separator) => (separator === "." ? "/" : "."));
 }
 
-export function isNetSysctl(dotted: string): boolean {
-  return dotted.startsWith("net.");
-}
-
 /** The namespace of the pod that the parameter belongs to; undefined = the whole machine's, or no name at all. */
 export function sysctlNamespace(dotted: string): "ipc" | "net" | undefined {
   if (!NAME.test(dotted)) return undefined;
-  if (isNetSysctl(dotted)) return "net";
+  if (dotted.startsWith("net.")) return "net";
   const isIpc = dotted === "kernel.sem" || IPC_PREFIXES.some((prefix) => dotted.startsWith(prefix));
   return isIpc ? "ipc" : undefined;
 }

@@ -61,6 +61,18 @@ describe.concurrent("a container", () => {
     );
   });
 
+  test("may mount when it is privileged, and not when it is not", async () => {
+    const script = "mkdir /m && mount -t tmpfs none /m 2>&1 && grep ' /m ' /proc/mounts";
+    const containers = [true, false].map((privileged) =>
+      shell(privileged ? "may" : "may-not", script, { securityContext: { privileged } }),
+    );
+    await cluster.apply(podManifest("mounting", { restartPolicy: "Never", containers }));
+    await cluster.until("mounting", "done", ({ status }) => status.phase === "Failed");
+    const log = (name: string) => cluster.kubectl("logs", "mounting", "-c", name);
+    expect(await log("may")).toMatch(/^none \/m tmpfs/);
+    expect(await log("may-not")).toMatch(/mount: .*(not permitted|denied)/);
+  });
+
   test("has its processor and memory, in the cgroup of its pod and class", async () => {
     const resources = { requests: { cpu: "100m" }, limits: { cpu: "200m", memory: "64Mi" } };
     await cluster.apply(
@@ -187,6 +199,22 @@ describe.concurrent("a pod", () => {
       message:
         "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
     });
+  });
+
+  test("is taken by a node whose label was set just before, and then not by one that lost it", async () => {
+    const spec = { nodeSelector: { "h-resources": "yes" }, containers: [shell("main", IDLE)] };
+    await cluster.node.kubectl("label", "node", "node1", "h-resources=yes");
+    await cluster.apply(pinned("labelled", spec));
+    await cluster.ready("labelled");
+    await cluster.node.kubectl("label", "node", "node1", "h-resources=no", "--overwrite");
+    await eventually("the agent knows the label", async () => {
+      await cluster.apply(pinned("unlabelled", spec));
+      const { status } = await cluster.pod("unlabelled");
+      if (status.reason === "NodeAffinity") return true;
+      await cluster.kubectl("delete", "pod", "unlabelled", "--now");
+      return false;
+    });
+    await cluster.node.kubectl("label", "node", "node1", "h-resources-");
   });
 
   const nodeClass = (name: string, handler: string): object => ({

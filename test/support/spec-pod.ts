@@ -57,7 +57,7 @@ export class SpecPods {
       }),
       never(),
     );
-    const image = await this.#runtime.inspectImage(IMAGE, never());
+    const image = await this.#runtime.inspectImage(container.image ?? IMAGE, never());
     const config = computeContainerConfig({
       ...{ pod, container, kind: "app", attempt: 0, sandboxId: sandbox.id },
       ...{ imageId: image?.id ?? "", imageUser: image?.user ?? "", env: new Map() },

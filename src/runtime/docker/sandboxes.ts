@@ -18,7 +18,7 @@ import { encodeSandbox } from "../labels.ts";
 import { buildPause } from "../pause/elf.ts";
 import { UNSHARE_REFUSED } from "../pause/program.ts";
 import type { Sandbox, SandboxConfig } from "../runtime.ts";
-import { isNetSysctl, sysctlPath } from "../sysctls.ts";
+import { sysctlNamespace, sysctlPath } from "../sysctls.ts";
 import { createNamed, removeContainer } from "./containers.ts";
 import type { Engine } from "./engine.ts";
 import { statusOf } from "./errors.ts";
@@ -79,7 +79,7 @@ export class Sandboxes {
   /** The Engine refuses them where it does not make the namespace; what has just been made has no other user yet. */
   async #writeNetSysctls(config: SandboxConfig, pid: number, signal: AbortSignal): Promise<void> {
     for (const [name, input] of Object.entries(config.sysctls)) {
-      if (!isNetSysctl(name)) continue;
+      if (sysctlNamespace(name) !== "net") continue;
       const args = ["--target", String(pid), "--net", "tee", `/proc/sys/${sysctlPath(name)}`];
       await execOk(this.#exec, { file: "nsenter", args, input }, signal);
     }
@@ -190,7 +190,9 @@ export function computeSandboxOptions(
       IpcMode: config.hostIpc ? "host" : "shareable",
       PidMode: config.hostPid ? "host" : "",
       Sysctls: unshares
-        ? Object.fromEntries(Object.entries(config.sysctls).filter(([name]) => !isNetSysctl(name)))
+        ? Object.fromEntries(
+            Object.entries(config.sysctls).filter(([name]) => sysctlNamespace(name) !== "net"),
+          )
         : { ...config.sysctls },
       ...(config.cgroupParent === undefined ? {} : { CgroupParent: config.cgroupParent }),
       ...(config.runtimeHandler === undefined ? {} : { Runtime: config.runtimeHandler }),

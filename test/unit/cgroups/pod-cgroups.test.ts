@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Pod } from "../../../src/api/types.ts";
+import { removeCgroups } from "../../../src/cgroups/cleanup.ts";
 import { PodCgroups, type PodCgroupsOptions } from "../../../src/cgroups/pod-cgroups.ts";
 import type { Command } from "../../../src/core/exec.ts";
 import { createLogger } from "../../../src/core/logger.ts";
@@ -173,4 +174,22 @@ describe("systemd", () => {
     expect(commands).toContain("busctl StopUnit kubepods-besteffort-poda_1.slice replace");
     expect(existsSync(join(root, own))).toBe(false);
   });
+});
+
+describe("the clean-up", () => {
+  test.each(["", "cpu/", "memory/"])(
+    "removes what is empty below %j, and only pods'",
+    async (top) => {
+      for (const name of ["kubepods/burstable/podu1", "kubepods.slice/a.slice", "system.slice/b"])
+        mkdirSync(join(root, top, name), { recursive: true });
+      mkdirSync(join(root, top, "kubepods/podu2"));
+      // As a cgroup with processes in it.
+      writeFileSync(join(root, top, "kubepods/podu2/held"), "");
+      await removeCgroups(root);
+      expect(existsSync(join(root, top, "kubepods/burstable"))).toBe(false);
+      expect(existsSync(join(root, top, "kubepods.slice"))).toBe(false);
+      expect(existsSync(join(root, top, "kubepods/podu2"))).toBe(true);
+      expect(existsSync(join(root, top, "system.slice/b"))).toBe(true);
+    },
+  );
 });

@@ -172,6 +172,9 @@ export class FakeNode {
   readonly clock = new FakeClock();
   readonly journal: string[] = [];
   readonly events: string[] = [];
+  /** What the agent knows of the Node, and what it has by now. */
+  labels: Readonly<Record<string, string>> = {};
+  freshLabels: Readonly<Record<string, string>> = {};
   readonly statuses: PodStatus[] = [];
   readonly pods = new MutableStore<Pod>();
   readonly runtime = new FakeRuntime(this.clock, this.journal);
@@ -276,6 +279,7 @@ export class FakeNode {
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
+        getServiceAccount: async () => undefined,
         requestToken: never,
         retainPod: () => undefined,
         releasePod: () => undefined,
@@ -318,9 +322,12 @@ export class FakeNode {
       clock: this.clock,
       random: () => 0.5,
       log: QUIET,
+      refreshNode: async () => {
+        this.labels = { ...this.freshLabels };
+      },
       node: () => ({
         hostIps: ["192.0.2.1"],
-        labels: {},
+        labels: this.labels,
         allocatable: {},
         ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,

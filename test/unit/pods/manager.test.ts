@@ -360,6 +360,22 @@ describe("PodManager", () => {
     expect(node.events).toContain("Warning Preempting Preempted in order to admit critical pod");
   });
 
+  test("a pod is not refused for what the node was before a label was set", async () => {
+    await node.start();
+    node.freshLabels = { disk: "ssd" };
+    node.apply(makePod({ ...POD.spec, nodeSelector: { disk: "ssd" } }));
+    node.apply(
+      makePod({ ...POD.spec, nodeSelector: { disk: "hdd" } }, { name: "late", uid: "u-late" }),
+    );
+    await node.run();
+    expect(node.pods.get("ns/p")?.status?.phase).toBe("Running");
+    expect(node.pods.get("ns/late")?.status).toMatchObject({
+      ...{ phase: "Failed", reason: "NodeAffinity" },
+      message: expect.stringContaining("Pod was rejected: Predicate NodeAffinity failed"),
+    });
+    expect(node.events.filter((event) => event.includes("NodeAffinity"))).toHaveLength(1);
+  });
+
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {
     await startPod(makePod({ activeDeadlineSeconds: 5, containers: POD.spec.containers }));
     await node.run(6_000);

@@ -1,0 +1,51 @@
+/** The cgroups of pods where the Engine leaves them to a real systemd. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Cluster, IDLE, podManifest, shell } from "../support/cluster.ts";
+import { eventually, NodeContainer } from "../support/node-container.ts";
+
+const DAEMON = {
+  ...{ bip: "10.200.0.1/24", "log-driver": "json-file" },
+  "exec-opts": ["native.cgroupdriver=systemd"],
+};
+
+let node: NodeContainer;
+let cluster: Cluster;
+
+beforeAll(async () => {
+  node = await NodeContainer.start({ init: "systemd" });
+  const input = JSON.stringify(DAEMON);
+  await node.sh("cat >/etc/docker/daemon.json; systemctl restart docker", { input });
+  expect(await node.sh("docker info -f '{{.CgroupDriver}}'")).toBe("systemd\n");
+  await node.up();
+  cluster = new Cluster(node, "default");
+});
+
+afterAll(() => node.stop());
+
+test("a pod has a slice of its class with what it may use, for as long as it lasts", async () => {
+  const resources = { requests: { cpu: "100m" }, limits: { cpu: "200m", memory: "64Mi" } };
+  await cluster.apply(
+    podManifest("bounded", { containers: [shell("main", IDLE, { resources })] }),
+    podManifest("other", { containers: [shell("main", IDLE)] }),
+  );
+  const { metadata } = await cluster.ready("bounded");
+  await cluster.ready("other");
+  const burstable = "kubepods.slice/kubepods-burstable.slice";
+  const slice = `kubepods-burstable-pod${metadata.uid.replaceAll("-", "_")}.slice`;
+  const own = `${burstable}/${slice}`;
+  const read = (path: string) => node.sh(`cat /sys/fs/cgroup/${path}`);
+  expect(await read(`cpu/${burstable}/cpu.shares`)).toBe("102\n");
+  expect(await read("cpu/kubepods.slice/kubepods-besteffort.slice/cpu.shares")).toBe("2\n");
+  expect(await read(`cpu/${own}/cpu.shares`)).toBe("102\n");
+  expect(await read(`cpu/${own}/cpu.cfs_quota_us`)).toBe("20000\n");
+  expect(await read(`memory/${own}/memory.limit_in_bytes`)).toBe("67108864\n");
+  expect(await node.sh(`ls -d /sys/fs/cgroup/memory/${own}/docker-*.scope | wc -l`)).toBe("2\n");
+  await cluster.kubectl("delete", "pod", "bounded");
+  await eventually("the slice is gone", async () => {
+    const units = await node.sh(`systemctl list-units --all --no-legend '${slice}'`);
+    const directories = await node.sh(`ls -d /sys/fs/cgroup/*/${own} 2>/dev/null || true`);
+    return units.trim() === "" && directories === "";
+  });
+  expect(await node.sh("systemctl is-active kubepods-besteffort.slice")).toBe("active\n");
+});
