@@ -49,8 +49,6 @@ const PURE = [
   "pods/phases/step.ts",
   "pods/restart.ts",
   "pods/status.ts",
-  "pods/conditions.ts",
-  "pods/container-status.ts",
   "pods/containers.ts",
   "proxy/rules.ts",
   "proxy/service-chains.ts",
