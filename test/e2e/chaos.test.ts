@@ -177,7 +177,7 @@ test(`${KILLS} kills under churn (seed ${SEED})`, { timeout: LAST_LONG_MS }, asy
     const pods = await node.json<{ items: SeenList }>("-n", "default", "get", "pods");
     const running = new Set(
       pods.items.flatMap(({ status }) =>
-        (status.containerStatuses ?? [])
+        [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])]
           .filter(({ state }) => state.running !== undefined)
           .map(({ containerID }) => containerID?.replace("docker://", "") ?? ""),
       ),
