@@ -28,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     ...["network", "volumes", "probes", "images"],
   ],
   server: ["core", "api", "runtime/runtime.ts", "pods"],
-  local: ["core"],
+  local: ["core", "api", "runtime/runtime.ts", "pods"],
   controlplane: ["core", "api"],
   "config.ts": [],
   "agent.ts": ["*"],

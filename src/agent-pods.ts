@@ -78,7 +78,7 @@ export class AgentPods implements PodDirectory {
   #manager: PodManager | undefined;
   #sources: PodSources | undefined;
   #node: Node | undefined;
-  #problem: string | undefined;
+  #problem: string | undefined = "pods are not started yet";
   #hasAppArmor = false;
 
   constructor(options: AgentPodsOptions) {

@@ -22,13 +22,13 @@ import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadNodeCredentials } from "./images/node-credentials.ts";
+import { createLocalRoutes } from "./local/routes.ts";
 import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
-import { explainPod } from "./pods/explain.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import { Proxier } from "./proxy/proxier.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -51,6 +51,7 @@ export class Agent {
   readonly #stopping = new AbortController();
   /** What was started, newest last; each says how it ends. */
   readonly #started: (() => Promise<void>)[] = [];
+  readonly #reflectors = new Map<string, { readonly isConnected: boolean }>();
   #node: Node | undefined;
 
   constructor(options: AgentOptions) {
@@ -108,9 +109,14 @@ export class Agent {
     const local = this.#own(
       new LocalServer({
         rootDir: config.rootDir,
-        routes: {
-          "/explain/pod": (query) => explainPod(pods.facts(), query.get("name") ?? "", readiness()),
-        },
+        routes: createLocalRoutes({
+          ...{ nodeName: config.nodeName, version, clock, problems: readiness },
+          pods: () => pods.facts(),
+          watches: () =>
+            [...this.#reflectors].map(([name, { isConnected }]) => ({ name, isConnected })),
+          engine: (signal) => runtime.info(signal),
+          signal: this.#stopping.signal,
+        }),
         log,
       }),
     );
@@ -173,6 +179,7 @@ export class Agent {
       new Reflector({ client, resource, options, clock, random, log, name }),
     );
     reflector.start();
+    this.#reflectors.set(name, reflector);
     return reflector.store;
   }
 

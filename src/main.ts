@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { Command } from "commander";
+import type { AskOptions } from "./cli/ask-agent.ts";
 import type { Host } from "./cli/host.ts";
 import { systemClock } from "./core/clock.ts";
 import { LongshoreError, messageOf } from "./core/errors.ts";
@@ -68,6 +69,13 @@ function finish(run: (host: Host, options: Record<string, unknown>) => Promise<n
   };
 }
 
+/** Of what is asked of the running agent. */
+function addAskFlags(command: Command): Command {
+  return command
+    .option("--root-dir <dir>", "state directory of the agent", "/var/lib/longshore")
+    .option("-o, --output <format>", "text or json", "text");
+}
+
 async function main(): Promise<void> {
   const program = new Command("longshore")
     .description("Kubernetes node agent for Docker hosts")
@@ -96,15 +104,15 @@ async function main(): Promise<void> {
     .option("--keep-state", "leave the state directory", false)
     .action(finish(async (host, o) => (await import("./cli/cleanup.ts")).runCleanup(host, o)));
   const explain = program.command("explain").description("say why something is as it is");
-  explain
-    .command("pod <name>")
+  addAskFlags(explain.command("pod <name>"))
     .description("why a pod of this node is not running: NAMESPACE/NAME, NAME or its UID")
-    .option("--root-dir <dir>", "state directory of the agent", "/var/lib/longshore")
-    .option("-o, --output <format>", "text or json", "text")
-    .action((pod: string, o: { output: string; rootDir: string }) =>
-      finish(async (host) => (await import("./cli/explain.ts")).runExplainPod(host, { ...o, pod }))(
-        {},
-      ),
+    .action((pod: string, o: AskOptions) =>
+      finish(async (host) => (await import("./cli/explain.ts")).runExplainPod(host, pod, o))({}),
+    );
+  addAskFlags(program.command("status"))
+    .description("say how the node, its connections and its pods are")
+    .action((o: AskOptions) =>
+      finish(async (host) => (await import("./cli/status.ts")).runStatus(host, o))({}),
     );
   program
     .command("version")

@@ -5,6 +5,8 @@
 
 import type { ContainerExplanation, PodExplanation, ProbeExplanation } from "../pods/explain.ts";
 
+import { toPlain } from "./ask-agent.ts";
+
 type Line = readonly [label: string, value: string];
 
 const LABEL_WIDTH = 13;
@@ -124,9 +126,4 @@ function formatSpan(seconds: number): string {
   return seconds < 172_800
     ? `${Math.floor(seconds / 3600)} h`
     : `${Math.floor(seconds / 86_400)} d`;
-}
-
-/** One line, without control characters: messages come from images, programs and manifests. */
-function toPlain(text: string): string {
-  return text.replace(/\s+/g, " ").replace(/\p{Cc}/gu, "�");
 }

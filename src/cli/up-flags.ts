@@ -13,6 +13,7 @@ export function addUpFlags(command: Command): Command {
     .option("--service-cidr <cidr>", "addresses of services", "10.96.0.0/16")
     .option("--cluster-cidr <cidr>", "addresses of pods", "10.244.0.0/16")
     .option("--container-runtime-endpoint <url>", "Docker Engine", "unix:///var/run/docker.sock")
+    .option("--pod-manifest-path <path>", "directory or file of static pods")
     .option("--max-pods <n>", "how many pods the node takes", "110")
     .option("--control-plane-only", "run no agent", false)
     .option("-v, --log-level <level>", "debug, info, warn or error", "info");

@@ -149,7 +149,14 @@ async function runWithCluster(run: Run): Promise<void> {
 }
 
 /** Flags of `up` that the agent has too, by the same name. */
-const SHARED_FLAGS = ["rootDir", "nodeIp", "containerRuntimeEndpoint", "maxPods", "logLevel"];
+const SHARED_FLAGS = [
+  "rootDir",
+  "nodeIp",
+  "containerRuntimeEndpoint",
+  "podManifestPath",
+  "maxPods",
+  "logLevel",
+];
 
 function agentFlags(
   flags: Readonly<Record<string, unknown>>,

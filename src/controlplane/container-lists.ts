@@ -4,7 +4,7 @@
  * problems are collected. Called by pod-validation.ts.
  */
 
-import { validateContainer } from "./container-validation.ts";
+import { type VolumeNames, validateContainer } from "./container-validation.ts";
 import {
   checkEnum,
   checkObject,
@@ -47,11 +47,7 @@ const EPHEMERAL_FIELDS: ReadonlySet<string> = new Set([
   "tty",
 ]);
 
-export function validateContainers(
-  spec: Field,
-  volumes: ReadonlySet<unknown>,
-  problems: Problems,
-): void {
+export function validateContainers(spec: Field, volumes: VolumeNames, problems: Problems): void {
   const grace = child(spec, "terminationGracePeriodSeconds").value;
   const os = child(child(spec, "os"), "name").value;
   const pod: PodFacts = {

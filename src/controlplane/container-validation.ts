@@ -3,6 +3,7 @@
  * Pure; problems are collected. Called by container-lists.ts.
  */
 
+import { validateEnv, validateEnvFrom, validateFileVolumes } from "./env-validation.ts";
 import {
   checkBoolean,
   checkEnum,
@@ -24,18 +25,17 @@ import { checkFormat, DNS_LABEL } from "./metadata-validation.ts";
 import { comparableQuantity } from "./quantity.ts";
 
 const FLAGS = ["stdin", "stdinOnce", "tty"];
-const ENV_SOURCES = [
-  "fieldRef",
-  "resourceFieldRef",
-  "configMapKeyRef",
-  "secretKeyRef",
-  "fileKeyRef",
-];
 export const PROTOCOLS = ["SCTP", "TCP", "UDP"];
+
+/** The names of the volumes of a pod. */
+export interface VolumeNames {
+  readonly all: ReadonlySet<unknown>;
+  readonly emptyDirs: ReadonlySet<unknown>;
+}
 
 export function validateContainer(
   container: Field,
-  volumes: ReadonlySet<unknown>,
+  volumes: VolumeNames,
   problems: Problems,
 ): void {
   const name = child(container, "name");
@@ -56,7 +56,8 @@ export function validateContainer(
   validatePorts(child(container, "ports"), problems);
   validateEnv(child(container, "env"), problems);
   validateEnvFrom(child(container, "envFrom"), problems);
-  validateMounts(child(container, "volumeMounts"), volumes, problems);
+  validateFileVolumes(child(container, "env"), volumes.emptyDirs, problems);
+  validateMounts(child(container, "volumeMounts"), volumes.all, problems);
   validateResources(child(container, "resources"), problems);
   validateSecurityContext(child(container, "securityContext"), problems);
 }
@@ -108,46 +109,6 @@ function validatePorts(ports: Field, problems: Problems): void {
   }
   const names = list.map((port) => child(port, "name")).filter(({ value }) => value !== "");
   checkUnique(names, problems);
-}
-
-function validateEnv(env: Field, problems: Problems): void {
-  for (const variable of objectsOf(env, problems)) {
-    const name = child(variable, "name");
-    const text = textOf(name, problems);
-    if (name.value === undefined || text === "") problems.push(required(name));
-    else if (text !== undefined && !/^[ -<>-~]+$/.test(text)) {
-      const rule =
-        "a valid environment variable name must consist only of printable ASCII characters other than '='";
-      problems.push(invalidValue(name, rule));
-    }
-    textOf(child(variable, "value"), problems);
-    const source = child(variable, "valueFrom");
-    if (source.value === undefined || !checkObject(source, problems)) continue;
-    const given = ENV_SOURCES.filter((kind) => child(source, kind).value !== undefined);
-    for (const kind of given) checkObject(child(source, kind), problems);
-    if (given.length !== 1) {
-      const rule =
-        given.length === 0
-          ? `must specify one of: ${ENV_SOURCES.map((kind) => `\`${kind}\``).join(", ")}`
-          : "may not have more than one field specified at a time";
-      problems.push(invalidValue(source, rule));
-    }
-  }
-}
-
-function validateEnvFrom(envFrom: Field, problems: Problems): void {
-  for (const source of objectsOf(envFrom, problems)) {
-    textOf(child(source, "prefix"), problems);
-    const given = ["configMapRef", "secretRef"].map((kind) => child(source, kind));
-    const present = given.filter(({ value }) => value !== undefined);
-    for (const ref of present) {
-      if (!checkObject(ref, problems)) continue;
-      const name = child(ref, "name");
-      if (!textOf(name, problems)) problems.push(required(name));
-    }
-    if (present.length !== 1)
-      problems.push(invalidValue(source, "must specify one of: `configMapRef` or `secretRef`"));
-  }
 }
 
 function validateMounts(mounts: Field, volumes: ReadonlySet<unknown>, problems: Problems): void {

@@ -14,6 +14,12 @@ const PROBES = ["livenessProbe", "readinessProbe", "startupProbe"];
 const HOOKS = ["postStart", "preStop"];
 const NODE_PROBLEMS = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 const MODE_0644 = 0o644;
+const GATED = {
+  type: "PodScheduled",
+  status: "False",
+  reason: "SchedulingGated",
+  message: "Scheduling is blocked due to non-empty scheduling gates",
+};
 /** Lifetime of projected tokens in seconds. */
 const TOKEN_LIFETIME = 3600;
 
@@ -172,7 +178,12 @@ function projectionWithDefaults(projection: Plain): Plain {
 export function admitPod(pod: KubeObject): KubeObject {
   const { spec } = pod;
   if (!isObject(spec)) return pod;
-  const status = { phase: "Pending", qosClass: computeQosClass(pod) };
+  const isGated = listAt(spec, "schedulingGates").length > 0;
+  const status = {
+    phase: "Pending",
+    qosClass: computeQosClass(pod),
+    ...(isGated ? { conditions: [GATED] } : {}),
+  };
   const admitted = { preemptionPolicy: "PreemptLowerPriority", priority: 0, ...spec };
   const isMirror = at(pod, "metadata", "annotations", "kubernetes.io/config.mirror") !== undefined;
   const account = isMirror ? {} : { serviceAccountName: "default", serviceAccount: "default" };

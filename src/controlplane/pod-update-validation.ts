@@ -32,6 +32,14 @@ export function validatePodUpdate(pod: KubeObject, old: KubeObject, problems: Pr
     const rule = "existing toleration can not be modified except its tolerationSeconds";
     problems.push(forbiddenField({ path: "spec.tolerations", value: given }, rule));
   }
+  const gates = listAt(before, "schedulingGates").map((gate) => textAt(gate, "name"));
+  for (const [index, gate] of listAt(after, "schedulingGates").entries()) {
+    const name = textAt(gate, "name");
+    if (gates.includes(name)) continue;
+    const field = { path: `spec.schedulingGates[${index}].name`, value: name };
+    const rule = `only deletion is allowed, but found new scheduling gate '${name}'`;
+    problems.push(forbiddenField(field, rule));
+  }
   if (isDeepStrictEqual(fixedPart(after, before), fixedPart(before, before))) return;
   const rule =
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -57,7 +65,7 @@ function fixedPart(
   spec: Readonly<Record<string, unknown>>,
   before: Readonly<Record<string, unknown>>,
 ): unknown {
-  const { tolerations, activeDeadlineSeconds, ...rest } = spec;
+  const { tolerations, activeDeadlineSeconds, schedulingGates, ...rest } = spec;
   const grace = before.terminationGracePeriodSeconds;
   const isRepair =
     typeof grace === "number" && grace < 0 && rest.terminationGracePeriodSeconds === 1;

@@ -1,7 +1,8 @@
 /** The spec of a pod, in upstream's words. Pure; problems are collected. Called by validation.ts. */
 
 import { validateContainers } from "./container-lists.ts";
-import { checkTexts } from "./container-validation.ts";
+import { checkTexts, type VolumeNames } from "./container-validation.ts";
+import { validateDownwardItems } from "./env-validation.ts";
 import {
   checkBoolean,
   checkEnum,
@@ -89,7 +90,7 @@ function validateHostnames(spec: Field, problems: Problems): void {
   }
 }
 
-function validateVolumes(volumes: Field, problems: Problems): ReadonlySet<unknown> {
+function validateVolumes(volumes: Field, problems: Problems): VolumeNames {
   const list = objectsOf(volumes, problems);
   for (const volume of list) {
     const name = child(volume, "name");
@@ -106,7 +107,11 @@ function validateVolumes(volumes: Field, problems: Problems): ReadonlySet<unknow
   }
   const names = list.map((volume) => child(volume, "name"));
   checkUnique(names, problems);
-  return new Set(names.map(({ value }) => value));
+  const emptyDirs = list.filter((volume) => child(volume, "emptyDir").value !== undefined);
+  return {
+    all: new Set(names.map(({ value }) => value)),
+    emptyDirs: new Set(emptyDirs.map((volume) => child(volume, "name").value)),
+  };
 }
 
 function validateSources(volume: Field, problems: Problems): void {
@@ -128,9 +133,11 @@ function validateSources(volume: Field, problems: Problems): void {
       problems.push(
         invalidValue(mode, "must be a number between 0 and 0777 (octal), both inclusive"),
       );
-    objectsOf(child(child(volume, source), "items"), problems);
+    if (source !== "downwardAPI") objectsOf(child(child(volume, source), "items"), problems);
   }
-  objectsOf(child(child(volume, "projected"), "sources"), problems);
+  validateDownwardItems(child(child(volume, "downwardAPI"), "items"), problems);
+  for (const source of objectsOf(child(child(volume, "projected"), "sources"), problems))
+    validateDownwardItems(child(child(source, "downwardAPI"), "items"), problems);
 }
 
 function validateDurations(spec: Field, problems: Problems): void {

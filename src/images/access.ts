@@ -5,10 +5,11 @@
  */
 
 import type { Clock } from "../core/clock.ts";
+import { canonicalJson } from "../core/hash.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Credential } from "./keyring.ts";
-import { type PulledBy, type PullingSecret, PullRecords } from "./pull-records.ts";
+import type { Credential, SecretRef } from "./keyring.ts";
+import { type PulledBy, PullRecords } from "./pull-records.ts";
 import { repositoryOf } from "./repository.ts";
 
 /** KubeletConfiguration's imagePullCredentialsVerificationPolicy. */
@@ -82,20 +83,12 @@ export class ImageAccess {
   ): Promise<boolean> {
     return this.#inTurn(async () => {
       const record = await this.#records.find(imageId);
-      const noted = record?.credentialMapping[repositoryOf(image)]?.kubernetesSecrets ?? [];
-      for (const credential of credentials) {
-        const presented = pullingSecretOf(credential);
-        if (presented === undefined) continue;
-        const isKnown = noted.some(
-          (secret) =>
-            secret.credentialHash === presented.credentialHash || isSameSecret(secret, presented),
-        );
-        if (!isKnown) continue;
-        if (noted.length < MAX_NOTED)
-          await this.#note(image, imageId, { kubernetesSecrets: [presented] });
-        return true;
-      }
-      return false;
+      const noted = record?.credentialMapping[repositoryOf(image)] ?? {};
+      const known = credentials.find((credential) => isKnown(noted, credential));
+      if (known === undefined) return false;
+      if ((noted.kubernetesSecrets?.length ?? 0) < MAX_NOTED)
+        await this.#note(image, imageId, pulledByOf(known));
+      return true;
     });
   }
 
@@ -110,10 +103,7 @@ export class ImageAccess {
   /** @param credential what the registry accepted; none, or the node's own = it is there for all. */
   pulled(image: string, imageId: string, credential: Credential | undefined): Promise<void> {
     return this.#inTurn(async () => {
-      const secret = credential === undefined ? undefined : pullingSecretOf(credential);
-      const by =
-        secret === undefined ? { nodePodsAccessible: true } : { kubernetesSecrets: [secret] };
-      await this.#note(image, imageId, by);
+      await this.#note(image, imageId, pulledByOf(credential));
       await this.#endIntent(image);
     });
   }
@@ -150,28 +140,52 @@ export class ImageAccess {
   }
 }
 
-function pullingSecretOf({ secret, hash }: Credential): PullingSecret | undefined {
-  return secret === undefined ? undefined : { ...secret, credentialHash: hash };
+function pulledByOf(credential: Credential | undefined): PulledBy {
+  if (credential?.secret !== undefined)
+    return { kubernetesSecrets: [{ ...credential.secret, credentialHash: credential.hash }] };
+  if (credential?.serviceAccount !== undefined)
+    return { kubernetesServiceAccounts: [credential.serviceAccount] };
+  return { nodePodsAccessible: true };
 }
 
-function isSameSecret(a: PullingSecret, b: PullingSecret): boolean {
+/** The same secret, one of the same content, or the same service account. */
+function isKnown(noted: PulledBy, { secret, serviceAccount, hash }: Credential): boolean {
+  const { kubernetesSecrets = [], kubernetesServiceAccounts = [] } = noted;
+  if (secret !== undefined)
+    return kubernetesSecrets.some(
+      (other) => other.credentialHash === hash || isSame(other, secret),
+    );
+  return (
+    serviceAccount !== undefined &&
+    kubernetesServiceAccounts.some((other) => isSame(other, serviceAccount))
+  );
+}
+
+function isSame(a: SecretRef, b: SecretRef): boolean {
   return a.uid === b.uid && a.namespace === b.namespace && a.name === b.name;
 }
 
 /** `old` itself when there is nothing new. A secret is noted once, with the hash it has now. */
-export function mergePulledBy(old: PulledBy, added: PulledBy): PulledBy {
+function mergePulledBy(old: PulledBy, added: PulledBy): PulledBy {
   if (old.nodePodsAccessible === true) return old;
-  if (added.nodePodsAccessible === true) return { nodePodsAccessible: true };
-  const known = old.kubernetesSecrets ?? [];
-  const fresh = (added.kubernetesSecrets ?? []).filter(
-    (secret) =>
-      !known.some(
-        (other) => isSameSecret(other, secret) && other.credentialHash === secret.credentialHash,
-      ),
-  );
-  if (fresh.length === 0) return old;
-  const others = known.filter((secret) => !fresh.some((other) => isSameSecret(other, secret)));
-  return { kubernetesSecrets: [...others, ...fresh] };
+  if (added.nodePodsAccessible === true) return added;
+  const secrets = merge(old.kubernetesSecrets, added.kubernetesSecrets);
+  const accounts = merge(old.kubernetesServiceAccounts, added.kubernetesServiceAccounts);
+  const merged = {
+    ...(secrets === undefined ? {} : { kubernetesSecrets: secrets }),
+    ...(accounts === undefined ? {} : { kubernetesServiceAccounts: accounts }),
+  };
+  return canonicalJson(merged) === canonicalJson(old) ? old : merged;
+}
+
+/** What is added replaces its namesake, in its place. */
+function merge<T extends SecretRef>(
+  old: readonly T[] | undefined,
+  added: readonly T[] | undefined,
+): readonly T[] | undefined {
+  if (old === undefined || added === undefined) return old ?? added;
+  const fresh = added.filter((item) => !old.some((other) => isSame(other, item)));
+  return [...old.map((item) => added.find((other) => isSame(other, item)) ?? item), ...fresh];
 }
 
 export interface VerificationQuestion {

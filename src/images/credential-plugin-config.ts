@@ -5,6 +5,7 @@
 
 import { load } from "js-yaml";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import type { TokenAttributes } from "./service-accounts.ts";
 
 export interface CredentialProvider {
   /** Name of the program in the bin directory. */
@@ -13,11 +14,20 @@ export interface CredentialProvider {
   readonly defaultCacheMs: number;
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** Absent = it is asked for the node, without a service account. */
+  readonly tokens?: TokenAttributes;
 }
 
 const CONFIG_API = "kubelet.config.k8s.io/v1";
 export const PROVIDER_API = "credentialprovider.kubelet.k8s.io/v1";
-const FIELDS = ["name", "matchImages", "defaultCacheDuration", "apiVersion", "args", "env"];
+const FIELDS = [
+  ...["name", "matchImages", "defaultCacheDuration", "apiVersion", "args", "env"],
+  "tokenAttributes",
+];
+const TOKEN_FIELDS = [
+  ...["serviceAccountTokenAudience", "cacheType", "requireServiceAccount"],
+  ...["requiredServiceAccountAnnotationKeys", "optionalServiceAccountAnnotationKeys"],
+];
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -53,10 +63,6 @@ function parseProvider(
   provider: Fields,
   bad: (what: string) => LongshoreError,
 ): CredentialProvider {
-  if (provider.tokenAttributes !== undefined)
-    throw bad(
-      ".tokenAttributes: tokens of service accounts for credential providers are not supported; remove it",
-    );
   const unknown = Object.keys(provider).find((field) => !FIELDS.includes(field));
   if (unknown !== undefined) throw bad(`: unknown field ${unknown}`);
   const { name, matchImages, apiVersion, defaultCacheDuration, args = [], env = [] } = provider;
@@ -74,7 +80,34 @@ function parseProvider(
   return {
     ...{ name, matchImages, defaultCacheMs, args },
     env: Object.fromEntries(env.map((variable) => [variable.name, variable.value])),
+    ...(provider.tokenAttributes === undefined
+      ? {}
+      : { tokens: parseTokens(asFields(provider.tokenAttributes), bad) }),
   };
+}
+
+function parseTokens(tokens: Fields, bad: (what: string) => LongshoreError): TokenAttributes {
+  const wrong = (what: string): LongshoreError => bad(`.tokenAttributes${what}`);
+  const unknown = Object.keys(tokens).find((field) => !TOKEN_FIELDS.includes(field));
+  if (unknown !== undefined) throw wrong(`: unknown field ${unknown}`);
+  const { serviceAccountTokenAudience: audience, cacheType, requireServiceAccount } = tokens;
+  const {
+    requiredServiceAccountAnnotationKeys: requiredAnnotations = [],
+    optionalServiceAccountAnnotationKeys: optionalAnnotations = [],
+  } = tokens;
+  if (typeof audience !== "string" || audience === "")
+    throw wrong(".serviceAccountTokenAudience must be given");
+  if (cacheType !== "ServiceAccount" && cacheType !== "Token")
+    throw wrong(".cacheType must be ServiceAccount or Token");
+  if (typeof requireServiceAccount !== "boolean")
+    throw wrong(".requireServiceAccount must be true or false");
+  if (!isStrings(requiredAnnotations) || !isStrings(optionalAnnotations))
+    throw wrong(": the annotation keys must be lists of strings");
+  if (!requireServiceAccount && requiredAnnotations.length > 0)
+    throw wrong(".requiredServiceAccountAnnotationKeys need requireServiceAccount: true");
+  const keys = [...requiredAnnotations, ...optionalAnnotations];
+  if (new Set(keys).size < keys.length) throw wrong(": an annotation key is named twice");
+  return { audience, cacheType, requireServiceAccount, requiredAnnotations, optionalAnnotations };
 }
 
 function isStrings(value: unknown): value is readonly string[] {

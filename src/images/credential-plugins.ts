@@ -8,10 +8,12 @@
 import { constants } from "node:fs";
 import { access, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Pod } from "../api/types.ts";
 import { orAborted } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { CommandResult, Exec } from "../core/exec.ts";
+import { canonicalJson } from "../core/hash.ts";
 import type { Logger } from "../core/logger.ts";
 import {
   type CredentialProvider,
@@ -19,8 +21,9 @@ import {
   parseCredentialProviders,
   parseGoDuration,
 } from "./credential-plugin-config.ts";
-import { type KeyringEntry, readAuths } from "./keyring.ts";
+import { type Credential, type KeyringEntry, readAuths } from "./keyring.ts";
 import { covers, registryOf } from "./repository.ts";
+import { type Asker, findAsker, type ServiceAccountSource } from "./service-accounts.ts";
 
 export interface CredentialPluginOptions {
   readonly binDir: string;
@@ -30,6 +33,13 @@ export interface CredentialPluginOptions {
   readonly log: Logger;
 }
 
+/** Credentials for which image, and for whose pod. */
+export interface CredentialQuestion {
+  readonly repository: string;
+  readonly pod: Pod;
+  readonly accounts: ServiceAccountSource;
+}
+
 interface Answer {
   readonly entries: readonly KeyringEntry[];
   /** Where it is kept. */
@@ -37,7 +47,15 @@ interface Answer {
   readonly cacheMs: number;
 }
 
+interface Asked {
+  readonly repository: string;
+  readonly defaultCacheMs: number;
+  readonly source: Pick<Credential, "serviceAccount">;
+}
+
 const TIMEOUT_MS = 60_000;
+/** The API's own default. */
+const TOKEN_SECONDS = 3600;
 const GLOBAL = "";
 const MAX_WORDS = 2000;
 
@@ -97,15 +115,26 @@ export class CredentialPlugin {
     this.#options = options;
   }
 
-  async get(repository: string, signal: AbortSignal): Promise<readonly KeyringEntry[]> {
-    const { matchImages } = this.#provider;
+  async get(question: CredentialQuestion, signal: AbortSignal): Promise<readonly KeyringEntry[]> {
+    const { matchImages, tokens } = this.#provider;
+    const { repository, pod, accounts } = question;
     if (!matchImages.some((pattern) => covers(pattern, repository))) return [];
-    const kept = this.#find(repository);
+    const asker = await this.#findAsker(question, signal);
+    if (asker.kind === "nobody") return [];
+    const getToken = async (): Promise<string | undefined> => {
+      if (asker.kind === "node" || tokens === undefined) return undefined;
+      const request = { audience: tokens.audience, expirationSeconds: TOKEN_SECONDS };
+      return (await accounts.requestToken(pod, request, this.#closed.signal)).token;
+    };
+    if (asker.kind === "account" && tokens?.cacheType === "Token")
+      return orAborted(this.#ask(repository, asker, getToken), signal);
+    const kept = this.#find(repository, asker);
     if (kept !== undefined) return kept;
+    const key = keyOf(repository, asker);
     const running =
-      this.#running.get(repository) ??
-      this.#ask(repository).finally(() => this.#running.delete(repository));
-    this.#running.set(repository, running);
+      this.#running.get(key) ??
+      this.#ask(repository, asker, getToken).finally(() => this.#running.delete(key));
+    this.#running.set(key, running);
     return orAborted(running, signal);
   }
 
@@ -114,35 +143,61 @@ export class CredentialPlugin {
     this.#closed.abort();
   }
 
-  #find(repository: string): readonly KeyringEntry[] | undefined {
-    const now = this.#options.clock.now();
-    for (const [key, { until }] of this.#kept) if (until <= now) this.#kept.delete(key);
-    const keys = [repository, registryOf(repository), GLOBAL];
-    return keys.map((key) => this.#kept.get(key)?.entries).find((entries) => entries !== undefined);
+  /** An account that cannot be read now is one that a plugin is not asked for. */
+  async #findAsker(
+    { repository, pod, accounts }: CredentialQuestion,
+    signal: AbortSignal,
+  ): Promise<Asker> {
+    try {
+      return await findAsker(pod, this.#provider.tokens, accounts, signal);
+    } catch (error) {
+      if (hasCode(error, "Aborted")) throw error;
+      this.#warn(repository, error);
+      return { kind: "nobody" };
+    }
   }
 
-  async #ask(repository: string): Promise<readonly KeyringEntry[]> {
-    const { log, clock } = this.#options;
-    const { name: plugin, defaultCacheMs } = this.#provider;
+  #find(repository: string, asker: Asker): readonly KeyringEntry[] | undefined {
+    const now = this.#options.clock.now();
+    for (const [key, { until }] of this.#kept) if (until <= now) this.#kept.delete(key);
+    return [repository, registryOf(repository), GLOBAL]
+      .map((key) => this.#kept.get(keyOf(key, asker))?.entries)
+      .find((entries) => entries !== undefined);
+  }
+
+  /** Never rejects. */
+  async #ask(
+    repository: string,
+    asker: Asker,
+    getToken: () => Promise<string | undefined>,
+  ): Promise<readonly KeyringEntry[]> {
+    const { clock } = this.#options;
+    const { defaultCacheMs, tokens } = this.#provider;
     try {
-      const answer = parseAnswer(await this.#run(repository), repository, defaultCacheMs);
-      if (answer.cacheMs > 0)
-        this.#kept.set(answer.key, {
-          entries: answer.entries,
-          until: clock.now() + answer.cacheMs,
-        });
-      return answer.entries;
+      const token = await getToken();
+      const text = await this.#run(repository, asker, token);
+      const source = asker.kind === "account" ? { serviceAccount: asker.account } : {};
+      const { entries, key, cacheMs } = parseAnswer(text, { repository, defaultCacheMs, source });
+      if (token !== undefined && tokens?.cacheType === "Token") return entries;
+      const isEcho = entries.some(({ credential }) => credential.auth.password === token);
+      if (token !== undefined && isEcho)
+        throw failure("it gave the token itself back, which only the cacheType Token allows");
+      if (cacheMs > 0) this.#kept.set(keyOf(key, asker), { entries, until: clock.now() + cacheMs });
+      return entries;
     } catch (error) {
-      if (!hasCode(error, "Aborted"))
-        log.warn(
-          { plugin, image: repository, err: error },
-          "a credential provider gave no credentials; the pull goes on without them",
-        );
+      if (!hasCode(error, "Aborted")) this.#warn(repository, error);
       return [];
     }
   }
 
-  async #run(repository: string): Promise<string> {
+  #warn(image: string, error: unknown): void {
+    this.#options.log.warn(
+      { plugin: this.#provider.name, image, err: error },
+      "a credential provider gave no credentials; the pull goes on without them",
+    );
+  }
+
+  async #run(repository: string, asker: Asker, token: string | undefined): Promise<string> {
     const { exec, binDir, env } = this.#options;
     const { name, args, env: own } = this.#provider;
     const inherited = Object.entries(env).flatMap(([key, value]) =>
@@ -152,6 +207,8 @@ export class CredentialPlugin {
       kind: "CredentialProviderRequest",
       apiVersion: PROVIDER_API,
       image: repository,
+      ...(token === undefined ? {} : { serviceAccountToken: token }),
+      ...(asker.kind === "account" ? { serviceAccountAnnotations: asker.annotations } : {}),
     };
     const command = {
       file: join(binDir, name),
@@ -174,12 +231,17 @@ export class CredentialPlugin {
   }
 }
 
+function keyOf(base: string, asker: Asker): string {
+  return canonicalJson([base, asker]);
+}
+
 function failure(words: string): LongshoreError {
   return new LongshoreError("CommandFailed", words);
 }
 
 /** Errors never quote the answer: it holds secrets. */
-function parseAnswer(text: string, repository: string, defaultCacheMs: number): Answer {
+function parseAnswer(text: string, asked: Asked): Answer {
+  const { repository, defaultCacheMs, source } = asked;
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -199,7 +261,7 @@ function parseAnswer(text: string, repository: string, defaultCacheMs: number): 
   };
   const key = keys[String(cacheKeyType)];
   if (key === undefined) throw failure("its cacheKeyType is not Image, Registry or Global");
-  const read = readAuths(auth ?? {});
+  const read = readAuths(auth ?? {}, source);
   if (read.kind === "unusable") throw failure(read.why);
   const cacheMs = cacheDuration == null ? defaultCacheMs : parseGoDuration(cacheDuration);
   if (cacheMs === undefined) throw failure("its cacheDuration is not a duration such as 10m");

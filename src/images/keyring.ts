@@ -9,6 +9,7 @@ import type { Secret } from "../api/types.ts";
 import { canonicalJson } from "../core/hash.ts";
 import type { ImageCredentials } from "../runtime/runtime.ts";
 import { covers, registryOf } from "./repository.ts";
+import type { ServiceAccountRef } from "./service-accounts.ts";
 
 /** Where a credential came from, for the record of who may use a pulled image. */
 export interface SecretRef {
@@ -21,9 +22,12 @@ export interface Credential {
   readonly auth: ImageCredentials;
   /** SHA-256 of what `auth` proves; under which name a server was listed does not matter. */
   readonly hash: string;
-  /** Absent = the node's own: every pod of the node may use what it pulled. */
+  /** Neither of both = the node's own: every pod of the node may use what it pulled. */
   readonly secret?: SecretRef;
+  readonly serviceAccount?: ServiceAccountRef;
 }
+
+type Source = Pick<Credential, "secret" | "serviceAccount">;
 
 export interface KeyringEntry {
   /** Host, port and path without a scheme. */
@@ -53,17 +57,17 @@ export function readPullSecret(secret: Secret): ReadSecret {
   const parsed = parseJson(Buffer.from(data, "base64").toString("utf8"));
   if (!isRecord(parsed)) return unusable(`its ${key} is not a JSON object`);
   const auths = key === ".dockercfg" ? parsed : (parsed.auths ?? {});
-  return readAuths(auths, { uid, namespace, name });
+  return readAuths(auths, { secret: { uid, namespace, name } });
 }
 
 /** Of a docker configuration's `auths`. */
-export function readAuths(auths: unknown, secret?: SecretRef): ReadSecret {
+export function readAuths(auths: unknown, source: Source = {}): ReadSecret {
   if (!isRecord(auths)) return unusable("its auths are not an object");
   const entries: KeyringEntry[] = [];
   for (const [server, value] of Object.entries(auths)) {
     const auth = readAuth(server, value);
     if (typeof auth === "string") return unusable(`its entry for ${quote(server)} ${auth}`);
-    const credential = { auth, hash: hashOf(auth), ...(secret === undefined ? {} : { secret }) };
+    const credential = { auth, hash: hashOf(auth), ...source };
     entries.push({ location: locationOf(server), credential });
   }
   return { kind: "entries", entries };
@@ -84,8 +88,8 @@ export function findCredentials(
 
 export function unique(credentials: readonly Credential[]): readonly Credential[] {
   const seen = new Set<string>();
-  return credentials.filter(({ hash, secret }) => {
-    const key = canonicalJson({ hash, secret });
+  return credentials.filter(({ auth: _, ...identity }) => {
+    const key = canonicalJson(identity);
     return !seen.has(key) && seen.add(key);
   });
 }

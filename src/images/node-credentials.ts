@@ -10,6 +10,7 @@ import type { Logger } from "../core/logger.ts";
 import {
   type CredentialPlugin,
   type CredentialPluginOptions,
+  type CredentialQuestion,
   loadCredentialPlugins,
 } from "./credential-plugins.ts";
 import { type Credential, findCredentials, type KeyringEntry, readAuths } from "./keyring.ts";
@@ -47,13 +48,13 @@ export class NodeCredentials {
   }
 
   /** In the order in which they are to be tried. */
-  async find(repository: string, signal: AbortSignal): Promise<readonly Credential[]> {
+  async find(question: CredentialQuestion, signal: AbortSignal): Promise<readonly Credential[]> {
     const { plugins } = this.#options;
     const keyrings = [
       await this.#readConfig(),
-      ...(await Promise.all(plugins.map((plugin) => plugin.get(repository, signal)))),
+      ...(await Promise.all(plugins.map((plugin) => plugin.get(question, signal)))),
     ];
-    return keyrings.flatMap((entries) => findCredentials(entries, repository));
+    return keyrings.flatMap((entries) => findCredentials(entries, question.repository));
   }
 
   async stop(): Promise<void> {

@@ -12,6 +12,7 @@ import type { Clock } from "../core/clock.ts";
 import { formatTime } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { SecretRef } from "./keyring.ts";
+import type { ServiceAccountRef } from "./service-accounts.ts";
 
 export interface PullingSecret extends SecretRef {
   readonly credentialHash: string;
@@ -21,6 +22,7 @@ export interface PullingSecret extends SecretRef {
 export interface PulledBy {
   readonly nodePodsAccessible?: boolean;
   readonly kubernetesSecrets?: readonly PullingSecret[];
+  readonly kubernetesServiceAccounts?: readonly ServiceAccountRef[];
 }
 
 export interface PulledRecord {
@@ -148,8 +150,9 @@ function isPulledRecord(value: object): value is PulledRecord {
     Object.values(credentialMapping).every(
       (by: unknown) =>
         isObject(by) &&
-        (by.kubernetesSecrets === undefined ||
-          (Array.isArray(by.kubernetesSecrets) && by.kubernetesSecrets.every(isObject))),
+        [by.kubernetesSecrets ?? [], by.kubernetesServiceAccounts ?? []].every(
+          (list) => Array.isArray(list) && list.every(isObject),
+        ),
     )
   );
 }

@@ -18,7 +18,9 @@ export interface LocalAnswer {
 }
 
 /** By path. */
-export type LocalRoutes = Readonly<Record<string, (query: URLSearchParams) => LocalAnswer>>;
+export type LocalRoutes = Readonly<
+  Record<string, (query: URLSearchParams) => Promise<LocalAnswer>>
+>;
 
 export interface LocalServerOptions {
   readonly rootDir: string;
@@ -38,7 +40,7 @@ export class LocalServer {
   constructor(options: LocalServerOptions) {
     this.#options = options;
     this.#path = socketPathOf(options.rootDir);
-    this.#server = createServer((request, response) => this.#answer(request, response));
+    this.#server = createServer((request, response) => void this.#answer(request, response));
   }
 
   /** Throws AddressInUse when another agent answers there. Any other trouble costs only this socket: a warning. */
@@ -80,13 +82,14 @@ export class LocalServer {
     });
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse): void {
-    const { status, body } = this.#route(request);
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { status, body } = await this.#route(request);
     response.writeHead(status, { "Content-Type": "application/json" });
     response.end(`${JSON.stringify(body)}\n`);
   }
 
-  #route({ method, url = "/" }: IncomingMessage): LocalAnswer {
+  /** Never rejects. */
+  async #route({ method, url = "/" }: IncomingMessage): Promise<LocalAnswer> {
     if (method !== "GET") return { status: 405, body: { message: `${method} is not answered` } };
     const [path = "", query = ""] = url.split("?");
     const route = Object.hasOwn(this.#options.routes, path)
@@ -95,7 +98,7 @@ export class LocalServer {
     if (route === undefined)
       return { status: 404, body: { message: `this agent does not know ${path}` } };
     try {
-      return route(new URLSearchParams(query));
+      return await route(new URLSearchParams(query));
     } catch (error) {
       this.#options.log.error({ err: error, path }, "a local request failed");
       return { status: 500, body: { message: messageOf(error) } };

@@ -7,6 +7,7 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../core/logger.ts";
+import type { PodRecord } from "./record.ts";
 import type { BackoffEntry } from "./snapshot.ts";
 
 export interface CheckpointData {
@@ -19,6 +20,20 @@ export interface CheckpointData {
 export const EMPTY_CHECKPOINT: CheckpointData = { backoff: {}, replaced: {} };
 
 const VERSION = 1;
+
+/** What of these pods is to be kept, on top of what was kept before. */
+export function computeCheckpoint(
+  records: Iterable<Pick<PodRecord, "uid" | "backoff" | "replaced">>,
+  before: CheckpointData,
+): CheckpointData {
+  const backoff = { ...before.backoff };
+  const replaced = { ...before.replaced };
+  for (const record of records) {
+    if (record.backoff.size > 0) backoff[record.uid] = Object.fromEntries(record.backoff);
+    if (record.replaced.size > 0) replaced[record.uid] = [...record.replaced];
+  }
+  return { backoff, replaced };
+}
 
 function isEntry(value: unknown): value is BackoffEntry {
   const { delayMs, since } = (value ?? {}) as Partial<BackoffEntry>;

@@ -6,6 +6,7 @@
 import type { ContainerStatus, Pod, PodCondition, PodStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
 import { isLasting, type PodContainer } from "./containers.ts";
+import { mayRestartAll } from "./restart.ts";
 
 /** The types written by this agent; a status patch names no others. */
 export const OWNED_CONDITIONS = [
@@ -20,6 +21,8 @@ export const OWNED_CONDITIONS = [
 /** A container with its part and its status. */
 export interface RoleStatus extends PodContainer {
   readonly status: ContainerStatus;
+  /** It has ended and is to run again. */
+  readonly willRestart: boolean;
 }
 
 interface Facts {
@@ -86,11 +89,8 @@ function ready(facts: Facts, stored: readonly PodCondition[]): Verdict {
 }
 
 /** Only pods with such a rule have this condition. */
-function allContainersRestarting({ phase, statuses, isRestartingAll }: Facts): Verdict | undefined {
-  const hasRule = statuses.some(({ spec }) =>
-    (spec.restartPolicyRules ?? []).some(({ action }) => action === "RestartAllContainers"),
-  );
-  if (!hasRule) return undefined;
+function allContainersRestarting({ pod, phase, isRestartingAll }: Facts): Verdict | undefined {
+  if (!mayRestartAll(pod.spec)) return undefined;
   if (phase === "Succeeded") return unready("PodCompleted");
   if (phase === "Failed") return unready("PodFailed");
   if (!isRestartingAll) return { status: "False" };

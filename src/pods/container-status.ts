@@ -8,7 +8,7 @@ import { formatTime } from "../core/clock.ts";
 import { RESOURCES_ANNOTATION } from "../runtime/container-config.ts";
 import type { Container } from "../runtime/runtime.ts";
 import { type ContainerRole, isLasting, type PodContainer } from "./containers.ts";
-import { backoffOf, shouldRestart } from "./restart.ts";
+import { backoffOf, mayRestartAll, shouldRestart } from "./restart.ts";
 import {
   describePod,
   endedAt,
@@ -17,6 +17,7 @@ import {
   instancesOf,
   isDead,
   type PodSnapshot,
+  restartPolicyOf,
 } from "./snapshot.ts";
 
 interface WaitingReason {
@@ -43,6 +44,7 @@ export function computeContainerStatus(
 ): ContainerStatus {
   const { spec, role } = container;
   const [last, before] = instancesOf(snapshot.observed, spec.name);
+  if (role === "init" && !hasSucceeded(last) && isToldForGood(snapshot, previous)) return previous;
   if (last === undefined) return statusWithoutInstance(snapshot, spec, previous);
   const state = stateOf(snapshot, last);
   const waiting = waitingReason(snapshot, spec, last);
@@ -85,6 +87,23 @@ function resourcesOf({
   };
 }
 
+function hasSucceeded(last: Container | undefined): boolean {
+  return last !== undefined && isDead(last) && exitCodeOf(last) === 0;
+}
+
+/**
+ * The success of an init container that runs once more, in a new sandbox: the API server takes back no end of a pod
+ * that does not always restart.
+ */
+function isToldForGood(
+  { pod, phase }: PodSnapshot,
+  previous: ContainerStatus | undefined,
+): previous is ContainerStatus {
+  if (restartPolicyOf(pod.spec) === "Always" || phase !== "sync") return false;
+  if (mayRestartAll(pod.spec)) return false;
+  return previous?.state?.terminated?.exitCode === 0;
+}
+
 function isReady(
   snapshot: PodSnapshot,
   role: ContainerRole,
@@ -93,7 +112,7 @@ function isReady(
 ): boolean {
   switch (role) {
     case "init":
-      return isDead(last) && exitCodeOf(last) === 0;
+      return hasSucceeded(last);
     case "ephemeral":
       return false;
     case "app":

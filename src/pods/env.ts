@@ -9,7 +9,7 @@ import type { Container, EnvVar, Pod, Service } from "../api/types.ts";
 import { withDeadline } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
 import { LongshoreError } from "../core/errors.ts";
-import { findContainer, resourceText } from "../volumes/kinds/downward-api.ts";
+import { resourceText } from "../volumes/kinds/downward-api.ts";
 import type { MountedVolume, ObjectSource, PodFacts } from "../volumes/volumes.ts";
 import { readEnvFile } from "./env-file.ts";
 import { expandReferences } from "./expand.ts";
@@ -97,11 +97,8 @@ async function readVariable(
   if (valueFrom === undefined) return expandReferences(variable.value ?? "", lookup);
   const { fieldRef, resourceFieldRef, fileKeyRef } = valueFrom;
   if (fieldRef !== undefined) return resolveField(input.pod, input.facts, fieldRef.fieldPath);
-  if (resourceFieldRef !== undefined) {
-    const { containerName } = resourceFieldRef;
-    const shown = containerName ? findContainer(input.pod, containerName) : input.container;
-    return resourceText(shown, resourceFieldRef, input.facts.allocatable);
-  }
+  if (resourceFieldRef !== undefined)
+    return resourceText(resourceFieldRef, { ...input, allocatable: input.facts.allocatable });
   if (fileKeyRef !== undefined) return readFileKey(input, fileKeyRef);
   return readObjectKey(input, variable.name, valueFrom, signal);
 }

@@ -178,7 +178,11 @@ export function computePodExplanation(facts: PodFacts): PodExplanation {
 
 function statusesOf(status: PodStatus): readonly ContainerStatus[] {
   const { initContainerStatuses = [], containerStatuses = [] } = status;
-  return [...initContainerStatuses, ...containerStatuses];
+  return [
+    ...initContainerStatuses,
+    ...containerStatuses,
+    ...(status.ephemeralContainerStatuses ?? []),
+  ];
 }
 
 function explainNext({ record, now, turn }: PodFacts): PodExplanation["next"] {

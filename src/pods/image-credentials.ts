@@ -16,10 +16,11 @@ import {
 } from "../images/keyring.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
 import { repositoryOf } from "../images/repository.ts";
+import type { ServiceAccountSource } from "../images/service-accounts.ts";
 import type { ObjectSource } from "../volumes/volumes.ts";
 
 export interface CredentialSources {
-  readonly objects: Pick<ObjectSource, "getSecret">;
+  readonly objects: Pick<ObjectSource, "getSecret"> & ServiceAccountSource;
   readonly nodeCredentials: Pick<NodeCredentials, "find">;
   readonly events: EventSink;
 }
@@ -37,15 +38,13 @@ export async function lookUpCredentials(
     events.record(involvedPod(pod), "Warning", REASON, message);
   const entries: KeyringEntry[] = [];
   const missing: string[] = [];
-  for (const { name = "" } of pod.spec.imagePullSecrets ?? []) {
-    if (name === "") continue;
-    const secret = await getSecret(objects, pod, name, signal);
-    if (secret === undefined) {
-      missing.push(name);
-      continue;
-    }
-    const read = readPullSecret(secret);
-    if (read.kind === "entries") entries.push(...read.entries);
+  const names = (pod.spec.imagePullSecrets ?? []).flatMap(({ name = "" }) => name || []);
+  const secrets = await Promise.all(names.map((name) => getSecret(objects, pod, name, signal)));
+  for (const [index, name] of names.entries()) {
+    const secret = secrets[index];
+    const read = secret && readPullSecret(secret);
+    if (read === undefined) missing.push(name);
+    else if (read.kind === "entries") entries.push(...read.entries);
     else warn(`The image pull secret ${name} is of no use: ${read.why}.`);
   }
   if (missing.length > 0)
@@ -53,7 +52,7 @@ export async function lookUpCredentials(
       `Unable to retrieve some image pull secrets (${missing.join(", ")}); attempting to pull the image may not succeed.`,
     );
   const repository = repositoryOf(image);
-  const own = await nodeCredentials.find(repository, signal);
+  const own = await nodeCredentials.find({ repository, pod, accounts: objects }, signal);
   return unique([...findCredentials(entries, repository), ...own]);
 }
 

@@ -75,6 +75,14 @@ export class ObjectCache implements ObjectSource {
     return this.#read(SECRETS, namespace, { kind: "Secret", name }, signal);
   }
 
+  getServiceAccount(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<StoredObject | undefined> {
+    return this.#get(SERVICE_ACCOUNTS, namespace, name, signal);
+  }
+
   /** Not cached: who asks (volumes) keeps the token until it is to be renewed. */
   async requestToken(pod: Pod, request: TokenRequest, signal: AbortSignal): Promise<IssuedToken> {
     const { namespace, name, uid } = pod.metadata;

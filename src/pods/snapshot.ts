@@ -108,6 +108,15 @@ export function isDead(container: Container): boolean {
   return container.state === "exited" || (container.state === "created" && container.error !== "");
 }
 
+/** The kubelet's pace for what failed to be made: ten seconds, or at once when the object changes. */
+export const RETRY_MS = 10_000;
+
+/** Milliseconds until `retryAt`; a longer wait than there can be means that the clock was set back, and is over. */
+export function retryIn(retryAt: number, now: number): number {
+  const left = retryAt - now;
+  return left > RETRY_MS ? 0 : Math.max(0, left);
+}
+
 /** When a dead instance ended; one that never started ended when it was made. */
 export function endedAt(container: Container): number {
   return container.finishedAt > 0 ? container.finishedAt : container.createdAt;

@@ -154,6 +154,7 @@ export class ProbeManager implements PodProbes {
       kind,
       probe,
       startedAt: target.startedAt,
+      isAdopted: target.initial !== undefined,
       hasPassed: hasPassedBefore(target, kind),
       clock,
       random,

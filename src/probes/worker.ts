@@ -14,6 +14,8 @@ export interface WorkerOptions {
   readonly probe: Probe;
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
+  /** It ran before the agent started. */
+  readonly isAdopted: boolean;
   /** This instance passed the probe before the agent restarted. */
   readonly hasPassed: boolean;
   readonly clock: Clock;
@@ -53,25 +55,26 @@ export class ProbeWorker {
   }
 
   start(): void {
-    const { clock, startedAt, probe, random } = this.#options;
-    const age = clock.now() - startedAt;
-    const delay = (probe.initialDelaySeconds ?? 0) * 1000 - age;
+    const { isAdopted, random } = this.#options;
     // Containers found running when the agent starts must not all be probed at the same instant.
-    const isFoundRunning = age > this.#periodMs && delay <= 0;
-    this.#schedule(isFoundRunning ? random() * this.#periodMs : Math.max(0, delay));
+    this.#schedule(Math.max(this.#delayMs(), isAdopted ? random() * this.#periodMs : 0));
   }
 
   /** Runs now instead of at the next tick: the startup probe passed. */
   poke(): void {
-    const { clock, startedAt, probe } = this.#options;
-    const delay = startedAt + (probe.initialDelaySeconds ?? 0) * 1000 - clock.now();
-    if (this.#turn === undefined) this.#schedule(Math.max(0, delay));
+    if (this.#turn === undefined) this.#schedule(this.#delayMs());
   }
 
   async stop(): Promise<void> {
     this.#controller.abort();
     this.#timer?.cancel();
     await this.#turn;
+  }
+
+  /** What is left of initialDelaySeconds. */
+  #delayMs(): number {
+    const { clock, startedAt, probe } = this.#options;
+    return Math.max(0, startedAt + (probe.initialDelaySeconds ?? 0) * 1000 - clock.now());
   }
 
   #schedule(delayMs: number): void {
@@ -89,7 +92,9 @@ export class ProbeWorker {
     if (mayRun()) {
       const outcome = await run(this.#controller.signal);
       if (this.#controller.signal.aborted) return;
-      this.#last = { at: clock.now(), outcome: outcome.kind, message: outcome.message };
+      // What a healthy program answers is nobody's business.
+      const message = outcome.kind === "success" ? "" : outcome.message;
+      this.#last = { at: clock.now(), outcome: outcome.kind, message };
       this.#state = computeVerdict(kind, before, outcome, probe);
     }
     this.#turn = undefined;

@@ -145,3 +145,18 @@ test("a pod that is not on this node, a name of two, and no agent have an exit c
   expect([away.code, away.stdout]).toEqual([2, ""]);
   expect(away.stderr).toContain("/nowhere/longshore.sock");
 });
+
+test("longshore status tells of node, connections and the pods that are not as they should be", async () => {
+  await cluster.apply(podManifest("well", { containers: [shell("web", IDLE)] }));
+  await cluster.apply(podManifest("unwell", { containers: [shell("web", "exit 7")] }));
+  await cluster.ready("well");
+  const text = await eventually("status names the pod", async () => {
+    const { code, stdout } = await cluster.node.exec(["longshore", "status"]);
+    return code === 0 && /unwell +0\/1 +CrashLoopBackOff +[1-9]/.test(stdout) && stdout;
+  });
+  expect(text).toMatch(/^Node +node1: Ready \(.+\)\nAPI server +connected\nEngine +docker \d+\./);
+  expect(text).not.toMatch(/ well /);
+  const { stdout } = await cluster.node.exec(["longshore", "status", "-o", "json"]);
+  const { pods } = JSON.parse(stdout) as { pods: readonly { name: string; ready: number }[] };
+  expect(pods.find(({ name }) => name === "well")).toMatchObject({ ready: 1, phase: "Running" });
+});

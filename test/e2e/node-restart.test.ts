@@ -165,6 +165,24 @@ test("after a power failure every pod runs again in a new sandbox, finished ones
   expect(reasons).toMatch(/SandboxChanged/);
 });
 
+test("a pod deleted just before the API server goes away ends without it, and its object goes when it is back", async () => {
+  await cluster.apply(podManifest("leaving", { containers: [shell("main", IDLE)] }));
+  await cluster.ready("leaving");
+  const slow = "trap 'sleep 3; exit 0' TERM; while true; do sleep 0.2; done";
+  await cluster.apply(
+    podManifest("slow", { terminationGracePeriodSeconds: 20, containers: [shell("main", slow)] }),
+  );
+  await cluster.ready("slow");
+  await cluster.kubectl("delete", "pod", "leaving", "slow", "--wait=false");
+  await node.kill("up");
+  await eventually("nothing of them runs", async () =>
+    [...(await node.containerIds()).keys()].every((name) => !/^(leaving|slow)\//.test(name)),
+  );
+  await startControlPlane();
+  await cluster.gone("leaving");
+  await cluster.gone("slow");
+});
+
 test("an orphan gets the grace period its pod had, and goes", async () => {
   const script =
     "trap 'sleep 2; echo ended >/mark/orphan; exit 0' TERM; while true; do sleep 0.2; done";

@@ -14,6 +14,40 @@ function inPod(name: string, command: string): Promise<string> {
   return cluster.kubectl("exec", name, "--", "sh", "-c", command);
 }
 
+/** A gRPC health server of one file: it says its settings, waits for the request, and says what /tmp/status says. */
+const GRPC = (() => {
+  const bytes = (...parts: readonly (number | string)[]): string =>
+    parts.map((part) => (typeof part === "string" ? part : String.fromCharCode(part))).join("");
+  const frame = (
+    type: number,
+    flags: number,
+    stream: number,
+    payload: string,
+    length = payload.length,
+  ) => bytes(0, 0, length, type, flags, 0, 0, 0, stream, payload);
+  const say = (text: string): string =>
+    `printf '${[...text].map((char) => `\\${char.charCodeAt(0).toString(8).padStart(3, "0")}`).join("")}'`;
+  const [data, settings, headers] = [0, 4, 1];
+  const [ack, endStream, endHeaders] = [1, 1, 4];
+  const message = bytes(0, 0, 0, 0, 2, 8);
+  const answer =
+    frame(settings, ack, 0, "") +
+    frame(headers, endHeaders, 1, bytes(0x88)) +
+    frame(data, 0, 1, message, message.length + 1);
+  const trailers = bytes(0, 11, "grpc-status", 1, "0");
+  return [
+    `${say(bytes(1))} >/tmp/status`,
+    "cat >/tmp/serve <<'END'",
+    say(frame(settings, 0, 0, "")),
+    // The client's preface, its settings, and at least the head of its request.
+    "head -c 60 >/dev/null",
+    `${say(answer)}; cat /tmp/status; ${say(frame(headers, endHeaders | endStream, 1, trailers))}`,
+    "cat >/dev/null",
+    "END",
+    "exec nc -ll -p 5000 -e sh /tmp/serve",
+  ].join("\n");
+})();
+
 describe.concurrent("probes", () => {
   test("scenario 10: a failing HTTP liveness probe restarts the container, with its events", async () => {
     const livenessProbe = {
@@ -93,6 +127,77 @@ describe.concurrent("probes", () => {
     );
     const pod = await cluster.ready("slow");
     expect(pod.status.containerStatuses?.[0]?.restartCount).toBe(0);
+  });
+
+  test("scenario 12: a gRPC liveness probe restarts a container that is not serving any more", async () => {
+    const grpc = { port: 5000, service: "all" };
+    const probes = {
+      startupProbe: { grpc, periodSeconds: 1, timeoutSeconds: 5 },
+      readinessProbe: { grpc, periodSeconds: 1, timeoutSeconds: 5 },
+      livenessProbe: { grpc, periodSeconds: 1, timeoutSeconds: 5 },
+    };
+    await cluster.apply(podManifest("grpc", { containers: [shell("main", GRPC, probes)] }));
+    const before = await cluster.ready("grpc");
+    expect(before.status.containerStatuses?.[0]?.restartCount).toBe(0);
+    await inPod("grpc", "printf '\\002' >/tmp/status");
+    await cluster.until("grpc", "restarted and Ready", (pod) => {
+      const main = pod.status.containerStatuses?.[0];
+      return main?.restartCount === 1 && main.ready;
+    });
+    const events = await cluster.kubectl("get", "events", "-o", "jsonpath={.items[*].message}");
+    expect(events).toContain(
+      'Liveness probe failed: service unhealthy (responded with "NOT_SERVING")',
+    );
+    expect(events).toContain("Container main failed liveness probe, will be restarted");
+  });
+
+  test("a redirect to another host passes a probe, with a warning", async () => {
+    const answer = "HTTP/1.1 302 Found\\r\\nLocation: http://0.0.0.0/\\r\\n\\r\\ngone there";
+    const script = `echo "printf '${answer}'" >/tmp/serve; exec nc -ll -p 8080 -e sh /tmp/serve`;
+    const livenessProbe = { httpGet: { port: 8080 }, periodSeconds: 1, failureThreshold: 1 };
+    const readinessProbe = { httpGet: { port: 8080 }, periodSeconds: 1 };
+    await cluster.apply(
+      podManifest("redirects", {
+        containers: [shell("main", script, { livenessProbe, readinessProbe })],
+      }),
+    );
+    await cluster.ready("redirects");
+    await eventually("the event is there", async () => {
+      const events = await cluster.kubectl("get", "events", "-o", "jsonpath={.items[*].message}");
+      return events.includes("Probe terminated redirects, Response body: gone there");
+    });
+    expect(await cluster.eventReasons("redirects")).toContain("ProbeWarning");
+  });
+
+  test("a pod that ends is asked for its readiness to the end, and for nothing else", async () => {
+    const file = (name: string) => ({
+      ...{ exec: { command: ["test", "-f", `/tmp/${name}`] } },
+      ...{ periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10 },
+    });
+    const script =
+      "trap 'rm /tmp/ready /tmp/alive; until [ -f /tmp/end ]; do sleep 0.2; done; exit 0' TERM; " +
+      "touch /tmp/ready /tmp/alive; while true; do sleep 0.2; done";
+    const probes = { readinessProbe: file("ready"), livenessProbe: file("alive") };
+    await cluster.apply(
+      podManifest("ends", {
+        terminationGracePeriodSeconds: 300,
+        containers: [shell("main", script, probes)],
+      }),
+    );
+    await cluster.ready("ends");
+    await cluster.kubectl("delete", "pod", "ends", "--wait=false");
+    const ending = await cluster.until("ends", "not Ready any more", ({ metadata, status }) => {
+      return (
+        metadata.deletionTimestamp !== undefined && status.containerStatuses?.[0]?.ready === false
+      );
+    });
+    expect(ending.status.containerStatuses?.[0]?.state.running).toBeDefined();
+    const reasons = await cluster.kubectl("get", "events", "-o", "jsonpath={.items[*].message}");
+    expect(reasons).toContain("Readiness probe failed");
+    expect(ending.status.containerStatuses?.[0]?.restartCount).toBe(0);
+    await inPod("ends", "touch /tmp/end");
+    await cluster.gone("ends");
+    expect(await cluster.eventReasons("ends")).not.toContain("BackOff");
   });
 
   test("an exec probe that hangs fails, and leaves no process behind", async () => {

@@ -73,7 +73,8 @@ afterAll(() => node.stop());
 
 test("a static pod of the host's network runs before the API server was ever reached, all others after it", async () => {
   await node.kill("up", "TERM");
-  await write("host.json", manifest("host", IDLE, { hostNetwork: true }));
+  const containers = [shell("main", IDLE, { ports: [{ containerPort: 8123 }] })];
+  await write("host.json", podManifest("host", { hostNetwork: true, containers }));
   await write("own.json", manifest("own", IDLE));
   await startAgent();
   const id = await running("host-node1");
@@ -226,6 +227,9 @@ test("a list of pods comes from a URL with the header it wants, and stays while 
   await eventually("the failure is told", async () =>
     (await node.logs("agent")).includes("static pods could not be fetched"),
   );
+  // Only what this agent has read can it miss: what went before may have come from the URL.
+  await write("seen.json", manifest("seen", IDLE));
+  await running("seen-node1");
   await node.sh(`rm ${DIR}/canary.json`);
   await eventually("what has no file ends", async () => !(await containerOf("canary-node1")));
   for (const pod of ["far-node1", "further-node1"])

@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import type { Container, Pod, Secret } from "../../src/api/types.ts";
+import type { Container, ObjectMeta, Pod, Secret } from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
@@ -32,7 +32,10 @@ class Node {
   readonly events: string[] = [];
   readonly logs: string[] = [];
   readonly secrets = new Map<string, Secret>();
+  readonly accounts = new Map<string, { metadata: ObjectMeta }>();
   readonly #rootDir: string;
+  /** Of the pods. */
+  account = "default";
   images!: ImageManager;
 
   constructor(rootDir: string) {
@@ -73,7 +76,12 @@ class Node {
       log,
     });
     const sources = {
-      objects: { getSecret: async (_: string, name: string) => this.secrets.get(name) },
+      objects: {
+        getSecret: async (_: string, name: string) => this.secrets.get(name),
+        getServiceAccount: async (_: string, name: string) => this.accounts.get(name),
+        // The registry knows no tokens: the account's is a password that it takes.
+        requestToken: async () => ({ token: PASSWORDS.bob, expiresAt: 0 }),
+      },
       nodeCredentials,
       events: {
         record: (about: { name: string }, _type: string, reason: string, message: string) =>
@@ -112,6 +120,7 @@ class Node {
       spec: {
         containers: [container],
         imagePullSecrets: secrets.map((secret) => ({ name: secret })),
+        serviceAccountName: this.account,
       },
     };
     return this.images.ensure(pod, container, new AbortController().signal);
@@ -251,6 +260,47 @@ echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kube
   expect(await node.obtain("c", [])).toMatchObject({ kind: "present" });
   expect(registry.pulls).toEqual(["bob team/app", "bob team/app"]);
   expect(node.logs).toEqual([]);
+});
+
+test("a plugin with tokens of service accounts gives each account its own right to an image", async () => {
+  const script = `#!/bin/sh
+read request
+token=$(echo "$request" | sed 's/.*"serviceAccountToken":"\\([^"]*\\)".*/\\1/')
+user=$(echo "$request" | sed 's/.*"example.io.user":"\\([^"]*\\)".*/\\1/')
+echo '{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Image","auth":{"${registry.host}":{"username":"'$user'","password":"'$token'"}}}'
+`;
+  await writeFile(join(rootDir, "plugin"), script, { mode: 0o755 });
+  const provider = {
+    name: "plugin",
+    apiVersion: "credentialprovider.kubelet.k8s.io/v1",
+    matchImages: [registry.host],
+    defaultCacheDuration: "1h",
+    tokenAttributes: {
+      serviceAccountTokenAudience: "registry",
+      cacheType: "Token",
+      requireServiceAccount: true,
+      requiredServiceAccountAnnotationKeys: ["example.io/user"],
+    },
+  };
+  const config = join(rootDir, "providers.yaml");
+  const head = { apiVersion: "kubelet.config.k8s.io/v1", kind: "CredentialProviderConfig" };
+  await writeFile(config, JSON.stringify({ ...head, providers: [provider] }));
+  await node.start(config);
+  const metadata = { namespace: "ns", annotations: { "example.io/user": "bob" } };
+  for (const name of ["builder", "other"])
+    node.accounts.set(name, { metadata: { ...metadata, name, uid: `uid-${name}` } });
+  node.accounts.set("plain", { metadata: { namespace: "ns", name: "plain", uid: "uid-plain" } });
+  const asAccount = async (name: string, account: string) => {
+    node.account = account;
+    return node.obtain(name, []);
+  };
+  expect(await asAccount("a", "plain")).toMatchObject({ reason: "ErrImagePull" });
+  expect(await asAccount("b", "builder")).toMatchObject({ kind: "present" });
+  expect(await asAccount("c", "builder")).toMatchObject({ kind: "present" });
+  expect(registry.pulls).toEqual(["bob team/app"]);
+  expect(await asAccount("d", "plain")).toMatchObject({ reason: "ErrImagePull" });
+  expect(await asAccount("e", "other")).toMatchObject({ kind: "present" });
+  expect(registry.pulls).toEqual(["bob team/app", "bob team/app"]);
 });
 
 test("the node's own config.json serves pods without secrets", async () => {

@@ -38,7 +38,7 @@ afterEach(async () => {
 
 async function serve(answer: (name: string) => LocalAnswer, dir = rootDir): Promise<void> {
   const routes = {
-    "/explain/pod": (query: URLSearchParams) => answer(query.get("name") ?? ""),
+    "/explain/pod": async (query: URLSearchParams) => answer(query.get("name") ?? ""),
   };
   const server = new LocalServer({ rootDir: dir, routes, log });
   servers.push(server);
@@ -61,7 +61,7 @@ async function explain(
       texts.err += text;
     },
   };
-  return { code: await runExplainPod(host, { pod, output, rootDir }), ...texts };
+  return { code: await runExplainPod(host, pod, { output, rootDir }), ...texts };
 }
 
 test("the agent's answer is printed as it came, and the socket is root's alone", async () => {

@@ -6,7 +6,7 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { createServer as createTcpServer, type Server as TcpServer } from "node:net";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Probe } from "../../src/api/types.ts";
@@ -15,6 +15,7 @@ import { runProbe } from "../../src/probes/handlers/run-probe.ts";
 import type { ProbeOutcome } from "../../src/probes/verdict.ts";
 
 const signal = new AbortController().signal;
+const HAS_IPV6 = networkInterfaces().lo?.some(({ family }) => family === "IPv6") === true;
 const opened: (Server | TcpServer)[] = [];
 
 afterEach(async () => {
@@ -69,26 +70,96 @@ describe("httpGet", () => {
       expect(outcome.message).toBe(`HTTP probe failed with statuscode: ${status}`);
   });
 
-  it("sends the kubelet's headers and those asked for, with the host replaced", async () => {
-    let seen: Record<string, unknown> = {};
-    const httpHeaders = [
-      { name: "Host", value: "example.test" },
-      { name: "X-A", value: "1" },
-    ];
-    await get(
-      (request, response) => {
-        seen = { url: request.url, ...request.headers };
+  it.each<[string, { name: string; value: string }[], string[]]>([
+    ["no headers", [], ["User-Agent: kube-probe/1.36", "Accept: */*", "Host: ADDRESS"]],
+    [
+      "a host and a header, which is written as Go writes it",
+      [
+        { name: "hOST", value: "example.test" },
+        { name: "x-my-header", value: "1" },
+        { name: "__proto__", value: "2" },
+        { name: "host", value: "second.test" },
+      ],
+      [
+        "User-Agent: kube-probe/1.36",
+        "Accept: */*",
+        "X-My-Header: 1",
+        "__proto__: 2",
+        "Host: example.test",
+      ],
+    ],
+    [
+      "headers in place of the kubelet's, one of them twice",
+      [
+        { name: "user-agent", value: "me" },
+        { name: "accept", value: "text/html" },
+        { name: "ACCEPT", value: "text/plain" },
+      ],
+      ["User-Agent: me", "Accept: text/html", "Accept: text/plain", "Host: ADDRESS"],
+    ],
+    [
+      "empty headers, which take the kubelet's away",
+      [
+        { name: "User-Agent", value: "" },
+        { name: "Accept", value: "" },
+        { name: "Host", value: "" },
+      ],
+      ["Host: ADDRESS"],
+    ],
+  ])("asked for with %s", async (_title, httpHeaders, expected) => {
+    const seen: string[] = [];
+    const { port } = await get(
+      ({ url, rawHeaders }, response) => {
+        expect(url).toBe("/z?q=1");
+        for (let at = 0; at < rawHeaders.length; at += 2)
+          seen.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
         response.end();
       },
       { httpHeaders },
     );
-    expect(seen).toEqual({
-      url: "/z?q=1",
-      host: "example.test",
-      "x-a": "1",
-      "user-agent": "kube-probe/1.36",
-      accept: "*/*",
-      connection: "close",
+    const all = [...expected, "Connection: close"];
+    expect(seen.sort()).toEqual(
+      all.map((line) => line.replace("ADDRESS", `127.0.0.1:${port}`)).sort(),
+    );
+  });
+
+  it.each([
+    ["that names no host keeps the host asked for", (_port: number) => "/ok", "example.test"],
+    [
+      "that names its host is asked for by that",
+      (port: number) => `http://127.0.0.1:${port}/ok`,
+      "127.0.0.1",
+    ],
+  ])("a redirect %s", async (_title, location, host) => {
+    let seen = "";
+    const httpHeaders = [{ name: "Host", value: "example.test" }];
+    await get(
+      (request, response) => {
+        const { localPort = 0 } = request.socket;
+        if (request.url === "/ok") seen = request.headers.host ?? "";
+        response.writeHead(request.url === "/ok" ? 200 : 301, { location: location(localPort) });
+        response.end();
+      },
+      { httpHeaders },
+    );
+    expect(seen.split(":")[0]).toBe(host);
+  });
+
+  it.skipIf(!HAS_IPV6)("over IPv6 puts the address into brackets", async () => {
+    let seen = "";
+    const server = createServer((request, response) => {
+      seen = request.headers.host ?? "";
+      response.end();
+    });
+    opened.push(server);
+    await new Promise<void>((resolve) => server.listen(0, "::1", resolve));
+    const { port } = server.address() as AddressInfo;
+    expect(await probe({ httpGet: { host: "::1", port } })).toMatchObject({ kind: "success" });
+    expect(seen).toBe(`[::1]:${port}`);
+    expect(await probe({ tcpSocket: { host: "::1", port } })).toMatchObject({ kind: "success" });
+    expect(await probe({ httpGet: { host: "::1", port: 1 } })).toEqual({
+      kind: "failure",
+      message: 'Get "http://[::1]:1/": dial tcp [::1]:1: connect: connection refused',
     });
   });
 
@@ -116,7 +187,7 @@ describe("httpGet", () => {
     );
     expect(outcome).toMatchObject({
       kind: "failure",
-      message: expect.stringContaining("stopped after 10 redirects"),
+      message: 'Get "/z": stopped after 10 redirects',
     });
   });
 
@@ -138,6 +209,20 @@ describe("httpGet", () => {
       kind: "failure",
       message: `Get "http://127.0.0.1:${outcome.port}/z?q=1": context deadline exceeded (Client.Timeout exceeded while awaiting headers)`,
     });
+  });
+
+  it("does not wait for the rest of a body that it would not read", async () => {
+    const outcome = await get((_request, response) => {
+      response.write("x".repeat(20_000));
+    });
+    expect(outcome.kind).toBe("success");
+  });
+
+  it("fails on a location that is none", async () => {
+    const outcome = await get((_request, response) =>
+      response.writeHead(302, { location: "http://[" }).end(),
+    );
+    expect(outcome.kind).toBe("failure");
   });
 
   it("says when nobody listens, or the server hangs up", async () => {

@@ -28,6 +28,7 @@ export interface SeenPod {
     readonly conditions: readonly SeenCondition[];
     readonly containerStatuses?: readonly SeenContainer[];
     readonly initContainerStatuses?: readonly SeenContainer[];
+    readonly ephemeralContainerStatuses?: readonly SeenContainer[];
   };
 }
 

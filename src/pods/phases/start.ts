@@ -6,7 +6,7 @@
 import type { Container, Sandbox } from "../../runtime/runtime.ts";
 import { kindOf, type PodContainer } from "../containers.ts";
 import { backoffOf } from "../restart.ts";
-import type { PodSnapshot } from "../snapshot.ts";
+import { type PodSnapshot, retryIn } from "../snapshot.ts";
 import type { Step } from "./step.ts";
 
 /** The start after an end: not before its crash back-off is over. */
@@ -31,8 +31,9 @@ export function planStart(
   const { volumes } = snapshot;
   if (volumes.kind === "waiting") return { waitMs: volumes.waitMs, why: volumes.message };
   const failure = snapshot.startFailures.get(name);
-  if (failure !== undefined && failure.retryAt > snapshot.now)
-    return { waitMs: failure.retryAt - snapshot.now, why: `${name}: ${failure.message}` };
+  const retryMs = failure === undefined ? 0 : retryIn(failure.retryAt, snapshot.now);
+  if (failure !== undefined && retryMs > 0)
+    return { waitMs: retryMs, why: `${name}: ${failure.message}` };
   const image = snapshot.images.get(name) ?? { kind: "unknown" };
   switch (image.kind) {
     case "unknown":

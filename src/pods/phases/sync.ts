@@ -17,6 +17,7 @@ import {
   newestSandbox,
   type PodSnapshot,
   restartPolicyOf,
+  retryIn,
 } from "../snapshot.ts";
 import { hasInitFailed, planInit } from "./init.ts";
 import { planRestart, planStart } from "./start.ts";
@@ -98,7 +99,7 @@ function planSandbox(snapshot: PodSnapshot, dead: Sandbox | undefined): Step[] {
   if (dead?.state === "created") return [removeSandbox(dead)];
   const { volumes } = snapshot;
   if (volumes.kind === "waiting") return [{ waitMs: volumes.waitMs, why: volumes.message }];
-  const waitMs = snapshot.sandboxRetryAt - snapshot.now;
+  const waitMs = retryIn(snapshot.sandboxRetryAt, snapshot.now);
   if (waitMs > 0) return [{ waitMs, why: "the last sandbox failed" }];
   const attempt = dead === undefined ? 0 : dead.attempt + 1;
   return [{ action: { kind: "create-sandbox", attempt }, why: "no running sandbox" }];

@@ -57,6 +57,8 @@ function parseDocument(text: string): Plain {
     throw invalid(`it is neither YAML nor JSON of one document: ${messageOf(error)}`);
   }
   if (!isObject(value)) throw invalid("it holds no object");
+  // Decimal in YAML 1.2, octal for kubectl: a wrong mode is worse than none.
+  if (/mode:\s+0[0-7]+\s*$/im.test(text)) throw invalid("an octal mode is to be written as 0o644");
   countValues(value, { left: MAX_VALUES }, MAX_DEPTH);
   return value;
 }
@@ -72,8 +74,10 @@ function countValues(value: unknown, budget: { left: number }, depthLeft: number
 
 export function toStaticPod(value: unknown, context: ManifestContext): Pod {
   if (!isObject(value)) throw invalid("it holds no object");
-  // Dates and the like become what JSON would have had.
-  const manifest = JSON.parse(JSON.stringify(value)) as Plain;
+  // Dates and the like become what JSON would have had; null is Kubernetes' word for absent.
+  const manifest = JSON.parse(
+    JSON.stringify(value, (_key, inner: unknown) => inner ?? undefined),
+  ) as Plain;
   const problem = findManifestProblem(manifest);
   if (problem !== undefined) throw invalid(problem);
   const { origin, nodeName, now } = context;

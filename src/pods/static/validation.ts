@@ -4,8 +4,8 @@
  * any Secret). Pure. Used by manifest.ts. What else an API server would refuse shows when the mirror pod is made.
  */
 
-import type { Pod, PodSpec, Volume } from "../../api/types.ts";
-import { toSoundPod } from "../shape.ts";
+import type { PodSpec, Volume } from "../../api/types.ts";
+import { findShapeProblem } from "./schema.ts";
 
 type Plain = Readonly<Record<string, unknown>>;
 
@@ -15,48 +15,40 @@ const RESTART_POLICIES = ["Always", "OnFailure", "Never"];
 
 /** undefined = it may become a static pod. */
 export function findManifestProblem(manifest: Plain): string | undefined {
-  const { apiVersion, kind, metadata } = manifest;
+  const { apiVersion, kind, metadata, spec } = manifest;
   if (apiVersion !== "v1" || kind !== "Pod")
     return `it is no Pod of v1 but ${String(kind)} of ${String(apiVersion)}`;
+  if (metadata === undefined || spec === undefined) return "metadata or spec is missing";
   return (
-    findMetadataProblem(metadata) ??
-    toSoundPod(manifest as unknown as Pod).problem ??
-    findSpecProblem(manifest.spec as PodSpec) ??
-    findReference(manifest.spec as PodSpec)
+    findShapeProblem(manifest) ??
+    findMetadataProblem(metadata as Plain) ??
+    findSpecProblem(spec as PodSpec) ??
+    findReference(spec as PodSpec)
   );
 }
 
-function findMetadataProblem(metadata: unknown): string | undefined {
-  if (!isObject(metadata)) return "metadata is no object";
-  const { name, namespace } = metadata;
-  if (typeof name !== "string" || !DNS_SUBDOMAIN.test(name))
+function findMetadataProblem({ name, namespace = "default" }: Plain): string | undefined {
+  if (!DNS_SUBDOMAIN.test(String(name)))
     return `metadata.name ${JSON.stringify(name)} is no DNS name`;
-  if (namespace !== undefined && !(typeof namespace === "string" && DNS_LABEL.test(namespace)))
-    return `metadata.namespace ${JSON.stringify(namespace)} is no DNS label`;
-  const broken = ["labels", "annotations"].find((field) => !isTexts(metadata[field]));
-  return broken === undefined ? undefined : `metadata.${broken} is no map of strings`;
-}
-
-function isTexts(value: unknown): boolean {
-  if (value === undefined) return true;
-  return isObject(value) && Object.values(value).every((inner) => typeof inner === "string");
+  return DNS_LABEL.test(String(namespace))
+    ? undefined
+    : `metadata.namespace ${JSON.stringify(namespace)} is no DNS label`;
 }
 
 function findSpecProblem(spec: PodSpec): string | undefined {
+  if ((spec.containers ?? []).length === 0) return "spec.containers is empty";
   const containers = [...(spec.initContainers ?? []), ...spec.containers];
   const volumes = (spec.volumes ?? []).map(({ name }) => name);
-  if (spec.containers.length === 0) return "spec.containers is empty";
   if ((spec.ephemeralContainers ?? []).length > 0) return "spec.ephemeralContainers is set";
   if (!RESTART_POLICIES.includes(spec.restartPolicy ?? "Always"))
     return `spec.restartPolicy ${JSON.stringify(spec.restartPolicy)} is unknown`;
-  const grace = spec.terminationGracePeriodSeconds ?? 0;
-  if (!Number.isInteger(grace) || grace < 0)
-    return "spec.terminationGracePeriodSeconds is no number of seconds";
+  if ((spec.terminationGracePeriodSeconds ?? 0) < 0)
+    return "spec.terminationGracePeriodSeconds is less than nothing";
   for (const [what, names] of [
     ["container", containers.map(({ name }) => name)],
     ["volume", volumes],
   ] as const) {
-    const bad = names.find((name, i) => !DNS_LABEL.test(name) || names.indexOf(name) !== i);
+    const bad = names.find((name, i) => !DNS_LABEL.test(name ?? "") || names.indexOf(name) !== i);
     if (bad !== undefined)
       return `${what} name ${JSON.stringify(bad)} is no DNS label or not unique`;
   }
@@ -101,8 +93,4 @@ function referencesOf(volume: Volume): readonly string[] {
     [sources.some(({ podCertificate }) => podCertificate), "podcertificates"],
   ];
   return findings.filter(([source]) => Boolean(source)).map(([, resource]) => resource);
-}
-
-function isObject(value: unknown): value is Plain {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

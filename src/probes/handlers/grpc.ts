@@ -5,12 +5,7 @@
  */
 
 import { STATUS_CODES } from "node:http";
-import {
-  type ClientHttp2Session,
-  connect,
-  type IncomingHttpHeaders,
-  type IncomingHttpStatusHeader,
-} from "node:http2";
+import type { ClientHttp2Session, IncomingHttpHeaders, IncomingHttpStatusHeader } from "node:http2";
 import { sleep, withDeadline } from "../../core/abort.ts";
 import type { Clock } from "../../core/clock.ts";
 import { hasCode, messageOf } from "../../core/errors.ts";
@@ -72,25 +67,27 @@ async function connected(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<ClientHttp2Session> {
+  // 7 ms and 7 MB that nodes without such a probe need not spend.
+  const { connect } = await import("node:http2");
+  signal.throwIfAborted();
   for (;;) {
-    const session = await dial(address, signal);
-    if (session !== undefined) return session;
+    const session = connect(`http://${address}`);
+    if (await isReady(session, signal)) return session;
     await sleep(clock, RECONNECT_MS, signal);
   }
 }
 
 /** The session ends with the signal. */
-function dial(address: string, signal: AbortSignal): Promise<ClientHttp2Session | undefined> {
+function isReady(session: ClientHttp2Session, signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
-    const session = connect(`http://${address}`);
     const onAbort = (): void => session.destroy();
     signal.addEventListener("abort", onAbort, { once: true });
-    session.once("remoteSettings", () => resolve(session));
+    session.once("remoteSettings", () => resolve(true));
     // Also after the settings came: then the check sees its stream end.
-    session.on("error", () => resolve(undefined));
+    session.on("error", () => resolve(false));
     session.once("close", () => {
       signal.removeEventListener("abort", onAbort);
-      resolve(undefined);
+      resolve(false);
     });
   });
 }

@@ -90,18 +90,26 @@ export async function httpGet(
 
 type Headers = Readonly<Record<string, string | readonly string[]>>;
 
-/** An empty User-Agent or Accept means none at all; a host is one. */
+/** An empty User-Agent or Accept means none at all; of several hosts the first counts. */
 function headersOf(wanted: HttpTarget["headers"], agent: string): Headers {
-  const merged: Record<string, string[]> = {};
-  for (const { name, value } of wanted) {
-    const key = canonical(name);
-    merged[key] = [...(merged[key] ?? []), value];
-  }
-  const { Host: [host] = [], ...rest } = merged;
-  const headers = { "User-Agent": [agent], Accept: ["*/*"], ...rest, Connection: "close" };
-  for (const key of ["User-Agent", "Accept"] as const)
-    if (headers[key][0] === "") Reflect.deleteProperty(headers, key);
-  return host === undefined || host === "" ? headers : { ...headers, Host: host };
+  const given = Map.groupBy(wanted, ({ name }) => canonical(name));
+  const merged = new Map<string, string[]>([
+    ["User-Agent", [agent]],
+    ["Accept", ["*/*"]],
+  ]);
+  for (const [name, headers] of given)
+    merged.set(
+      name,
+      headers.map(({ value }) => value),
+    );
+  for (const name of ["User-Agent", "Accept", "Host"])
+    if (merged.get(name)?.[0] === "") merged.delete(name);
+  const [host] = merged.get("Host") ?? [];
+  return {
+    ...Object.fromEntries(merged),
+    Connection: "close",
+    ...(host === undefined ? {} : { Host: host }),
+  };
 }
 
 /** `x-my-header` as Go writes it: `X-My-Header`. */

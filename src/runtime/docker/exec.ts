@@ -19,8 +19,8 @@ const MAX_OUTPUT_BYTES = 10 * 1024;
 const KILLED = 137;
 const FIRST_LOOK_MS = 5;
 const LAST_LOOK_MS = 1_000;
-/** How long the end of a command that was given up is waited for. */
-const ENDING_MS = 10_000;
+/** How long the end of a command that was given up is waited for: a busy Engine takes many seconds to start one. */
+const ENDING_MS = 30_000;
 const ENDING_LOOK_MS = 20;
 /** After as many its process is not somebody's that is about to move into the container, but not ours to see. */
 const HIDDEN_LOOKS = 25;

@@ -40,11 +40,11 @@ function itemText(item: DownwardItem, pod: Pod, facts: Pick<PodFacts, "allocatab
   const ref = item.resourceFieldRef;
   if (ref === undefined)
     throw new LongshoreError("VolumeInvalid", `item ${item.path} has no fieldRef`);
-  return resourceText(findContainer(pod, ref.containerName), ref, facts.allocatable);
+  return resourceText(ref, { pod, allocatable: facts.allocatable });
 }
 
 /** A container whose resources may be shown; ephemeral ones have none. */
-export function findContainer(pod: Pod, name: string | undefined): Container {
+function findContainer(pod: Pod, name: string | undefined): Container {
   const containers = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
   const found = containers.find((container) => container.name === name);
   if (found !== undefined) return found;
@@ -108,23 +108,33 @@ function goQuote(text: string): string {
 
 const RESOURCES = /^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$/;
 
+/** Whose resources are shown. */
+export interface ResourceOwner {
+  readonly pod: Pod;
+  /** The one that asks, for a reference that names no container. */
+  readonly container?: Container;
+  /** Of the node. */
+  readonly allocatable: Readonly<Record<string, number>>;
+}
+
 /**
- * A limit that is not set shows the node's allocatable (not of huge pages, which are never overcommitted), a request
- * that is not set shows 0.
+ * A limit that is not set shows the pod's as a whole or the node's allocatable (not of huge pages, which are never
+ * overcommitted), a request that is not set shows 0.
  */
-export function resourceText(
-  container: Container,
-  ref: ResourceFieldRef,
-  allocatable: Readonly<Record<string, number>>,
-): string {
+export function resourceText(ref: ResourceFieldRef, owner: ResourceOwner): string {
+  const { pod, allocatable } = owner;
   const [, side, resource] = RESOURCES.exec(ref.resource) ?? [];
   if (resource === undefined || (side !== "limits" && side !== "requests"))
     throw new LongshoreError("VolumeInvalid", `unsupported container resource : ${ref.resource}`);
   const amount = resource === "cpu" ? milliValue : value;
-  const set = container.resources?.[side]?.[resource];
+  const amountOf = (set: string | number | undefined) => (set === undefined ? 0 : amount(set));
+  const container = ref.containerName ? findContainer(pod, ref.containerName) : owner.container;
   const isOvercommitted = side === "limits" && !resource.startsWith("hugepages-");
-  const fallback = isOvercommitted ? (allocatable[resource] ?? 0) : 0;
-  const shown = (set === undefined ? 0 : amount(set)) || fallback;
-  const divisor = (ref.divisor === undefined ? 0 : amount(ref.divisor)) || amount("1");
+  const shown =
+    amountOf(container?.resources?.[side]?.[resource]) ||
+    (isOvercommitted && amountOf(pod.spec.resources?.limits?.[resource])) ||
+    (isOvercommitted && allocatable[resource]) ||
+    0;
+  const divisor = amountOf(ref.divisor) || amount("1");
   return String(Math.ceil(shown / divisor));
 }

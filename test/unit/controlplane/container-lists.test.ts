@@ -1,6 +1,6 @@
 /** What each kind of container of a pod may have, and what of a pod may change: a good pod and tables of mutations. */
 
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import { applyDefaults, prepareForCreate } from "../../../src/controlplane/defaults.ts";
 import type { KubeObject } from "../../../src/controlplane/objects.ts";
 import { PODS } from "../../../src/controlplane/registry.ts";
@@ -294,7 +294,11 @@ describe("ephemeral containers", () => {
 });
 
 describe("an update of a pod", () => {
-  const old = podOf({ activeDeadlineSeconds: 60, terminationGracePeriodSeconds: -1 });
+  const old = podOf({
+    activeDeadlineSeconds: 60,
+    terminationGracePeriodSeconds: -1,
+    schedulingGates: [{ name: "a.io/b" }, { name: "a.io/c" }],
+  });
   const update = (change: Fields): string => {
     const changed = { ...old, spec: { ...(old.spec as object), ...change } };
     return problemOf(() => validateUpdate(PODS, changed, old));
@@ -303,6 +307,8 @@ describe("an update of a pod", () => {
   it.each<[string, Fields]>([
     ["lower the deadline", { activeDeadlineSeconds: 5 }],
     ["mend a negative grace period", { terminationGracePeriodSeconds: 1 }],
+    ["open a gate", { schedulingGates: [{ name: "a.io/c" }] }],
+    ["open all gates", { schedulingGates: undefined }],
   ])("may %s", (_, change) => {
     expect(update(change)).toBe("");
   });
@@ -317,6 +323,11 @@ describe("an update of a pod", () => {
       "remove the deadline",
       { activeDeadlineSeconds: undefined },
       "must not update from a positive integer to nil value",
+    ],
+    [
+      "add a gate",
+      { schedulingGates: [{ name: "a.io/d" }] },
+      "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'a.io/d'",
     ],
     [
       "choose a grace period",
@@ -340,6 +351,12 @@ describe("an update of a pod", () => {
     ],
   ])("may not %s", (_, change, problem) => {
     expect(update(change)).toContain(problem);
+  });
+});
+
+test("a pod with gates says that it is not scheduled", () => {
+  expect(podOf({ schedulingGates: [{ name: "a.io/b" }] }).status).toMatchObject({
+    conditions: [{ type: "PodScheduled", status: "False", reason: "SchedulingGated" }],
   });
 });
 

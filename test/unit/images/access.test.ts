@@ -22,7 +22,10 @@ beforeEach(async () => {
 afterEach(() => rm(rootDir, { recursive: true }));
 
 function credentialOf(password: string, name = "s", uid = `uid-${name}`): Credential {
-  const read = readAuths({ "reg.io": { username: "u", password } }, { uid, name, namespace: "ns" });
+  const read = readAuths(
+    { "reg.io": { username: "u", password } },
+    { secret: { uid, name, namespace: "ns" } },
+  );
   if (read.kind !== "entries") throw new Error(read.why);
   return read.entries[0]?.credential as Credential;
 }
@@ -101,6 +104,20 @@ test("a secret that shows the right content is noted, and then known by name", a
   await pull(access, credentialOf("right"));
   await access.isGranted(IMAGE, ID, [credentialOf("right", "t")]);
   expect(await access.isGranted(IMAGE, ID, [credentialOf("rotated", "t")])).toBe(true);
+});
+
+test("an image pulled for a service account is there for its pods, besides those of a secret", async () => {
+  const accountOf = (name: string): Credential => ({
+    ...{ auth: {}, hash: `token of ${name}` },
+    serviceAccount: { uid: `uid-${name}`, namespace: "ns", name },
+  });
+  const access = await start();
+  await pull(access, credentialOf("right"));
+  await pull(access, accountOf("builder"));
+  const again = await start();
+  expect(await again.isGranted(IMAGE, ID, [accountOf("builder")])).toBe(true);
+  expect(await again.isGranted(IMAGE, ID, [credentialOf("right")])).toBe(true);
+  expect(await again.isGranted(IMAGE, ID, [accountOf("other")])).toBe(false);
 });
 
 test("files are the kubelet's, for root only, and hold no secret", async () => {

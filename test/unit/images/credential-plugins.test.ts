@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ObjectMeta, Pod } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Command, CommandResult } from "../../../src/core/exec.ts";
 import { createLogger } from "../../../src/core/logger.ts";
@@ -14,6 +15,7 @@ import {
   loadCredentialPlugins,
 } from "../../../src/images/credential-plugins.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { makePod } from "../pods/support.ts";
 
 const CONFIG = {
   apiVersion: "kubelet.config.k8s.io/v1",
@@ -28,6 +30,11 @@ const CONFIG = {
       env: [{ name: "REGION", value: "north" }],
     },
   ],
+};
+const TOKENS = {
+  serviceAccountTokenAudience: "registry",
+  cacheType: "ServiceAccount",
+  requireServiceAccount: true,
 };
 const SECRET = "hunter2";
 const { signal } = new AbortController();
@@ -60,7 +67,13 @@ class Bench {
   result: CommandResult | Error = answer();
   plugin: CredentialPlugin | undefined;
 
-  static async load(result: CommandResult | Error = answer()): Promise<Bench> {
+  readonly tokens: unknown[] = [];
+  readonly accounts = new Map<string, { metadata: ObjectMeta }>();
+
+  static async load(
+    result: CommandResult | Error = answer(),
+    tokenAttributes?: object,
+  ): Promise<Bench> {
     const bench = new Bench();
     bench.result = result;
     const write = (line: string): void => void bench.warnings.push(line);
@@ -72,13 +85,27 @@ class Bench {
     };
     const env = { PATH: "/bin", REGION: "south", UNSET: undefined };
     const options = { binDir, exec, env, clock: bench.clock, log };
-    [bench.plugin] = await loadCredentialPlugins(join(binDir, "config.yaml"), options);
+    const provider = { ...CONFIG.providers[0], ...(tokenAttributes && { tokenAttributes }) };
+    const path = join(binDir, "config.yaml");
+    await writeFile(path, JSON.stringify({ ...CONFIG, providers: [provider] }));
+    [bench.plugin] = await loadCredentialPlugins(path, options);
     return bench;
   }
 
-  async get(repository: string): Promise<unknown> {
-    const entries = await this.plugin?.get(repository, signal);
+  async get(repository: string, account?: string): Promise<unknown> {
+    const pod = makePod(account === undefined ? {} : { serviceAccountName: account });
+    const entries = await this.plugin?.get({ repository, pod, accounts: this }, signal);
     return entries?.map(({ location, credential }) => [location, credential.auth.password]);
+  }
+
+  async getServiceAccount(_namespace: string, name: string) {
+    if (name === "unreadable") throw new LongshoreError("ApiForbidden", "not for nodes");
+    return this.accounts.get(name);
+  }
+
+  async requestToken(pod: Pod, request: object): Promise<{ token: string }> {
+    this.tokens.push({ pod: pod.metadata.uid, ...request });
+    return { token: `token ${this.tokens.length}` };
   }
 }
 
@@ -161,12 +188,93 @@ test.each([
   },
 );
 
+describe("with tokens of service accounts", () => {
+  const attributes = {
+    ...TOKENS,
+    requiredServiceAccountAnnotationKeys: ["role"],
+    optionalServiceAccountAnnotationKeys: ["zone"],
+  };
+  async function load(fields: object = {}, result = answer()): Promise<Bench> {
+    const bench = await Bench.load(result, { ...attributes, ...fields });
+    const add = (name: string, annotations?: Record<string, string>): void =>
+      void bench.accounts.set(name, {
+        metadata: { name, uid: `uid-${name}`, ...(annotations && { annotations }) },
+      });
+    add("builder", { role: "r", other: "x" });
+    add("second", { role: "r", zone: "z" });
+    add("plain");
+    return bench;
+  }
+
+  test("the plugin is given a token and the annotations that it wants", async () => {
+    const bench = await load();
+    await bench.get("a.reg.io/x", "second");
+    expect(bench.tokens).toEqual([{ pod: "u1", audience: "registry", expirationSeconds: 3600 }]);
+    expect(JSON.parse(bench.commands[0]?.input ?? "")).toMatchObject({
+      serviceAccountToken: "token 1",
+      serviceAccountAnnotations: { role: "r", zone: "z" },
+    });
+  });
+
+  test("its credentials say whose they are", async () => {
+    const bench = await load();
+    const pod = makePod({ serviceAccountName: "builder" });
+    const question = { repository: "a.reg.io/x", pod, accounts: bench };
+    const entries = await bench.plugin?.get(question, signal);
+    expect(entries?.[0]?.credential.serviceAccount).toEqual({
+      ...{ uid: "uid-builder", namespace: "ns", name: "builder" },
+    });
+  });
+
+  test("answers are kept for each account, and for no token", async () => {
+    for (const [cacheType, asked] of [
+      ["ServiceAccount", 2],
+      ["Token", 3],
+    ] as const) {
+      const bench = await load({ cacheType });
+      for (const account of ["builder", "builder", "second"])
+        await bench.get("a.reg.io/x", account);
+      expect({ cacheType, asked: bench.commands.length, tokens: bench.tokens.length }).toEqual({
+        ...{ cacheType, asked, tokens: asked },
+      });
+    }
+  });
+
+  test("the token itself is an answer only where it is not kept", async () => {
+    const echo = answer({ auth: { "*.reg.io": { username: "u", password: "token 1" } } });
+    const kept = await load({}, echo);
+    expect(await kept.get("a.reg.io/x", "builder")).toEqual([]);
+    expect(kept.warnings[0]).toContain("gave the token itself back");
+    const passed = await load({ cacheType: "Token" }, echo);
+    expect(await passed.get("a.reg.io/x", "builder")).toEqual([["*.reg.io", "token 1"]]);
+  });
+
+  test.each(["plain", "away", "unreadable", undefined])(
+    "the account %s, which may not use it, is not asked for",
+    async (account) => {
+      const bench = await load();
+      expect(await bench.get("a.reg.io/x", account)).toEqual([]);
+      expect(bench.commands).toEqual([]);
+      expect(bench.warnings).toHaveLength(account === "unreadable" ? 1 : 0);
+    },
+  );
+
+  test("a pod without an account is served as the node where that is allowed", async () => {
+    const fields = { requireServiceAccount: false, requiredServiceAccountAnnotationKeys: [] };
+    const bench = await load(fields);
+    expect(await bench.get("a.reg.io/x")).toEqual([["*.reg.io", SECRET]]);
+    expect(bench.tokens).toEqual([]);
+  });
+});
+
 describe("the configuration", () => {
   const base = CONFIG.providers[0];
   const withProvider = (fields: object): object => ({
     ...CONFIG,
     providers: [{ ...base, ...fields }],
   });
+  const withTokens = (fields: object): object =>
+    withProvider({ tokenAttributes: { ...TOKENS, ...fields } });
   test.each([
     ["no document", "", "must start with"],
     ["another kind", { ...CONFIG, kind: "KubeletConfiguration" }, "must start with"],
@@ -184,7 +292,20 @@ describe("the configuration", () => {
     ["a negative duration", withProvider({ defaultCacheDuration: "-1s" }), "defaultCacheDuration"],
     ["an unknown field", withProvider({ matchImage: ["a"] }), "unknown field matchImage"],
     ["an environment without values", withProvider({ env: [{ name: "A" }] }), "env"],
-    ["tokens of service accounts", withProvider({ tokenAttributes: {} }), "not supported"],
+    ["tokens without an audience", withProvider({ tokenAttributes: {} }), "Audience must be given"],
+    ["tokens without a cacheType", withTokens({ cacheType: undefined }), "cacheType must be"],
+    ["tokens for whom", withTokens({ requireServiceAccount: "yes" }), "requireServiceAccount"],
+    ["an unknown field of tokens", withTokens({ audience: "x" }), "unknown field audience"],
+    [
+      "annotations of no account",
+      withTokens({ requireServiceAccount: false, requiredServiceAccountAnnotationKeys: ["a"] }),
+      "need requireServiceAccount",
+    ],
+    [
+      "an annotation twice",
+      withTokens({ optionalServiceAccountAnnotationKeys: ["a", "a"] }),
+      "named twice",
+    ],
     ["another API", withProvider({ apiVersion: "v1" }), "apiVersion must be"],
   ])("with %s is refused", (_sentence, config, words) => {
     const text = typeof config === "string" ? config : JSON.stringify(config);

@@ -64,6 +64,11 @@ describe("admission", () => {
     expect(findUnsupportedFields(makePod(spec).spec)).toEqual([field]);
   });
 
+  test("takes host ports of a pod that is in the host's network", () => {
+    const spec = { hostNetwork: true, ...web({ ports: [{ containerPort: 1, hostPort: 1 }] }) };
+    expect(findUnsupportedFields(makePod(spec).spec)).toEqual([]);
+  });
+
   test("takes a pod that asks for nothing special", () => {
     const spec: Partial<Spec> = {
       ...web({

@@ -1,51 +1,11 @@
 import { describe, expect, test } from "vitest";
-import type { PodStatus } from "../../../src/api/types.ts";
 import { formatPodExplanation } from "../../../src/cli/explain-text.ts";
-import { computePodExplanation, explainPod, type PodFacts } from "../../../src/pods/explain.ts";
-import { createRecord, type PodRecord } from "../../../src/pods/record.ts";
+import { computePodExplanation, explainPod } from "../../../src/pods/explain.ts";
 import type { ProbeReport } from "../../../src/probes/probes.ts";
+import { type Change, makeFacts, RUNNING, waiting } from "./facts.ts";
 import { makeContainer, makePod, makeSandbox, NOW } from "./support.ts";
 
-type Change = Partial<Omit<PodFacts, "record">> & { readonly record?: Partial<PodRecord> };
-
-const STARTED = "2026-01-01T00:09:10Z";
-const RUNNING = {
-  name: "web",
-  ready: true,
-  restartCount: 0,
-  image: "web:1",
-  imageID: "",
-  state: { running: { startedAt: STARTED } },
-};
 const DEAD = makeContainer({ state: "exited", exitCode: 7 });
-const waiting = (reason: string, message?: string): PodStatus => ({
-  phase: "Pending",
-  containerStatuses: [
-    { ...RUNNING, ready: false, state: { waiting: { reason, ...(message && { message }) } } },
-  ],
-});
-
-/** A pod that runs as it should, last looked at 30 seconds ago. */
-function makeFacts({ record = {}, ...facts }: Change = {}): PodFacts {
-  const pod = record.pod ?? makePod();
-  return {
-    record: {
-      ...createRecord(pod, NOW, {}),
-      status: { phase: "Running", containerStatuses: [RUNNING] },
-      observed: { sandboxes: [makeSandbox()], containers: [makeContainer()] },
-      lastPlan: { actions: [], waitMs: undefined, why: "web runs", at: NOW - 30_000 },
-      ...record,
-    },
-    now: NOW,
-    imageOf: () => ({ kind: "unknown" }),
-    probes: [],
-    statusWrite: { state: "written" },
-    turn: { isRunning: false, dueInMs: 30_000 },
-    failure: undefined,
-    ...facts,
-  };
-}
-
 const HEALTHY = `Pod          ns/p (uid u1)
 Phase        Running; worker: sync
 Why          web runs

@@ -279,6 +279,7 @@ export class FakeNode {
       objects: {
         getConfigMap: async () => undefined,
         getSecret: async () => undefined,
+        getServiceAccount: async () => undefined,
         requestToken: never,
         retainPod: () => undefined,
         releasePod: () => undefined,

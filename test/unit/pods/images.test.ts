@@ -187,6 +187,21 @@ test("five pods that want one image at once are served by one pull", async () =>
   expect(bench.recorded).toEqual(["begin web:1", "pulled web:1"]);
 });
 
+test("no more pulls run at once than are allowed, and a waiting one goes with its pod", async () => {
+  const bench = new Bench();
+  for (const name of ["a", "b", "c", "d"])
+    await bench.ensure({ ...WEB, image: `${name}:1` }, makePod({}, { uid: name }));
+  expect(bench.pulls.map(({ ref }) => ref)).toEqual(["a:1", "b:1"]);
+  bench.images.forgetPod("c");
+  await bench.clock.advance(2_000);
+  await bench.end(0, imageOf("a:1"));
+  expect(bench.pulls.map(({ ref }) => ref)).toEqual(["a:1", "b:1", "d:1"]);
+  await bench.clock.advance(1_000);
+  await bench.end(2, imageOf("d:1"));
+  expect(bench.events.at(-1)).toContain('"d:1" in 1s (3s including waiting)');
+  await bench.images.stop();
+});
+
 test("a pull ends with the last pod that waits for it", async () => {
   const bench = new Bench();
   for (const uid of ["u1", "u2"]) await bench.ensure(WEB, makePod({}, { uid }));

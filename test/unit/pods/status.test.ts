@@ -51,6 +51,16 @@ const CASES: readonly Case[] = [
     message: "m",
   },
   {
+    sentence: "a container that was killed to be replaced does not end a pod that restarts nothing",
+    given: {
+      pod: makePod({ restartPolicy: "Never" }),
+      observed: only(dead()),
+      replaced: new Set(["web-0"]),
+    },
+    phase: "Running",
+    web: "terminated/Error",
+  },
+  {
     sentence: "Pending lasts until every container has been started",
     given: { pod: two },
     phase: "Pending",
@@ -185,9 +195,9 @@ const CASES: readonly Case[] = [
     web: "terminated/Error",
   },
   {
-    sentence: "a deleted pod whose containers stopped is still Running before it is torn down",
+    sentence: "a deleted pod is over as soon as its containers have stopped",
     given: { phase: "terminating", observed: only(dead()) },
-    phase: "Running",
+    phase: "Failed",
     web: "terminated/Error",
   },
   {

@@ -98,6 +98,11 @@ describe("probes of a container", () => {
     expect(manager.report("u-1")).toEqual([
       { containerId: "id-1", kind: "readiness", result: "failure", streak: 2, last },
     ]);
+    answers.set("ready", () => ({ exitCode: 0, output: "a secret" }));
+    await clock.advance(10_000);
+    expect(manager.report("u-1")).toMatchObject([
+      { result: "success", streak: 1, last: { outcome: "success", message: "" } },
+    ]);
     expect(manager.report("nobody")).toEqual([]);
   });
 
@@ -127,12 +132,40 @@ describe("probes of a container", () => {
     expect(manager.results("u-1", spec, "id-1").isReady).toBe(false);
   });
 
-  it("are spread over the first period when the container was found running", async () => {
-    sync({ livenessProbe: exec("live") }, 3600);
-    await clock.advance(4_000);
-    expect(runs).toEqual([]);
-    await clock.advance(2_000);
-    expect(runs).toEqual(["live@5"]);
+  it.each([
+    ["an adopted container are spread over their first period", 3600, true, 0, 5],
+    ["a container adopted right after its start too", 1, true, 0, 5],
+    ["an adopted container keep to what is left of the initial delay", 2, true, 30, 28],
+    ["a new container begin at once, however late they are told of it", 60, false, 0, 0],
+  ])("of %s", async (_title, age, isAdopted, initialDelaySeconds, first) => {
+    const spec = {
+      ...{ name: "c", image: "i" },
+      livenessProbe: { ...exec("live"), initialDelaySeconds },
+    };
+    const initial = isAdopted ? { initial: { isReady: true, isStarted: true } } : {};
+    manager.sync(pod, "10.0.0.1", [
+      { spec, containerId: "id-1", startedAt: clock.now() - age * 1000, ...initial },
+    ]);
+    await clock.advance(first * 1000);
+    expect(runs).toEqual([`live@${first}`]);
+  });
+
+  it("of a restartable init container say so in their events", async () => {
+    answers.set("live", fails("no heart"));
+    const spec: Container = {
+      name: "side",
+      image: "i",
+      restartPolicy: "Always",
+      livenessProbe: exec("live"),
+    };
+    const withSidecar: Pod = { ...pod, spec: { containers: [], initContainers: [spec] } };
+    manager.sync(withSidecar, "10.0.0.1", [{ spec, containerId: "s-1", startedAt: clock.now() }]);
+    expect(manager.results("u-1", spec, "s-1")).toEqual({ isStarted: true, isReady: true });
+    await clock.advance(20_000);
+    expect(events[0]).toBe(
+      "Warning Unhealthy spec.initContainers{side}: Liveness probe failed: no heart",
+    );
+    expect(manager.results("u-1", spec, "s-1").failure?.kind).toBe("liveness");
   });
 
   it("wait for the startup probe, which ends when it passed, and then run at once", async () => {
@@ -187,15 +220,22 @@ describe("probes of a container", () => {
 
   it("of a terminating pod go on for readiness only, also after another sync", async () => {
     const probes = { livenessProbe: exec("live"), readinessProbe: exec("ready") };
-    sync(probes);
+    const spec = sync(probes);
     await clock.advance(1_000);
     manager.stopPod("u-1", "readiness");
     sync(probes);
     await clock.advance(10_000);
     expect(runs).toEqual(["live@0", "ready@0", "ready@10"]);
+    expect(manager.results("u-1", spec, "id-1").isReady).toBe(true);
+    const before = changes;
+    answers.set("ready", fails("draining"));
+    await clock.advance(30_000);
+    expect(manager.results("u-1", spec, "id-1")).toEqual({ isStarted: true, isReady: false });
+    expect(changes).toBe(before + 1);
     manager.stopPod("u-1");
+    const stopped = runs.length;
     await clock.advance(20_000);
-    expect(runs).toHaveLength(3);
+    expect(runs).toHaveLength(stopped);
   });
 
   it("never overlap: a run longer than the period is waited for", async () => {

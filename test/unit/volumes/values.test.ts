@@ -178,8 +178,17 @@ describe("downward API files", () => {
   ])("%s with divisor %j shows %s", (resource, divisor, text) => {
     const container = { name: "c", image: "i", resources };
     const ref = { resource, ...(divisor === undefined ? {} : { divisor }) };
-    expect(resourceText(container, ref, { "ephemeral-storage": 5000 })).toBe(text);
+    const owner = { pod, container, allocatable: { "ephemeral-storage": 5000 } };
+    expect(resourceText(ref, owner)).toBe(text);
   });
+});
+
+it("a limit that only the pod has as a whole is shown for its containers", () => {
+  const spec = { ...pod.spec, resources: { limits: { cpu: "3" } } };
+  const container = { name: "c", image: "i" };
+  const owner = { pod: { ...pod, spec }, container, allocatable: { cpu: 8000 } };
+  expect(resourceText({ resource: "limits.cpu" }, owner)).toBe("3");
+  expect(resourceText({ resource: "requests.cpu" }, owner)).toBe("0");
 });
 
 it("an emptyDir of an unknown medium is refused", () => {

@@ -1,10 +1,14 @@
 import { describe, expect, test } from "vitest";
 import type { Pod } from "../../../../src/api/types.ts";
+import { LongshoreError } from "../../../../src/core/errors.ts";
+import { computeResolvConf } from "../../../../src/network/resolv-conf.ts";
+import { computeAdmission } from "../../../../src/pods/admission/admission.ts";
 import {
   isStaticUid,
   type ManifestContext,
   parseManifest,
 } from "../../../../src/pods/static/manifest.ts";
+import { computeContainerConfig } from "../../../../src/runtime/container-config.ts";
 
 const FILE: ManifestContext = {
   origin: { kind: "file", path: "/etc/pods/web.yaml" },
@@ -242,6 +246,7 @@ describe("no static pod comes of", () => {
     ["a list", "- a", /no object/],
     ["two documents", "a: 1\n---\nb: 2", /one document/],
     ["half a document", '{"kind":', /neither YAML nor JSON/],
+    ["a mode that may be two numbers", "a:\n  defaultMode: 0644\n", /0o644/],
     ["an endless list", "a: &a [*a]", /deeper than 100/],
     ["a value that holds itself", "a: &a\n  b: *a", /deeper than 100/],
     ["a value that is huge", bomb(), /more than 100000 values/],
@@ -255,8 +260,18 @@ describe("no static pod comes of", () => {
     ["no metadata", { ...BASE, metadata: 1 }, /metadata is no object/],
     ["a name that is a path", { ...BASE, metadata: { name: "../x" } }, /no DNS name/],
     ["a namespace that is a path", { ...BASE, metadata: { name: "x", namespace: "a/b" } }, /label/],
-    ["labels that are no text", { ...BASE, metadata: { name: "x", labels: { a: 1 } } }, /labels/],
-    ["no spec", { ...BASE, spec: undefined }, /spec is no object/],
+    ["labels that are no text", { ...BASE, metadata: { name: "x", labels: { a: 1 } } }, /labels.a/],
+    [
+      "a command that is no list",
+      withContainer({ command: "ls" }),
+      /containers\[0\].command is no l/,
+    ],
+    ["an argument that is no text", withContainer({ args: [1] }), /args\[0\] is no text/],
+    ["a nothing among the volumes", withSpec({ volumes: [null] }), /volumes\[0\] is no object/],
+    ["a port that is a text", withContainer({ ports: [{ containerPort: "80" }] }), /no number/],
+    ["a flag that is a text", withSpec({ hostNetwork: "true" }), /hostNetwork is no flag/],
+    ["no spec", { ...BASE, spec: null }, /spec is missing/],
+    ["a spec that is none", { ...BASE, spec: [] }, /spec is no object/],
     ["no containers", withSpec({ containers: [] }), /empty/],
     ["containers that are no list", withSpec({ containers: {} }), /no list/],
     ["a container whose name is a path", withContainer({ name: "../x" }), /container name/],
@@ -273,7 +288,8 @@ describe("no static pod comes of", () => {
       /mounts v/,
     ],
     ["an unknown restart policy", withSpec({ restartPolicy: "Maybe" }), /restartPolicy/],
-    ["grace that is no number", withSpec({ terminationGracePeriodSeconds: "9" }), /grace/i],
+    ["grace that is no number", withSpec({ terminationGracePeriodSeconds: "9" }), /no number/],
+    ["grace below nothing", withSpec({ terminationGracePeriodSeconds: -1 }), /less than nothing/],
     ["ephemeral containers", withSpec({ ephemeralContainers: [{ name: "e" }] }), /ephemeral/],
   ])("%s", (_what, manifest, problem) => {
     expect(() => parse(manifest)).toThrow(problem);
@@ -304,6 +320,103 @@ describe("no static pod comes of", () => {
     expect(() => parse(manifest)).toThrow(`static pods may not reference ${resource}`);
   });
 });
+
+describe("junk in any place of a good manifest", () => {
+  const GOOD = {
+    ...BASE,
+    metadata: { name: "web", namespace: "ns", labels: { a: "b" }, annotations: { c: "d" } },
+    spec: {
+      hostAliases: [{ ip: "192.0.2.1", hostnames: ["h"] }],
+      nodeSelector: { a: "b" },
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: [
+              { matchExpressions: [{ key: "a", operator: "In", values: ["b"] }] },
+            ],
+          },
+        },
+      },
+      tolerations: [{ key: "k", operator: "Exists" }],
+      dnsConfig: { nameservers: ["192.0.2.1"], searches: ["s"], options: [{ name: "o" }] },
+      securityContext: { runAsUser: 1, supplementalGroups: [2], seccompProfile: { type: "x" } },
+      os: { name: "linux" },
+      initContainers: [{ name: "init", image: "x" }],
+      containers: [
+        {
+          name: "main",
+          image: "web:1",
+          command: ["a"],
+          args: ["b"],
+          env: [{ name: "A", value: "b" }],
+          envFrom: [],
+          ports: [{ containerPort: 80 }],
+          resources: { limits: { cpu: 1, memory: "1Mi" }, requests: { cpu: "1m" } },
+          livenessProbe: { httpGet: { port: 80, httpHeaders: [{ name: "a", value: "b" }] } },
+          readinessProbe: { exec: { command: ["x"] } },
+          lifecycle: { preStop: { sleep: { seconds: 1 } } },
+          securityContext: { privileged: true, capabilities: { add: ["A"], drop: ["B"] } },
+          volumeMounts: [{ name: "v", mountPath: "/v" }],
+        },
+      ],
+      volumes: [
+        { name: "v", emptyDir: { medium: "Memory" } },
+        { name: "w", downwardAPI: { items: [{ path: "p", fieldRef: { fieldPath: "f" } }] } },
+        { name: "x", projected: { sources: [{ downwardAPI: { items: [] } }] } },
+      ],
+    },
+  };
+  const JUNK = [null, 7, "x", true, [], {}, [null], ["x"], { a: null }, { a: [] }];
+
+  test.each(placesIn(GOOD).map((place) => [place.join("."), place] as const))(
+    "at %s is refused in words, or nobody stumbles over it",
+    (_name, place) => {
+      for (const junk of JUNK) {
+        const text = JSON.stringify(withJunk(GOOD, place, junk));
+        try {
+          for (const pod of parseManifest(text, FILE)) walk(pod);
+        } catch (error) {
+          expect(error).toBeInstanceOf(LongshoreError);
+        }
+      }
+    },
+  );
+});
+
+/** Lets everything pure look at the pod that its worker would. */
+function walk(pod: Pod): void {
+  const allocatable = { cpu: 1, memory: 1, pods: 1 };
+  const node = { name: "n1", labels: {}, taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] };
+  computeAdmission({ pod, node: { ...node, allocatable }, active: [] });
+  computeResolvConf(pod, { clusterDomain: "c", clusterDns: [], nodeResolvConf: "" });
+  for (const container of pod.spec.containers) {
+    const volumes = (pod.spec.volumes ?? []).map(
+      ({ name }) => [name, { hostPath: "/h", readOnly: false }] as const,
+    );
+    computeContainerConfig({
+      ...{ pod, container, kind: "app", attempt: 0, sandboxId: "s", imageId: "i", imageUser: "" },
+      ...{ env: new Map(), command: container.command, args: container.args },
+      ...{ volumes: new Map(volumes), extraMounts: [], memoryCapacity: 1 },
+    });
+  }
+}
+
+type Place = readonly (string | number)[];
+
+function placesIn(value: unknown): Place[] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => [
+    [key],
+    ...placesIn(inner).map((rest) => [key, ...rest]),
+  ]);
+}
+
+function withJunk(value: unknown, [key, ...rest]: Place, junk: unknown): unknown {
+  if (key === undefined) return junk;
+  const copy = structuredClone(value) as Record<string | number, unknown>;
+  copy[key] = withJunk(copy[key], rest, junk);
+  return copy;
+}
 
 function withProjection(source: object): object {
   return withSpec({ volumes: [{ name: "v", projected: { sources: [source] } }] });
