@@ -66,7 +66,8 @@ writeFileSync(
     output: join(dist, "longshore.new"),
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
-    execArgv: ["--disable-warning=ExperimentalWarning"],
+    // A small young generation: 30 to 50 MB less after 50 pods, for the same processor time (docs/performance.md).
+    execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=4"],
     execArgvExtension: "none",
   }),
 );
