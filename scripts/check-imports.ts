@@ -26,6 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   controlplane: ["core", "api"],
   "config.ts": [],
   "agent.ts": ["*"],
+  "agent-proxy.ts": ["*"],
   cli: ["*"],
   "main.ts": ["*"],
 };

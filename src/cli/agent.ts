@@ -15,12 +15,14 @@ import { computeHostChecks, hasSysResource, readHostFacts } from "../node/host-c
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
 import type { Host } from "./host.ts";
 import { computeAgentConfig, parseConfigFile } from "./parse-config.ts";
+import { computeProxyConfig, NO_DOCUMENT, splitConfig } from "./proxy-config.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
 export async function runAgent(host: Host, flags: Flags): Promise<number> {
-  const config = await readConfig(host, flags);
+  const { config, warnings } = await readConfig(host, flags);
   const log = host.createLogger(config.logLevel);
+  for (const words of warnings) log.warn({}, words);
   const syscalls = createSyscalls({ exec: host.exec });
   const agent = await startAgent(host, config, log);
   try {
@@ -59,12 +61,23 @@ function hostSource(host: Host) {
   return { exec: host.exec, isRoot: host.isRoot, root: "/", engineVersion };
 }
 
+export interface ReadConfig {
+  readonly config: AgentConfig;
+  /** What of kube-proxy's configuration has no effect, a sentence each. */
+  readonly warnings: readonly string[];
+}
+
 /** Flags over file over defaults. */
-export async function readConfig(host: Host, flags: Flags): Promise<AgentConfig> {
+export async function readConfig(host: Pick<Host, "hostname">, flags: Flags): Promise<ReadConfig> {
   const { config: path, ...rest } = flags;
-  const file =
-    path === undefined ? {} : parseConfigFile(await readText(String(path)), String(path));
-  return computeAgentConfig({ flags: rest, file, hostname: host.hostname });
+  const name = String(path);
+  const split = path === undefined ? undefined : splitConfig(await readText(name), name);
+  const file = split?.agent === undefined ? {} : parseConfigFile(split.agent, name);
+  const document = split?.proxy ?? NO_DOCUMENT;
+  const { proxy, kubeconfig } = computeProxyConfig({ flags: rest, file, document });
+  const config = computeAgentConfig({ flags: rest, file, hostname: host.hostname });
+  const credentials = kubeconfig === "" ? {} : { proxyKubeconfig: kubeconfig };
+  return { config: { ...config, ...credentials, proxy }, warnings: document.warnings };
 }
 
 async function readText(path: string): Promise<string> {
