@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { text as readAll } from "node:stream/consumers";
 import { Command } from "commander";
 import type { Host } from "./cli/host.ts";
 import { systemClock } from "./core/clock.ts";
@@ -41,6 +42,7 @@ function createHost(): Host {
     hostname: hostname(),
     exec: createExec(systemClock),
     stop: controller.signal,
+    stdin: () => readAll(process.stdin),
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
     createLogger: (level) =>
@@ -66,6 +68,11 @@ function finish(run: (host: Host, options: Record<string, unknown>) => Promise<n
     // Sockets of a half-stopped library must not keep a finished command alive.
     process.exit();
   };
+}
+
+/** For options that may be given more than once. */
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 async function main(): Promise<void> {
@@ -95,6 +102,26 @@ async function main(): Promise<void> {
     .option("--root-dir <dir>", "state directory", "/var/lib/longshore")
     .option("--keep-state", "leave the state directory", false)
     .action(finish(async (host, o) => (await import("./cli/cleanup.ts")).runCleanup(host, o)));
+  const proxy = program.command("proxy").description("look at the service proxy");
+  proxy
+    .command("render")
+    .description("print the iptables-restore input of a full sync of objects in a file")
+    .requiredOption(
+      "--objects <file>",
+      "Services, EndpointSlices and Nodes, YAML or JSON; - = standard input",
+    )
+    .option("--node-name <name>", "this node (default: the host's name)")
+    .option("--config <file>", "configuration of the agent or of kube-proxy")
+    .option(
+      "--node-ip <ip>",
+      "address of this node, more than once for more (default: the Node's)",
+      collect,
+    )
+    .option("--cluster-cidr <cidr,...>", "pod addresses of the cluster")
+    .option("--ip-family <family>", "IPv4 or IPv6", "IPv4")
+    .action(
+      finish(async (host, o) => (await import("./cli/proxy-render.ts")).runProxyRender(host, o)),
+    );
   program
     .command("version")
     .description("print the version")

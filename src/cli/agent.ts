@@ -3,19 +3,18 @@
  * keeps the service manager informed. `startAgent` is also what `longshore up` runs.
  */
 
-import { readFile } from "node:fs/promises";
 import { Agent } from "../agent.ts";
 import type { AgentConfig } from "../config.ts";
 import { sleep } from "../core/abort.ts";
-import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
+import { hasCode } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { createSyscalls } from "../core/syscalls-linux.ts";
 import { computeHostChecks, hasSysResource, readHostFacts } from "../node/host-checks.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
 import type { Host } from "./host.ts";
-import { computeAgentConfig, parseConfigFile } from "./parse-config.ts";
-import { computeProxyConfig, NO_DOCUMENT, splitConfig } from "./proxy-config.ts";
+import { computeAgentConfig } from "./parse-config.ts";
+import { computeProxyConfig, readConfigFile } from "./proxy-config.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -70,24 +69,11 @@ export interface ReadConfig {
 /** Flags over file over defaults. */
 export async function readConfig(host: Pick<Host, "hostname">, flags: Flags): Promise<ReadConfig> {
   const { config: path, ...rest } = flags;
-  const name = String(path);
-  const split = path === undefined ? undefined : splitConfig(await readText(name), name);
-  const file = split?.agent === undefined ? {} : parseConfigFile(split.agent, name);
-  const document = split?.proxy ?? NO_DOCUMENT;
+  const { file, document } = await readConfigFile(path);
   const { proxy, kubeconfig } = computeProxyConfig({ flags: rest, file, document });
   const config = computeAgentConfig({ flags: rest, file, hostname: host.hostname });
   const credentials = kubeconfig === "" ? {} : { proxyKubeconfig: kubeconfig };
   return { config: { ...config, ...credentials, proxy }, warnings: document.warnings };
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new LongshoreError("ConfigInvalid", `cannot read ${path}: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
 }
 
 const DEFAULT_INTERVAL_MS = 60_000;

@@ -1,15 +1,27 @@
 /**
  * The proxy's part of the configuration: flags with kube-proxy's names, and a KubeProxyConfiguration document (in the
  * file of --config beside the agent's, or in a file of its own). Flags win over the agent's document, that over
- * kube-proxy's, that over the defaults of Kubernetes 1.36. Pure. What cannot apply here is a warning with the reason;
+ * kube-proxy's, that over the defaults of Kubernetes 1.36. What cannot apply here is a warning with the reason;
  * a value that makes no sense is ConfigInvalid with the field's name. Used by agent, check, explain and render.
  */
 
+import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { load } from "js-yaml";
 import type { BindAddress, ProxyConfig } from "../config.ts";
-import { LongshoreError } from "../core/errors.ts";
-import { bad, cidr, flag, list, oneOf, type Parse, path, text, whole } from "./parse-config.ts";
+import { LongshoreError, messageOf } from "../core/errors.ts";
+import {
+  bad,
+  cidr,
+  flag,
+  list,
+  oneOf,
+  type Parse,
+  parseConfigFile,
+  path,
+  text,
+  whole,
+} from "./parse-config.ts";
 
 type Record_ = Readonly<Record<string, unknown>>;
 
@@ -127,7 +139,39 @@ export interface ProxyDocument {
   readonly warnings: readonly string[];
 }
 
-export const NO_DOCUMENT: ProxyDocument = { values: {}, warnings: [] };
+const NO_DOCUMENT: ProxyDocument = { values: {}, warnings: [] };
+
+export interface ConfigFile {
+  /** Fields of the agent's document. */
+  readonly file: Record_;
+  readonly document: ProxyDocument;
+}
+
+/** Reads the file of --config; without one nothing is configured. */
+export async function readConfigFile(path_: unknown): Promise<ConfigFile> {
+  if (path_ === undefined) return { file: {}, document: NO_DOCUMENT };
+  const name = String(path_);
+  const { agent, proxy } = splitConfig(await readText(name), name);
+  return { file: agent === undefined ? {} : parseConfigFile(agent, name), document: proxy };
+}
+
+/** The proxy's configuration alone, for commands that run no agent. */
+export async function readProxyConfig(
+  flags: Record_,
+): Promise<ProxyConfigResult & Pick<ProxyDocument, "warnings">> {
+  const config = await readConfigFile(flags.config);
+  return { ...computeProxyConfig({ flags, ...config }), warnings: config.document.warnings };
+}
+
+async function readText(name: string): Promise<string> {
+  try {
+    return await readFile(name, "utf8");
+  } catch (cause) {
+    throw new LongshoreError("ConfigInvalid", `cannot read ${name}: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
 
 export interface SplitConfig {
   /** The text without kube-proxy's documents; undefined when nothing is left. */
