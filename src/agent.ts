@@ -6,6 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
+import { networkInterfaces } from "node:os";
 import type { ApiClient, ListOptions } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import { createApiClient } from "./api/http-client.ts";
@@ -34,7 +35,7 @@ import { ObjectCache } from "./pods/object-cache.ts";
 import { PodFiles } from "./pods/pod-files.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
-import { Proxier } from "./proxy/proxier.ts";
+import { Proxier, type ProxierRules } from "./proxy/proxier.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
@@ -188,18 +189,35 @@ export class Agent {
       new Proxier({
         services,
         endpointSlices,
-        nodeName: config.nodeName,
-        ...(config.clusterCidr === undefined ? {} : { clusterCidr: config.clusterCidr }),
+        rules: () => this.#proxyRules(),
         iptables: createIptables({ exec, family }),
         conntrack: createConntrack({ exec, family, log }),
         clock,
         log,
-        masqueradeAll: config.masqueradeAll,
         syncPeriodMs: config.iptablesSyncPeriodMs,
         minSyncPeriodMs: config.iptablesMinSyncPeriodMs,
       }),
     );
     proxier.start();
+  }
+
+  #proxyRules(): ProxierRules {
+    const { nodeName, clusterCidr, masqueradeAll } = this.#options.config;
+    return {
+      nodeName,
+      zone: this.#node?.metadata.labels?.["topology.kubernetes.io/zone"] ?? "",
+      interfaceIps: Object.values(networkInterfaces()).flatMap((all = []) =>
+        all.map((one) => one.address),
+      ),
+      nodePortAddresses: [],
+      detectLocal:
+        clusterCidr === undefined ? { kind: "None" } : { kind: "Cidr", cidr: clusterCidr },
+      masqueradeAll,
+      masqueradeBit: 14,
+      // Needs route_localnet, which lets other hosts of the segment reach what listens on loopback.
+      localhostNodePorts: false,
+      dropInvalid: true,
+    };
   }
 
   #createNetwork(podCidr: string): BridgePodNetwork {

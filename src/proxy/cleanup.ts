@@ -25,7 +25,7 @@ export async function removeProxyRules(iptables: Iptables, signal: AbortSignal):
   for (const jump of chain.JUMPS) await iptables.removeJump(jump, signal);
   for (const table of ["nat", "filter", "mangle"] as const) {
     const there = chainsOf(await iptables.save(table, signal)).filter(
-      (name) => OWNED[table].includes(name) || (table === "nat" && chain.isServiceChain(name)),
+      (name) => OWNED[table].includes(name) || chain.isServiceChain(name),
     );
     if (there.length === 0) continue;
     const lines = [
