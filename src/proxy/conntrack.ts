@@ -1,7 +1,8 @@
 /**
  * Stale UDP flows: a flow stays bound to the endpoint it was first sent to, so after endpoints changed, flows that
- * lead to one that is gone are deleted, all by one process. TCP and SCTP entries are never touched. Which flows are stale
- * is pure; reading and deleting goes through the conntrack tool. Called by the proxier after a sync that changed UDP endpoints.
+ * lead to one that is gone are deleted, those of one address and endpoint by one process. TCP and SCTP entries are never
+ * touched. Which flows are stale is pure; reading and deleting goes through the conntrack tool. Called by the proxier after a
+ * sync that changed UDP endpoints.
  */
 
 import { hasCode } from "../core/errors.ts";
@@ -13,12 +14,11 @@ import { isLoopback } from "./options.ts";
 import type { UdpPort } from "./service-rules.ts";
 
 export interface Flow {
-  readonly source: string;
-  readonly sourcePort: number;
   readonly destination: string;
   readonly destinationPort: number;
-  /** Who answers, `ip:port` or `[ip]:port`. */
-  readonly answeredBy: string;
+  /** Who answers. */
+  readonly replier: string;
+  readonly replierPort: number;
 }
 
 export interface Conntrack {
@@ -47,30 +47,25 @@ export function computeStaleFlows(
   }
   const local = new Set(localIps);
   const isLocal = (ip: string) => local.has(ip) || isLoopback(ip);
-  return flows.filter(({ destination, destinationPort, answeredBy }) => {
+  return flows.filter(({ destination, destinationPort, replier, replierPort }) => {
     const ofNode = isLocal(destination) ? byNodePort.get(destinationPort) : undefined;
     const allowed = byFront.get(withPort(destination, destinationPort)) ?? ofNode;
-    return allowed !== undefined && !allowed.has(answeredBy);
+    return allowed !== undefined && !allowed.has(withPort(replier, replierPort));
   });
 }
 
 /** Reads the output of `conntrack -L -p udp`. */
 export function parseFlows(text: string): readonly Flow[] {
-  const form =
-    /src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+).*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+/;
+  const form = /dst=(\S+) sport=\d+ dport=(\d+).*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+/;
   return text.split("\n").flatMap((line) => {
     const match = form.exec(line);
     if (match === null) return [];
-    const [, source = "", destination = "", sourcePort, destinationPort, by = "", byPort] = match;
-    return [
-      {
-        source,
-        sourcePort: Number(sourcePort),
-        destination,
-        destinationPort: Number(destinationPort),
-        answeredBy: withPort(by, Number(byPort)),
-      },
-    ];
+    const [, destination = "", destinationPort, replier = "", replierPort] = match;
+    return {
+      ...{ destination, replier },
+      destinationPort: Number(destinationPort),
+      replierPort: Number(replierPort),
+    };
   });
 }
 
@@ -101,17 +96,20 @@ export function createConntrack(options: {
         return;
       }
       const stale = computeStaleFlows(parseFlows(listing), ports, localIps);
-      if (stale.length === 0) return;
-      const input = stale.map((flow) => `${deletionOf(flow, base)}\n`).join("");
-      await execOk(exec, { file: "conntrack", args: ["--load-file", "-"], input }, signal);
-      log.debug({ flows: stale.length }, "deleted stale UDP flows");
+      // Each run goes through the whole table, so one for all flows that have the same wrong way.
+      for (const filter of new Set(stale.map(filterOf))) {
+        // 1 = there is no such flow any more.
+        const { code } = await exec(
+          { file: "conntrack", args: ["-D", ...base, ...filter.split(" ")] },
+          signal,
+        );
+        log.debug({ filter, code }, "deleted stale UDP flows");
+      }
     },
   };
 }
 
-/** A line of conntrack's batch input; a flow that ended meanwhile is no failure there. */
-function deletionOf(flow: Flow, base: readonly string[]): string {
-  const ends = ["--orig-src", flow.source, "--orig-dst", flow.destination];
-  const ports = ["--sport", String(flow.sourcePort), "--dport", String(flow.destinationPort)];
-  return ["-D", ...base, ...ends, ...ports].join(" ");
+function filterOf({ destination, destinationPort, replier, replierPort }: Flow): string {
+  const sent = `--orig-dst ${destination} --orig-port-dst ${destinationPort}`;
+  return `${sent} --reply-src ${replier} --reply-port-src ${replierPort}`;
 }
