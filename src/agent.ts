@@ -147,6 +147,7 @@ export class Agent {
         reflect: this.#reflect.bind(this),
         own: this.#own.bind(this),
         onNode: (listener) => nodeLoop.onNode(listener),
+        nodeIps,
         signal: this.#stopping.signal,
       });
     }

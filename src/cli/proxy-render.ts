@@ -5,15 +5,13 @@
  */
 
 import { readFile } from "node:fs/promises";
-import type { Node } from "../api/types.ts";
 import type { ProxyConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
-import { type Family, familyOf } from "../core/ip.ts";
-import { computeEndpoints } from "../proxy/endpoints.ts";
+import type { Family } from "../core/ip.ts";
+import { addressesOf, computeNodeOptions } from "../proxy/node-options.ts";
 import { type ProxyObjects, readObjects } from "../proxy/read-objects.ts";
-import { renderAll, renderRules } from "../proxy/render.ts";
-import { computeRuleSet } from "../proxy/rules.ts";
-import { computeServicePorts } from "../proxy/services.ts";
+import { renderRuleSet } from "../proxy/render.ts";
+import { computeProxyRules } from "../proxy/rules.ts";
 import type { Host } from "./host.ts";
 import { ip, list, oneOf } from "./parse-config.ts";
 import { readProxyConfig } from "./proxy-config.ts";
@@ -28,16 +26,16 @@ export async function runProxyRender(
   const objects = readObjects(await readInput(host, file), file === "-" ? "standard input" : file);
   const { proxy, warnings } = await readProxyConfig(flags);
   for (const words of warnings) host.stderr(`longshore: ${words}\n`);
-  host.stdout(
-    renderObjects(objects, {
-      proxy,
-      nodeName: String(flags.nodeName ?? host.hostname)
-        .trim()
-        .toLowerCase(),
-      nodeIps: list(ip)(flags.nodeIp ?? [], "--node-ip"),
-      family: oneOf("IPv4", "IPv6")(flags.ipFamily ?? "IPv4", "--ip-family"),
-    }),
-  );
+  const { text, skipped } = renderObjects(objects, {
+    proxy,
+    nodeName: String(flags.nodeName ?? host.hostname)
+      .trim()
+      .toLowerCase(),
+    nodeIps: list(ip)(flags.nodeIp ?? [], "--node-ip"),
+    family: oneOf("IPv4", "IPv6")(flags.ipFamily ?? "IPv4", "--ip-family"),
+  });
+  for (const words of skipped) host.stderr(`longshore: ${words}\n`);
+  host.stdout(text);
   return 0;
 }
 
@@ -60,40 +58,26 @@ export interface RenderInput {
   readonly family: Family;
 }
 
-export function renderObjects(objects: ProxyObjects, input: RenderInput): string {
-  const { proxy, nodeName, family } = input;
-  const node = objects.nodes.find(({ metadata }) => metadata.name === nodeName);
-  const nodeIps = (input.nodeIps.length > 0 ? input.nodeIps : addressesOf(node)).filter(
-    (address) => familyOf(address) === family,
-  );
-  const zone = node?.metadata.labels?.["topology.kubernetes.io/zone"];
-  const [nodeIp] = nodeIps;
-  const clusterCidr = proxy.clusterCidrs.find(
-    (range) => familyOf(range.split("/")[0] ?? "") === family,
-  );
-  const rules = computeRuleSet(
-    computeServicePorts(objects.services, family),
-    computeEndpoints(objects.endpointSlices, family, nodeName),
-    {
-      family,
-      nodeName,
-      ...(zone === undefined ? {} : { zone }),
-      ...(nodeIp === undefined ? {} : { nodeIp }),
-      ...(clusterCidr === undefined ? {} : { clusterCidr }),
-      masqueradeAll: proxy.masqueradeAll,
-      masqueradeBit: proxy.masqueradeBit,
-      randomFully: true,
-      localhostNodePorts: proxy.localhostNodePorts,
-      nodePortIps: "all",
-      dropInvalid: !proxy.conntrack.tcpBeLiberal,
-    },
-  );
-  return renderAll(renderRules(rules));
+export interface Rendered {
+  readonly text: string;
+  /** What is left out because it is not what it should be, a sentence each. */
+  readonly skipped: readonly string[];
 }
 
-/** InternalIPs first, as the proxy prefers them. */
-function addressesOf(node: Node | undefined): readonly string[] {
-  const addresses = node?.status?.addresses ?? [];
-  const of = (type: string) => addresses.filter((each) => each.type === type);
-  return [...of("InternalIP"), ...of("ExternalIP")].map(({ address }) => address);
+export function renderObjects(objects: ProxyObjects, input: RenderInput): Rendered {
+  const { proxy, nodeName, family } = input;
+  const node = objects.nodes.find(({ metadata }) => metadata.name === nodeName);
+  const nodeIps = input.nodeIps.length > 0 ? input.nodeIps : addressesOf(node);
+  const options = computeNodeOptions({
+    ...{ settings: proxy, family, nodeName, node, nodeIps },
+    interfaceIps: [...nodeIps, "127.0.0.1", "::1"],
+    dropInvalid: !proxy.conntrack.tcpBeLiberal,
+  });
+  const { rules, skipped } = computeProxyRules(objects, { ...options, randomFully: true });
+  return {
+    text: renderRuleSet(rules),
+    skipped: skipped.map(
+      ({ kind, namespace, name, reason }) => `${kind} ${namespace}/${name}: left out ${reason}`,
+    ),
+  };
 }

@@ -21,7 +21,10 @@ export const CANARY_TABLES: readonly Table[] = ["mangle", "nat", "filter"];
 
 const PER_SERVICE = /^KUBE-(?:SVC|SVL|EXT|FW|SEP)-/;
 
-/** True for the chains that belong to one service port or endpoint. */
+/**
+ * True for the chains that belong to one service port or endpoint, and for those that KUBE-SERVICES and its like are
+ * divided into: they have the same prefixes so that kube-proxy, should it come after us, takes them for stale ones too.
+ */
 export function isServiceChain(chain: string): boolean {
   return PER_SERVICE.test(chain);
 }
@@ -40,12 +43,17 @@ const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /** The first 16 characters of the base32 of the SHA-256. */
 export function chainHash(text: string): string {
-  // 16 characters of 5 bits are the first 80 bits: 10 bytes.
-  let bits = BigInt(`0x${sha256(text).subarray(0, 10).toString("hex")}`);
+  const bytes = sha256(text);
   let hash = "";
-  for (let i = 0; i < 16; i++) {
-    hash = BASE32[Number(bits & 31n)] + hash;
-    bits >>= 5n;
+  // 8 characters of 5 bits are 5 bytes.
+  for (const start of [0, 5]) {
+    let left = bytes.readUIntBE(start, 5);
+    let part = "";
+    for (let i = 0; i < 8; i++) {
+      part = BASE32.charAt(left % 32) + part;
+      left = Math.floor(left / 32);
+    }
+    hash += part;
   }
   return hash;
 }

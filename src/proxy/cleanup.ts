@@ -5,6 +5,7 @@
 
 import type { Iptables, Table } from "../core/iptables.ts";
 import * as chain from "./chains.ts";
+import { OWNER_MARK } from "./detect-foreign.ts";
 import { chainsOf } from "./render.ts";
 
 const OWNED: Readonly<Record<Table, readonly string[]>> = {
@@ -17,7 +18,7 @@ const OWNED: Readonly<Record<Table, readonly string[]>> = {
     chain.PROXY_FIREWALL,
     chain.CANARY,
   ],
-  mangle: [chain.CANARY],
+  mangle: [chain.CANARY, OWNER_MARK],
 };
 
 /** Idempotent: what is not there is not missed. */
@@ -25,7 +26,7 @@ export async function removeProxyRules(iptables: Iptables, signal: AbortSignal):
   for (const jump of chain.JUMPS) await iptables.removeJump(jump, signal);
   for (const table of ["nat", "filter", "mangle"] as const) {
     const there = chainsOf(await iptables.save(table, signal)).filter(
-      (name) => OWNED[table].includes(name) || (table === "nat" && chain.isServiceChain(name)),
+      (name) => OWNED[table].includes(name) || chain.isServiceChain(name),
     );
     if (there.length === 0) continue;
     const lines = [

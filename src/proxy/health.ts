@@ -1,55 +1,33 @@
 /**
  * Whether the proxy does its work: a family is unhealthy when a change has waited for the kernel longer than twice the
  * sync period. Also says whether load balancers should send here at all (node eligible). Answers /healthz and /livez
- * of port 10256 with kube-proxy's JSON. Told by the monitor; asked by the health servers.
+ * of port 10256 with kube-proxy's JSON. Reads the proxiers' states when asked.
  */
 
 import type { Node } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Family } from "../core/ip.ts";
 import { jsonReply, NOT_FOUND, type Reply } from "./http.ts";
+import type { ProxierState } from "./proxier.ts";
 
 /** Set by the cluster autoscaler on a node it is about to remove. */
 const TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler";
 
-interface FamilyHealth {
-  readonly lastUpdatedAt: number;
-  readonly isHealthy: boolean;
-}
-
-interface Pending {
-  waitingSince?: number | undefined;
-  writingSince?: number | undefined;
-  updatedAt?: number;
+export interface ProxyHealthOptions {
+  readonly clock: Clock;
+  readonly syncPeriodMs: number;
+  /** The proxiers as they are now. */
+  readonly states: () => ReadonlyMap<Family, ProxierState>;
 }
 
 export class ProxyHealth {
-  readonly #clock: Clock;
-  readonly #timeoutMs: number;
+  readonly #options: ProxyHealthOptions;
   readonly #startedAt: number;
-  readonly #families = new Map<Family, Pending>();
   #isEligible = false;
 
-  constructor(options: { readonly clock: Clock; readonly syncPeriodMs: number }) {
-    this.#clock = options.clock;
-    this.#timeoutMs = 2 * options.syncPeriodMs;
+  constructor(options: ProxyHealthOptions) {
+    this.#options = options;
     this.#startedAt = options.clock.now();
-  }
-
-  queued(family: Family): void {
-    this.#of(family).waitingSince ??= this.#clock.now();
-  }
-
-  started(family: Family): void {
-    const pending = this.#of(family);
-    pending.writingSince ??= pending.waitingSince;
-    pending.waitingSince = undefined;
-  }
-
-  updated(family: Family): void {
-    const pending = this.#of(family);
-    pending.writingSince = undefined;
-    pending.updatedAt = this.#clock.now();
   }
 
   setNode(node: Node | undefined): void {
@@ -60,7 +38,7 @@ export class ProxyHealth {
   }
 
   get isHealthy(): boolean {
-    return [...this.#families.values()].every((pending) => this.#healthOf(pending).isHealthy);
+    return [...this.#options.states().values()].every((state) => this.#isInStep(state));
   }
 
   answer(path: string): Reply {
@@ -68,38 +46,30 @@ export class ProxyHealth {
     const nodeEligible = path === "/healthz" ? this.#isEligible : undefined;
     const healthy = this.isHealthy;
     const isOk = healthy && nodeEligible !== false;
-    const now = this.#clock.now();
-    const synced = [...this.#families].filter(([, pending]) => pending.updatedAt !== undefined);
-    const updates = synced.map(([, pending]) => pending.updatedAt ?? 0);
-    const lastUpdated = isOk ? now : Math.max(this.#startedAt, ...updates);
-    const status = Object.fromEntries(
-      synced.map(([family, pending]) => {
-        const { lastUpdatedAt, isHealthy } = this.#healthOf(pending);
-        return [family, { lastUpdated: formatNow(lastUpdatedAt), healthy: isHealthy }];
-      }),
+    const now = this.#options.clock.now();
+    const synced = [...this.#options.states()].flatMap(([family, state]) =>
+      state.lastSyncAt === undefined ? [] : { family, at: state.lastSyncAt, state },
     );
+    const status = synced.map(({ family, at, state }) => [
+      family,
+      { lastUpdated: formatNow(at), healthy: this.#isInStep(state) },
+    ]);
+    const latest = Math.max(this.#startedAt, ...synced.map(({ at }) => at));
     const body = {
-      lastUpdated: formatNow(lastUpdated),
+      lastUpdated: formatNow(isOk ? now : latest),
       currentTime: formatNow(now),
       nodeEligible,
       healthy,
-      status: synced.length === 0 ? undefined : status,
+      status: synced.length === 0 ? undefined : Object.fromEntries(status),
     };
     return jsonReply(isOk ? 200 : 503, JSON.stringify(body), { Server: SERVER });
   }
 
-  #of(family: Family): Pending {
-    const known = this.#families.get(family) ?? {};
-    this.#families.set(family, known);
-    return known;
-  }
-
-  #healthOf(pending: Pending): FamilyHealth {
-    const since = pending.writingSince ?? pending.waitingSince;
-    return {
-      lastUpdatedAt: pending.updatedAt ?? this.#startedAt,
-      isHealthy: since === undefined || this.#clock.now() - since < this.#timeoutMs,
-    };
+  /** While the first lists are still to come there is nothing to be late with. */
+  #isInStep({ pendingSince, lastSyncAt, lastError }: ProxierState): boolean {
+    const isStarting = lastSyncAt === undefined && lastError === undefined;
+    if (pendingSince === undefined || isStarting) return true;
+    return this.#options.clock.now() - pendingSince < 2 * this.#options.syncPeriodMs;
   }
 }
 

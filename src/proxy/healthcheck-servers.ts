@@ -11,13 +11,14 @@ import type { Family } from "../core/ip.ts";
 import type { Logger } from "../core/logger.ts";
 import { involvedService } from "./events.ts";
 import { jsonReply, type Listening, listen, type Reply } from "./http.ts";
-import type { HealthCheck } from "./local-policy.ts";
+import type { HealthCheck } from "./service-rules.ts";
 
 export interface HealthCheckServersOptions {
   readonly family: Family;
   /** Where to listen: all addresses of the family, or those that nodePortAddresses choose. */
   readonly addresses: "all" | readonly string[];
   readonly isProxyHealthy: () => boolean;
+  readonly findService: (key: string) => Service | undefined;
   readonly events: EventSink;
   readonly log: Logger;
 }
@@ -47,46 +48,48 @@ export class HealthCheckServers {
   }
 
   async #sync(wanted: readonly HealthCheck[]): Promise<void> {
-    const byUid = new Map(wanted.map((check) => [check.service.metadata.uid, check]));
-    for (const [uid, running] of this.#running) {
-      const check = byUid.get(uid);
+    const byKey = new Map(wanted.map((check) => [keyOf(check), check]));
+    for (const [key, running] of this.#running) {
+      const check = byKey.get(key);
       if (check?.port === running.check.port) {
         running.check = check;
         continue;
       }
-      this.#running.delete(uid);
+      this.#running.delete(key);
       await Promise.all(running.listening.map((each) => each.close()));
     }
-    for (const [uid, check] of byUid) {
-      if (!this.#running.has(uid)) await this.#open(uid, check);
+    for (const [key, check] of byKey) {
+      if (!this.#running.has(key)) await this.#open(key, check);
     }
   }
 
-  async #open(uid: string, check: HealthCheck): Promise<void> {
-    const { addresses, family, events, log } = this.#options;
+  async #open(key: string, check: HealthCheck): Promise<void> {
+    const { addresses, family, events, log, findService } = this.#options;
     const everywhere = family === "IPv6" ? "::" : "0.0.0.0";
     const listening: Listening[] = [];
     try {
       for (const host of addresses === "all" ? [everywhere] : addresses) {
         const { port } = check;
-        listening.push(await listen({ host, port }, () => this.#answer(uid)));
+        listening.push(await listen({ host, port }, () => this.#answer(key)));
       }
-      this.#running.set(uid, { check, listening });
+      this.#running.set(key, { check, listening });
     } catch (error) {
       await Promise.all(listening.map((each) => each.close()));
       const words = `node cannot serve health check port ${check.port}: ${messageOf(error)}`;
-      log.warn({ err: error, service: nameOf(check.service) }, "a health check port is taken");
-      const about = involvedService(check.service);
+      log.warn({ err: error, service: key }, "a health check port is taken");
+      const service = findService(key);
+      if (service === undefined) return;
+      const about = involvedService(service);
       events.record(about, "Warning", "FailedToStartServiceHealthcheck", words);
     }
   }
 
-  #answer(uid: string): Reply {
-    const check = this.#running.get(uid)?.check;
+  #answer(key: string): Reply {
+    const check = this.#running.get(key)?.check;
     // Asked in the moment it closes: kube-proxy says nothing, well.
     if (check === undefined) return jsonReply(200, "");
     const isHealthy = this.#options.isProxyHealthy();
-    const { namespace, name } = check.service.metadata;
+    const { namespace, name } = check;
     const body = {
       service: { namespace, name },
       localEndpoints: check.localEndpoints,
@@ -100,6 +103,6 @@ export class HealthCheckServers {
   }
 }
 
-function nameOf({ metadata }: Service): string {
-  return `${metadata.namespace}/${metadata.name}`;
+function keyOf({ namespace, name }: HealthCheck): string {
+  return `${namespace}/${name}`;
 }

@@ -7,9 +7,9 @@ import { systemClock } from "../../src/core/clock.ts";
 import { ProxyHealth } from "../../src/proxy/health.ts";
 import { HealthCheckServers } from "../../src/proxy/healthcheck-servers.ts";
 import { KeptServer } from "../../src/proxy/http.ts";
-import type { HealthCheck } from "../../src/proxy/local-policy.ts";
 import { ProxyMetrics } from "../../src/proxy/metrics.ts";
 import { createHealthServer, createMetricsServer } from "../../src/proxy/servers.ts";
+import type { HealthCheck } from "../../src/proxy/service-rules.ts";
 import { makeService } from "../builders/services.ts";
 import { FakeClock } from "../fakes/clock.ts";
 import { recordingLog } from "../support/netns.ts";
@@ -47,7 +47,7 @@ describe("the health and the metrics port", () => {
   beforeEach(async () => {
     const metrics = new ProxyMetrics();
     const common = { at, hardFail: true, metrics, clock: systemClock, log: recordingLog().log };
-    health = new ProxyHealth({ clock: systemClock, syncPeriodMs: 30_000 });
+    health = new ProxyHealth({ clock: systemClock, syncPeriodMs: 30_000, states: () => new Map() });
     healthServer = createHealthServer({ ...common, health });
     metricsServer = createMetricsServer({ ...common, configz: { mode: "iptables" } });
     for (const server of [healthServer, metricsServer]) {
@@ -130,7 +130,8 @@ describe("health check node ports", () => {
   let servers: HealthCheckServers;
   let port: number;
   const check = (localEndpoints: number, change: Partial<HealthCheck> = {}): HealthCheck => ({
-    service,
+    namespace: "default",
+    name: "lb",
     port,
     localEndpoints,
     ...change,
@@ -144,6 +145,7 @@ describe("health check node ports", () => {
       family: "IPv4",
       addresses: ["127.0.0.1"],
       isProxyHealthy: () => isProxyHealthy,
+      findService: (key) => (key === "default/lb" ? service : undefined),
       events: {
         record: (about, type, reason) =>
           events.push(`${about.kind}/${about.name} ${type} ${reason}`),
@@ -185,8 +187,7 @@ describe("health check node ports", () => {
 
   test("that are taken are an event on the Service, tried again by the next sync, and hurt no other", async () => {
     const taken = await takePort();
-    const second = makeService({ name: "other", clusterIp: "10.0.0.3" });
-    const both = [check(1, { port: taken.port }), check(1, { service: second })];
+    const both = [check(1, { port: taken.port }), check(1, { name: "other" })];
     await servers.sync(both);
     expect(events).toEqual(["Service/lb Warning FailedToStartServiceHealthcheck"]);
     expect((await get(port, "/")).status).toBe(200);

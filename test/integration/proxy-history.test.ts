@@ -8,6 +8,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { createIptables, type Iptables } from "../../src/core/iptables.ts";
 import { removeProxyRules } from "../../src/proxy/cleanup.ts";
 import { Proxier } from "../../src/proxy/proxier.ts";
+import { PROXIER_RULES } from "../builders/services.ts";
 import { hostRules, NodeNamespace, pause, silentLog } from "../support/netns.ts";
 import { anyChange, type Stores } from "../support/service-changes.ts";
 
@@ -39,13 +40,11 @@ function rules(): string[] {
 async function following(stores: Stores, work: (synced: () => Promise<void>) => Promise<void>) {
   const proxier = new Proxier({
     ...stores,
-    nodeName: "this-node",
-    clusterCidr: "10.0.0.0/8",
+    rules: () => PROXIER_RULES,
     iptables,
     conntrack: { cleanStale: async () => undefined },
     clock: systemClock,
     log: silentLog,
-    masqueradeAll: false,
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1,
   });

@@ -6,12 +6,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { EndpointSlice, Service } from "../../../src/api/types.ts";
-import { cidrContains, type Family, parseAddress, parseCidr } from "../../../src/core/ip.ts";
-import { computeEndpoints } from "../../../src/proxy/endpoints.ts";
-import { renderAll, renderRules } from "../../../src/proxy/render.ts";
-import type { RuleSettings } from "../../../src/proxy/rule.ts";
-import { computeRuleSet } from "../../../src/proxy/rules.ts";
-import { computeServicePorts } from "../../../src/proxy/services.ts";
+import type { Family } from "../../../src/core/ip.ts";
+import type { ProxyRulesOptions } from "../../../src/proxy/options.ts";
+import { renderRuleSet } from "../../../src/proxy/render.ts";
+import { computeProxyRules } from "../../../src/proxy/rules.ts";
 import { parseRestore } from "../../support/iptables-parser.ts";
 import { type Packet, tracePacket } from "../../support/packet-tracer.ts";
 
@@ -45,39 +43,20 @@ interface Case {
 const FIXTURE = new URL("../../fixtures/packetflow-cases.json", import.meta.url);
 const { cases } = JSON.parse(readFileSync(FIXTURE, "utf8")) as { readonly cases: readonly Case[] };
 
-/** The interface addresses that nodePortAddresses select, as whoever reads the interfaces would. */
-function nodePortIps({ config, ipFamily, nodeIPs }: Case): RuleSettings["nodePortIps"] {
-  const ranges = config.nodePortAddresses
-    .map(parseCidr)
-    .filter((range) => range !== undefined && range.family === ipFamily)
-    .filter((range) => range !== undefined);
-  if (ranges.length === 0) return "all";
-  return [...nodeIPs, "127.0.0.1", "::1"].filter((ip) => {
-    const address = parseAddress(ip);
-    return address !== undefined && ranges.some((range) => cidrContains(range, address));
-  });
-}
-
 function textOf(scenario: Case): string {
-  const { ipFamily: family, config, detectLocal } = scenario;
-  const settings: RuleSettings = {
-    family,
+  const { detectLocal, nodeIP: nodeIp } = scenario;
+  const options: ProxyRulesOptions = {
+    ...scenario.config,
+    family: scenario.ipFamily,
     nodeName: scenario.nodeName,
-    ...(detectLocal.cidr === undefined ? {} : { clusterCidr: detectLocal.cidr }),
-    masqueradeAll: config.masqueradeAll,
-    masqueradeBit: config.masqueradeBit,
+    nodeIp,
+    interfaceIps: [...scenario.nodeIPs, "127.0.0.1", "::1"],
+    detectLocal:
+      detectLocal.cidr === undefined ? { kind: "None" } : { kind: "Cidr", cidr: detectLocal.cidr },
     randomFully: true,
-    localhostNodePorts: config.localhostNodePorts,
-    nodePortIps: nodePortIps(scenario),
-    nodeIp: scenario.nodeIP,
     dropInvalid: true,
   };
-  const rules = computeRuleSet(
-    computeServicePorts(scenario.services, family),
-    computeEndpoints(scenario.endpointSlices, family, scenario.nodeName),
-    settings,
-  );
-  return renderAll(renderRules(rules));
+  return renderRuleSet(computeProxyRules(scenario, options).rules);
 }
 
 test("every case of the fixture is here: none is skipped", () => {

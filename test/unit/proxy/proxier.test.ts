@@ -5,9 +5,9 @@ import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
 import { removeProxyRules } from "../../../src/proxy/cleanup.ts";
-import type { UdpBackends } from "../../../src/proxy/conntrack.ts";
-import { Proxier } from "../../../src/proxy/proxier.ts";
-import { makeService, makeSlice } from "../../builders/services.ts";
+import { Proxier, type SyncReport } from "../../../src/proxy/proxier.ts";
+import type { UdpPort } from "../../../src/proxy/service-rules.ts";
+import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { FakeIptables } from "../../fakes/iptables.ts";
 import { anyChange } from "../../support/service-changes.ts";
@@ -25,21 +25,21 @@ function makeWorld() {
   const iptables = new FakeIptables();
   const services = new MutableStore<Service>();
   const endpointSlices = new MutableStore<EndpointSlice>();
-  const cleaned: UdpBackends[] = [];
+  const cleaned: (readonly UdpPort[])[] = [];
+  const reports: SyncReport[] = [];
   const proxier = new Proxier({
     services,
     endpointSlices,
-    nodeName: "this-node",
-    clusterCidr: "10.0.0.0/8",
+    rules: () => PROXIER_RULES,
     iptables,
-    conntrack: { cleanStale: async (backends) => void cleaned.push(backends) },
+    conntrack: { cleanStale: async (ports) => void cleaned.push(ports) },
     clock,
     log: silent,
-    masqueradeAll: false,
+    onSync: (report) => void reports.push(report),
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
   });
-  return { clock, iptables, services, endpointSlices, cleaned, proxier };
+  return { clock, iptables, services, endpointSlices, cleaned, reports, proxier };
 }
 
 type World = ReturnType<typeof makeWorld>;
@@ -118,15 +118,26 @@ describe("the proxier", () => {
     await world.proxier.stop();
   });
 
-  test("writes everything again when the tables were flushed, and once an hour", async () => {
+  test("looks once an hour whether the rules are what they should be, and mends them", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    const before = await kernelOf(world);
+    const restores = world.iptables.restores.length;
+    await world.clock.advance(3_600_000);
+    expect(world.iptables.restores.length).toBe(restores);
+    await world.iptables.restore(
+      "*nat\n:KUBE-NODEPORTS - [0:0]\n-A KUBE-NODEPORTS -j DROP\nCOMMIT\n",
+    );
+    await world.clock.advance(3_600_000);
+    expect(await kernelOf(world)).toEqual(before);
+    await world.proxier.stop();
+  });
+
+  test("writes everything again when the tables were flushed", async () => {
     const world = await startedWith([web], [slice("10.180.0.1")]);
     const before = await kernelOf(world);
     world.iptables.flush();
     await world.clock.advance(31_000);
     expect(await kernelOf(world)).toEqual(before);
-    const restores = world.iptables.restores.length;
-    await world.clock.advance(3_600_000);
-    expect(world.iptables.restores.length).toBe(restores + 1);
     await world.proxier.stop();
   });
 
@@ -140,7 +151,7 @@ describe("the proxier", () => {
     expect(world.cleaned.length).toBe(1);
     world.endpointSlices.apply(udp("10.180.0.8"));
     await world.clock.advance(2000);
-    expect(world.cleaned[1]?.byAddress.get("172.30.0.2:53")).toEqual(new Set(["10.180.0.8:53"]));
+    expect(world.cleaned[1]).toMatchObject([{ targets: ["10.180.0.8:53"] }]);
     await world.proxier.stop();
   });
 

@@ -79,7 +79,7 @@ async function kernelOf(scenario: Case): Promise<Kernel> {
   ] as const;
   const items = kinds.flatMap(([kind, objects]) => objects.map((object) => ({ ...object, kind })));
   const { proxy } = await readProxyConfig({});
-  const text = renderObjects(readObjects(JSON.stringify({ kind: "List", items }), "f"), {
+  const { text } = renderObjects(readObjects(JSON.stringify({ kind: "List", items }), "f"), {
     proxy: {
       ...proxy,
       ...config,
