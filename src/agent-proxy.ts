@@ -6,7 +6,7 @@
 import { availableParallelism, networkInterfaces } from "node:os";
 import type { ApiClient, ListOptions } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
-import type { EventSink } from "./api/events.ts";
+import type { EventSink, InvolvedObject } from "./api/events.ts";
 import { ENDPOINT_SLICES, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
@@ -17,6 +17,7 @@ import type { Exec } from "./core/exec.ts";
 import type { Family } from "./core/ip.ts";
 import { createIptables, type Iptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
+import { computeConfigz } from "./proxy/configz.ts";
 import { createConntrack } from "./proxy/conntrack.ts";
 import {
   computeForeignSigns,
@@ -66,6 +67,7 @@ export async function startProxy(deps: ProxyDeps): Promise<void> {
   const recorder = { client, clock, log, component: "kube-proxy", host: nodeName };
   const events = own(new EventRecorder(recorder));
   events.start();
+  events.record(aboutNode(nodeName), "Normal", "Starting", "Starting the service proxy.");
   const programs = await usableIptables(deps);
   await warnOfOthers(deps, programs, events);
   const dropInvalid = await prepareKernel(deps);
@@ -147,8 +149,7 @@ async function warnOfOthers(
     if (signs.length > 0) {
       const words = `another service proxy is at work on this node: ${signs.join("; ")}`;
       log.warn({ remedy: FOREIGN_REMEDY }, words);
-      const { nodeName: name } = config;
-      const about = { apiVersion: "v1", kind: "Node", name, uid: name };
+      const about = aboutNode(config.nodeName);
       events.record(about, "Warning", "ForeignServiceProxy", `${words}. ${FOREIGN_REMEDY}`);
     }
     for (const iptables of programs) await iptables.ensureChain("mangle", OWNER_MARK, signal);
@@ -177,7 +178,11 @@ async function startServers(
   const common = { hardFail: proxy.bindAddressHardFail, metrics, clock, log };
   const servers = [
     createHealthServer({ ...common, at: proxy.healthzBindAddress, health }),
-    createMetricsServer({ ...common, at: proxy.metricsBindAddress, configz: proxy }),
+    createMetricsServer({
+      ...common,
+      at: proxy.metricsBindAddress,
+      configz: computeConfigz(proxy),
+    }),
   ];
   const bindings = [proxy.healthzBindAddress, proxy.metricsBindAddress];
   for (const [index, server] of servers.entries())
@@ -200,6 +205,11 @@ function optionsOf(
     ...of,
     ...{ settings: config.proxy, nodeName: config.nodeName, nodeIps, interfaceIps },
   });
+}
+
+/** As kube-proxy refers to its Node: by name. */
+function aboutNode(name: string): InvolvedObject {
+  return { apiVersion: "v1", kind: "Node", name, uid: name };
 }
 
 function whatShapesRules(node: Node | undefined): readonly unknown[] {

@@ -93,6 +93,8 @@ async function main(): Promise<void> {
     .command("check")
     .description("say what this host can and cannot do, with consequence and remedy")
     .option("--container-runtime-endpoint <url>", "Docker Engine", "unix:///var/run/docker.sock")
+    .option("--config <file>", "the agent's configuration (default: /etc/longshore/config.yaml)")
+    .option("--kubeconfig <file>", "credentials to try (default: those of the agent's proxy)")
     .option("-o, --output <format>", "text or json", "text")
     .action(finish(async (host, o) => (await import("./cli/check.ts")).runCheck(host, o)));
   program
@@ -102,6 +104,20 @@ async function main(): Promise<void> {
     .option("--root-dir <dir>", "state directory", "/var/lib/longshore")
     .option("--keep-state", "leave the state directory", false)
     .action(finish(async (host, o) => (await import("./cli/cleanup.ts")).runCleanup(host, o)));
+  const explain = program.command("explain").description("say why something is as it is");
+  explain
+    .command("service <name>")
+    .description("what becomes of traffic to a Service on this node: NAMESPACE/NAME")
+    .option("--config <file>", "the agent's configuration (default: /etc/longshore/config.yaml)")
+    .option("--kubeconfig <file>", "credentials (default: those of the agent's proxy)")
+    .option("--hostname-override <name>", "name of the node (default: the host's name)")
+    .option("--trace <packet...>", "follow one packet: SOURCE DESTINATION PORT PROTOCOL")
+    .option("-o, --output <format>", "text or json", "text")
+    .action((service: string, o: Record<string, unknown>) =>
+      finish(async (host) =>
+        (await import("./cli/explain-service.ts")).runExplainService(host, { ...o, service }),
+      )({}),
+    );
   const proxy = program.command("proxy").description("look at the service proxy");
   proxy
     .command("render")

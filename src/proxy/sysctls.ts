@@ -27,6 +27,8 @@ export interface Sysctl {
   readonly value: number;
   /** Written only when the present value is smaller. */
   readonly isMinimum?: boolean;
+  /** Left alone where this one, which comes before it, could not be written: in a container it is the host's. */
+  readonly needs?: string;
   readonly consequence: string;
 }
 
@@ -72,6 +74,7 @@ export function computeSysctls(input: {
             path: "sys/module/nf_conntrack/parameters/hashsize",
             value: Math.floor(max / 4),
             isMinimum: true,
+            needs: `${CONNTRACK}_max`,
             consequence: "looking up a connection is slow when there are many",
           },
         ]),
@@ -96,13 +99,16 @@ export async function applySysctls(
   sysctls: readonly Sysctl[],
   { root, log }: { readonly root: string; readonly log: Logger },
 ): Promise<void> {
-  for (const { path, value, isMinimum, consequence } of sysctls) {
+  const failed = new Set<string>();
+  for (const { path, value, isMinimum, needs, consequence } of sysctls) {
+    if (needs !== undefined && failed.has(needs)) continue;
     try {
       const present = Number(await readFile(join(root, path), "utf8"));
       if (present === value || (isMinimum === true && present > value)) continue;
       await writeFile(join(root, path), String(value));
       log.info({ file: `/${path}`, from: present, to: value }, "kernel setting changed");
     } catch (error) {
+      failed.add(path);
       log.warn({ file: `/${path}`, value, consequence }, `kernel setting: ${messageOf(error)}`);
     }
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { computeProxyConfig, splitConfig } from "../../../src/cli/proxy-config.ts";
+import { computeConfigz } from "../../../src/proxy/configz.ts";
 
 const HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
 const AGENT = "apiVersion: longshore.dev/v1alpha1\nkind: AgentConfiguration\n";
@@ -205,4 +206,16 @@ describe("the proxy's configuration", () => {
     const yaml = "kind: KubeProxyConfiguration\n\t- x: [";
     expect(splitConfig(yaml, "/c").agent).toBe(yaml);
   });
+});
+
+test("what /configz prints is read back as the same configuration", () => {
+  for (const yaml of [
+    "",
+    "iptables: { masqueradeBit: 3, syncPeriod: 1m30s }\nmetricsBindAddress: '[::1]:9'",
+  ]) {
+    const config = compute(yaml);
+    const { proxy } = splitConfig(JSON.stringify(computeConfigz(config)), "/configz");
+    expect(proxy.warnings).toEqual([]);
+    expect(computeProxyConfig({ flags: {}, file: {}, document: proxy }).proxy).toEqual(config);
+  }
 });

@@ -121,6 +121,18 @@ describe("writing them", () => {
     ]);
   });
 
+  test("leaves alone what needs one that cannot be written", async () => {
+    const hashsize = file("hashsize", "1\n");
+    const { log, messages } = recordingLog();
+    const sysctls = [
+      { path: "absent", value: 2, consequence },
+      { path: "hashsize", value: 2, needs: "absent", consequence },
+    ];
+    await applySysctls(sysctls, { root, log });
+    expect(readFileSync(hashsize, "utf8")).toBe("1\n");
+    expect(messages).toHaveLength(1);
+  });
+
   test.each([
     ["0\n", false],
     ["1\n", true],
