@@ -9,20 +9,11 @@ import type { EndpointSlice, Service } from "../api/types.ts";
 import { serviceKeyOf } from "./endpoints.ts";
 import type { ServiceObjects } from "./service-rules.ts";
 
-export interface ChangedServices {
-  readonly keys: ReadonlySet<string>;
-  /** When the changes of endpoints behind it happened, as their writer says; milliseconds since the epoch. */
-  readonly triggers: readonly number[];
-}
-
-const TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time";
-
 export class ServiceChanges {
   readonly #services: Store<Service>;
   readonly #endpointSlices: Store<EndpointSlice>;
   readonly #slices = new Map<string, readonly EndpointSlice[]>();
   #keys = new Set<string>();
-  #triggers: number[] = [];
 
   constructor(services: Store<Service>, endpointSlices: Store<EndpointSlice>) {
     this.#services = services;
@@ -37,7 +28,6 @@ export class ServiceChanges {
   start(onChange: () => void): void {
     for (const service of this.#services.list()) this.#keys.add(keyOf(service));
     for (const slice of this.#endpointSlices.list()) this.#change(undefined, slice);
-    this.#triggers = [];
     this.#services.onChange(({ key }) => {
       this.#keys.add(key);
       onChange();
@@ -49,18 +39,16 @@ export class ServiceChanges {
     });
   }
 
-  /** What changed since the last call. */
-  take(): ChangedServices {
-    const taken = { keys: this.#keys, triggers: this.#triggers };
+  /** Keys of what changed since the last call. */
+  take(): ReadonlySet<string> {
+    const taken = this.#keys;
     this.#keys = new Set();
-    this.#triggers = [];
     return taken;
   }
 
-  /** What could not be brought to the kernel: it counts as changed again. */
-  putBack({ keys, triggers }: ChangedServices): void {
+  /** What could not be looked at after all counts as changed again. */
+  putBack(keys: ReadonlySet<string>): void {
     this.#keys = this.#keys.union(keys);
-    this.#triggers.unshift(...triggers);
   }
 
   objectsOf(key: string): ServiceObjects {
@@ -74,8 +62,6 @@ export class ServiceChanges {
       this.#keep(was, without(this.#at(was), previous));
     if (is === undefined || object === undefined) return;
     this.#keep(is, [...without(this.#at(is), object), object]);
-    const trigger = Date.parse(object.metadata.annotations?.[TRIGGER_TIME] ?? "");
-    if (!Number.isNaN(trigger)) this.#triggers.push(trigger);
   }
 
   #at(key: string): readonly EndpointSlice[] {

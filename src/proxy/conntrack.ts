@@ -25,12 +25,13 @@ export interface Conntrack {
   /**
    * Deletes the flows that lead where they should no longer.
    * @param localIps addresses of this node: only flows to them can be a NodePort's
+   * @returns how many those were
    */
   cleanStale(
     ports: readonly UdpPort[],
     localIps: readonly string[],
     signal: AbortSignal,
-  ): Promise<void>;
+  ): Promise<number>;
 }
 
 export function computeStaleFlows(
@@ -80,7 +81,7 @@ export function createConntrack(options: {
   const warned = { isDone: false };
   return {
     async cleanStale(ports, localIps, signal) {
-      if (ports.length === 0) return;
+      if (ports.length === 0) return 0;
       let listing: string;
       try {
         listing = await execOk(exec, { file: "conntrack", args: ["-L", ...base] }, signal);
@@ -93,7 +94,7 @@ export function createConntrack(options: {
           );
           warned.isDone = true;
         }
-        return;
+        return 0;
       }
       const stale = computeStaleFlows(parseFlows(listing), ports, localIps);
       // Each run goes through the whole table, so one for all flows that have the same wrong way.
@@ -105,6 +106,7 @@ export function createConntrack(options: {
         );
         log.debug({ filter, code }, "deleted stale UDP flows");
       }
+      return stale.length;
     },
   };
 }

@@ -8,6 +8,7 @@ import { canonicalAddress, type Family, familyOf } from "../core/ip.ts";
 import {
   isExternallyAccessible,
   isPortNumber,
+  type OnSkip,
   protocolOf,
   type ServicePort,
   servicePortKey,
@@ -47,9 +48,6 @@ export interface Place {
 const HEADLESS_LABEL = "service.kubernetes.io/headless";
 const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
 
-/** Takes note of what of a slice is left out, and why. */
-export type SkipInSlice = (slice: EndpointSlice, reason: string) => void;
-
 /** The Service a slice belongs to, as a store's key; undefined when it is not the proxy's business. */
 export function serviceKeyOf(slice: EndpointSlice): string | undefined {
   const labels = slice.metadata.labels ?? {};
@@ -61,13 +59,14 @@ export function serviceKeyOf(slice: EndpointSlice): string | undefined {
 /** Endpoints by service port key, each list sorted by `target`. */
 export function computeEndpoints(
   slices: readonly EndpointSlice[],
-  of: { readonly family: Family; readonly nodeName: string },
-  skip: SkipInSlice,
+  family: Family,
+  nodeName: string,
+  skip: OnSkip = () => undefined,
 ): ReadonlyMap<string, readonly Endpoint[]> {
   const byPort = new Map<string, Map<string, Endpoint>>();
   // Sorted, so that which of two entries of one address wins does not depend on the order of events.
   for (const slice of [...slices].sort((a, b) => compare(a.metadata.name, b.metadata.name))) {
-    for (const [key, endpoint] of entriesOf(slice, of, skip)) {
+    for (const [key, endpoint] of entriesOf(slice, { family, nodeName }, skip)) {
       const merged = byPort.get(key) ?? new Map<string, Endpoint>();
       byPort.set(key, merged);
       if (!merged.has(endpoint.target) || !endpoint.isTerminating)
@@ -119,20 +118,20 @@ export function selectEndpoints(
 function entriesOf(
   slice: EndpointSlice,
   of: { readonly family: Family; readonly nodeName: string },
-  skip: SkipInSlice,
+  skip: OnSkip,
 ): [string, Endpoint][] {
   const service = slice.metadata.labels?.[SERVICE_NAME_LABEL];
   if (serviceKeyOf(slice) === undefined || service === undefined) return [];
   if (slice.addressType !== of.family) return [];
   const parsed = (slice.endpoints ?? []).map((entry) => ipOf(entry, of.family));
+  const where = `EndpointSlice ${slice.metadata.name.slice(0, 253)}`;
   const odd = (slice.endpoints ?? []).filter((_, index) => parsed[index] === undefined);
-  if (odd.length > 0)
-    skip(slice, `${odd.length} endpoints, first ${shown(odd[0]?.addresses)}: no ${of.family}`);
+  if (odd.length > 0) skip(`${where}: ${odd.length} endpoints, first ${shown(odd[0]?.addresses)}`);
   const entries: [string, Endpoint][] = [];
   for (const { name, port, protocol: text } of slice.ports ?? []) {
     const protocol = protocolOf(text);
     if (name === undefined || protocol === undefined || !isPortNumber(port)) {
-      skip(slice, `port ${shown(name)}: ${shown(text ?? "TCP")} ${shown(port)}`);
+      skip(`${where}: port ${shown(name)}: ${shown(text ?? "TCP")} ${shown(port)}`);
       continue;
     }
     const fullName = servicePortName(slice.metadata.namespace, service, name);

@@ -5,8 +5,9 @@
 
 import type { Iptables, Table } from "../core/iptables.ts";
 import { CANARY, CANARY_TABLES, FIREWALL, FIREWALL_JUMPS, JUMPS } from "./chains.ts";
+import type { RuleCounts } from "./observer.ts";
 import { chainsOf, type RuleChange, renderChange } from "./render.ts";
-import type { RuleSet } from "./rule.ts";
+import type { RuleSet, RuleTable } from "./rule.ts";
 import { computeFullChange } from "./rule-book.ts";
 import { findDifference } from "./verify.ts";
 
@@ -17,21 +18,25 @@ export class KernelRules {
     this.#iptables = iptables;
   }
 
-  async write(change: RuleChange, signal: AbortSignal): Promise<void> {
+  /** @returns how many rules were sent */
+  async write(change: RuleChange, signal: AbortSignal): Promise<RuleCounts> {
     for (const text of renderChange(change)) await this.#iptables.restore(text, signal);
+    const count = (table: RuleTable) =>
+      change[table].changed.values().reduce((sum, rules) => sum + rules.length, 0);
+    return { filter: count("filter"), nat: count("nat") };
   }
 
   /** Over whatever is there: chains of former times go, and jumps are made once what they lead to is complete. */
-  async writeAll(rules: RuleSet, signal: AbortSignal): Promise<RuleChange> {
+  async writeAll(rules: RuleSet, signal: AbortSignal): Promise<RuleCounts> {
     const change = computeFullChange(rules, {
       filter: chainsOf(await this.#iptables.save("filter", signal)),
       nat: chainsOf(await this.#iptables.save("nat", signal)),
     });
-    await this.write(change, signal);
+    const written = await this.write(change, signal);
     await this.#iptables.ensureChain("filter", FIREWALL, signal);
     for (const jump of [...JUMPS, ...FIREWALL_JUMPS]) await this.#iptables.ensureJump(jump, signal);
     for (const table of CANARY_TABLES) await this.#iptables.ensureChain(table, CANARY, signal);
-    return change;
+    return written;
   }
 
   /** A chain that is not what it should be, or undefined. Reads everything, so not often. */

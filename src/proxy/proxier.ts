@@ -11,18 +11,15 @@ import { sleep } from "../core/abort.ts";
 import { Backoff } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
-import type { Family } from "../core/ip.ts";
 import type { Iptables } from "../core/iptables.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
 import { ServiceChanges } from "./changes.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { KernelRules } from "./kernel-rules.ts";
+import type { ProxyObserver, RuleCounts } from "./observer.ts";
 import type { ProxyRulesOptions } from "./options.ts";
-import type { RuleChange } from "./render.ts";
-import { RULE_TABLES, type RuleTable, type Skipped } from "./rule.ts";
 import { RuleBook } from "./rule-book.ts";
-import type { HealthCheck } from "./service-rules.ts";
 
 /** What the rules depend on that somebody else knows; the rest the proxier finds out itself. */
 export type ProxierRules = Omit<ProxyRulesOptions, "family" | "randomFully">;
@@ -40,24 +37,7 @@ export interface ProxierOptions {
   readonly syncPeriodMs: number;
   /** Least time between the end of a sync and the start of the next. */
   readonly minSyncPeriodMs: number;
-  /** Told after each sync, also one that failed. Must not throw. */
-  readonly onSync?: (report: SyncReport) => void;
-}
-
-export interface SyncReport {
-  readonly family: Family;
-  readonly kind: "full" | "partial";
-  readonly error?: unknown;
-  readonly durationMs: number;
-  /** Rules that the kernel should hold now, and those that this sync sent. */
-  readonly rules: Readonly<Record<RuleTable, number>>;
-  readonly sent: Readonly<Record<RuleTable, number>>;
-  /** When the endpoint changes that this sync brought to the kernel happened; milliseconds since the epoch. */
-  readonly triggers: readonly number[];
-  /** All objects that are left out now, not only those of this sync. */
-  readonly skipped: readonly Skipped[];
-  readonly healthChecks: readonly HealthCheck[];
-  readonly noLocalEndpoints: { readonly internal: number; readonly external: number };
+  readonly observer?: ProxyObserver;
 }
 
 /** For healthz: unhealthy when something has waited too long to reach the kernel. */
@@ -131,7 +111,9 @@ export class Proxier {
 
   /** Asks for a sync, at once or as soon as `minSyncPeriodMs` allows. */
   request(): void {
-    this.#waitingSince ??= this.#options.clock.now();
+    const { clock, observer, iptables } = this.#options;
+    this.#waitingSince ??= clock.now();
+    observer?.onSyncQueued(iptables.family);
     this.#queue.add(SYNC);
   }
 
@@ -166,27 +148,41 @@ export class Proxier {
   }
 
   async #program(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
+    const { clock, iptables, observer } = this.#options;
     const startedAt = clock.monotonic();
     const book = await this.#openBook(signal);
     await this.#verify(book, signal);
-    const changes = this.#changes.take();
-    const kind = this.#isKnown ? "partial" : "full";
-    const report = { kind, startedAt, triggers: changes.triggers } as const;
+    observer?.onSyncStarted(iptables.family);
+    const keys = this.#changes.take();
+    const isFull = !this.#isKnown;
     try {
-      await this.#compute(book, changes.keys, signal);
+      await this.#compute(book, keys, signal);
       const change = book.take();
-      const written = this.#isKnown ? change : await this.#kernel.writeAll(book.rules, signal);
-      if (this.#isKnown) await this.#kernel.write(change, signal);
-      else this.#lastVerifiedAt = clock.monotonic();
+      const written = isFull
+        ? await this.#kernel.writeAll(book.rules, signal)
+        : await this.#kernel.write(change, signal);
       this.#isKnown = true;
-      this.#report(book, report, { written });
+      if (isFull) this.#lastVerifiedAt = clock.monotonic();
+      this.#tellSynced({ isFull, owned: book.ruleCount, written, startedAt });
     } catch (error) {
-      this.#changes.putBack(changes);
-      this.#report(book, { ...report, triggers: [] }, { error });
+      this.#changes.putBack(keys);
+      observer?.onFailed(iptables.family, isFull);
       throw error;
     }
     await this.#cleanConntrack(book, signal);
+  }
+
+  #tellSynced(turn: {
+    readonly isFull: boolean;
+    readonly owned: RuleCounts;
+    readonly written: RuleCounts;
+    readonly startedAt: number;
+  }): void {
+    const { clock, iptables, log, observer } = this.#options;
+    const { startedAt, ...report } = turn;
+    const seconds = (clock.monotonic() - startedAt) / 1000;
+    log.debug({ ...report, seconds }, "synced service rules");
+    observer?.onSynced({ ...report, family: iptables.family, seconds });
   }
 
   /** The rule set, made by the first sync. */
@@ -206,13 +202,19 @@ export class Proxier {
     const set = async (keys: Iterable<string>): Promise<void> => {
       let count = 0;
       for (const key of keys) {
-        book.set(key, this.#changes.objectsOf(key));
+        this.#tellSkipped(key, book.set(key, this.#changes.objectsOf(key)));
         if (++count % BATCH === 0) await sleep(clock, 0, signal);
       }
     };
     const isOther = book.setOptions({ ...book.options, ...rules() });
     await set(isOther ? changed.union(new Set(book.keys())) : changed);
     if (book.updateComments()) await set(book.keys());
+  }
+
+  #tellSkipped(key: string, skipped: readonly string[] | undefined): void {
+    const { observer, iptables } = this.#options;
+    const [namespace = "", name = ""] = key.split("/");
+    if (skipped !== undefined) observer?.onSkipped(iptables.family, { namespace, name, skipped });
   }
 
   /** Once an hour: somebody may have changed what the canary does not show. */
@@ -226,41 +228,18 @@ export class Proxier {
     this.#isKnown = false;
   }
 
-  #report(
-    book: RuleBook,
-    {
-      startedAt,
-      ...report
-    }: Pick<SyncReport, "kind" | "triggers"> & { readonly startedAt: number },
-    { written, error }: { readonly written?: RuleChange; readonly error?: unknown },
-  ): void {
-    const { clock, iptables, log, onSync } = this.#options;
-    const durationMs = clock.monotonic() - startedAt;
-    const sent = { filter: 0, nat: 0 };
-    for (const table of RULE_TABLES)
-      for (const rules of written?.[table].changed.values() ?? []) sent[table] += rules.length;
-    log.debug({ ...report, sent, ms: Math.round(durationMs) }, "synced service rules");
-    onSync?.({
-      ...report,
-      ...(error === undefined ? {} : { error }),
-      family: iptables.family,
-      durationMs,
-      rules: book.ruleCount,
-      sent,
-      skipped: book.skipped,
-      healthChecks: book.healthChecks,
-      noLocalEndpoints: book.noLocalEndpoints,
-    });
-  }
-
   /** Failing here must not make the rules unknown: it is tried again at the next sync. */
   async #cleanConntrack(book: RuleBook, signal: AbortSignal): Promise<void> {
+    const { clock, conntrack, iptables, observer } = this.#options;
     const { udpVersion } = book;
     if (udpVersion === this.#cleanedVersion) return;
+    const startedAt = clock.monotonic();
     try {
       const { interfaceIps } = book.options;
-      await this.#options.conntrack.cleanStale(book.udpPorts, interfaceIps, signal);
+      const deleted = await conntrack.cleanStale(book.udpPorts, interfaceIps, signal);
       this.#cleanedVersion = udpVersion;
+      const seconds = (clock.monotonic() - startedAt) / 1000;
+      observer?.onConntrackCleaned(iptables.family, seconds, deleted);
     } catch (err) {
       if (hasCode(err, "Aborted")) throw err;
       this.#options.log.warn({ err }, "could not delete stale UDP flows");

@@ -8,11 +8,10 @@ import { isServiceChain } from "./chains.ts";
 import type { SharedRule } from "./dispatch.ts";
 import type { ProxyRulesOptions } from "./options.ts";
 import type { RuleChange, TableChange } from "./render.ts";
-import type { Rule, RuleSet, RuleTable, Skipped } from "./rule.ts";
+import type { Rule, RuleSet, RuleTable } from "./rule.ts";
 import { compareKeys, LARGE_CLUSTER_ENDPOINTS } from "./rules.ts";
 import {
   computeServiceRules,
-  type HealthCheck,
   type ServiceObjects,
   type ServiceRules,
   type UdpPort,
@@ -51,9 +50,6 @@ export class RuleBook {
   /** Chain names that a part's shared chain was divided into. */
   readonly #divided = new Map<SharedPart, ReadonlySet<string>>();
   #ruleCount = { filter: 0, nat: 0 };
-  readonly #noLocalEndpoints = { internal: 0, external: 0 };
-  readonly #skipped = new Map<string, readonly Skipped[]>();
-  readonly #healthChecks = new Map<string, HealthCheck>();
   readonly #udp = new Map<string, readonly UdpPort[]>();
   #udpVersion = 0;
 
@@ -72,18 +68,6 @@ export class RuleBook {
 
   get ruleCount(): Readonly<Record<RuleTable, number>> {
     return this.#ruleCount;
-  }
-
-  get noLocalEndpoints(): { readonly internal: number; readonly external: number } {
-    return this.#noLocalEndpoints;
-  }
-
-  get skipped(): readonly Skipped[] {
-    return [...this.#skipped.values()].flat();
-  }
-
-  get healthChecks(): readonly HealthCheck[] {
-    return [...this.#healthChecks.values()];
   }
 
   /** Grows whenever `udpPorts` becomes another. */
@@ -120,8 +104,11 @@ export class RuleBook {
     return isOther;
   }
 
-  /** Takes in what is known of a Service now. */
-  set(key: string, objects: ServiceObjects): void {
+  /**
+   * Takes in what is known of a Service now.
+   * @returns what is left out of it; undefined when nothing is and was
+   */
+  set(key: string, objects: ServiceObjects): readonly string[] | undefined {
     const before = this.#services.get(key);
     const computed = computeServiceRules(objects, this.#options, this.#hasComments);
     const after = isEqual(before?.shared, computed.shared)
@@ -131,14 +118,13 @@ export class RuleBook {
       if (!after.chains.has(name)) this.#write("nat", name, undefined);
     for (const [name, rules] of after.chains) this.#write("nat", name, rules);
     if (after.shared !== before?.shared) this.#changeShared(before?.shared ?? [], after.shared);
-    this.#count(before, -1);
-    this.#count(after, 1);
+    this.#endpointCount += after.endpointCount - (before?.endpointCount ?? 0);
     if (objects.service === undefined) this.#services.delete(key);
     else this.#services.set(key, after);
-    keep(this.#skipped, key, after.skipped.length > 0 ? after.skipped : undefined);
-    keep(this.#healthChecks, key, after.healthCheck);
     if (!isEqual(before?.udp, after.udp)) this.#udpVersion++;
     keep(this.#udp, key, after.udp.length > 0 ? after.udp : undefined);
+    const isNews = after.skipped.length > 0 || (before?.skipped.length ?? 0) > 0;
+    return isNews ? after.skipped : undefined;
   }
 
   /** What changed since the last call. */
@@ -159,13 +145,6 @@ export class RuleBook {
     }
     this.#before[table].clear();
     return { changed, removed };
-  }
-
-  #count(rules: ServiceRules | undefined, sign: 1 | -1): void {
-    if (rules === undefined) return;
-    this.#endpointCount += sign * rules.endpointCount;
-    this.#noLocalEndpoints.internal += sign * rules.noLocalEndpoints.internal;
-    this.#noLocalEndpoints.external += sign * rules.noLocalEndpoints.external;
   }
 
   #changeShared(before: ServiceRules["shared"], after: ServiceRules["shared"]): void {

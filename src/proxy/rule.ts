@@ -18,15 +18,6 @@ export type RuleSet = Readonly<Record<RuleTable, Chains>>;
 
 export const RULE_TABLES: readonly RuleTable[] = ["filter", "nat"];
 
-/** An object, or part of one, that got no rules because it is not what it should be. */
-export interface Skipped {
-  readonly kind: "Service" | "EndpointSlice";
-  readonly namespace: string;
-  readonly name: string;
-  /** What was skipped and why, for a person. */
-  readonly reason: string;
-}
-
 /** What is put together to a rule; the comment comes first, as kube-proxy does. */
 export function rule(
   comment: string | undefined,

@@ -8,8 +8,9 @@ import { keyOf } from "../api/store.ts";
 import type { EndpointSlice, Service } from "../api/types.ts";
 import type { SharedRule } from "./dispatch.ts";
 import { serviceKeyOf } from "./endpoints.ts";
+import type { Skip } from "./observer.ts";
 import type { ProxyRulesOptions } from "./options.ts";
-import type { Rule, RuleSet, Skipped } from "./rule.ts";
+import type { Rule, RuleSet } from "./rule.ts";
 import { computeServiceRules, type ServiceRules } from "./service-rules.ts";
 import {
   computeFrame,
@@ -20,7 +21,8 @@ import {
 
 export interface ProxyRules {
   readonly rules: RuleSet;
-  readonly skipped: readonly Skipped[];
+  /** Services of which something is left out. */
+  readonly skipped: readonly Skip[];
 }
 
 /** With more endpoints than this in all, per-endpoint comments are left out, as kube-proxy does. */
@@ -43,12 +45,17 @@ export function computeProxyRules(
         hasComments,
       ),
     );
-  const parts = compute(true);
-  const total = parts.reduce((sum, part) => sum + part.endpointCount, 0);
-  return assemble(total > LARGE_CLUSTER_ENDPOINTS ? compute(false) : parts, options);
+  const full = compute(true);
+  const total = full.reduce((sum, part) => sum + part.endpointCount, 0);
+  const parts = total > LARGE_CLUSTER_ENDPOINTS ? compute(false) : full;
+  const skipped = objects.services.flatMap(({ metadata: { namespace, name } }, index) => {
+    const reasons = parts[index]?.skipped ?? [];
+    return reasons.length === 0 ? [] : { namespace, name, skipped: reasons };
+  });
+  return { rules: assemble(parts, options), skipped };
 }
 
-function assemble(parts: readonly ServiceRules[], options: ProxyRulesOptions): ProxyRules {
+function assemble(parts: readonly ServiceRules[], options: ProxyRulesOptions): RuleSet {
   const rules = {
     filter: new Map<string, readonly Rule[]>(),
     nat: new Map<string, readonly Rule[]>(),
@@ -58,15 +65,11 @@ function assemble(parts: readonly ServiceRules[], options: ProxyRulesOptions): P
   const shared = Object.fromEntries(
     SHARED_PARTS.map((part) => [part, byPart.get(part) ?? []]),
   ) as unknown as SharedRules;
-  const frame = computeFrame(options);
-  for (const { table, chains } of [
-    ...frame,
-    ...SHARED_PARTS.map((part) => computeSharedChain(part, shared, options)),
-  ]) {
+  const sharedChains = SHARED_PARTS.map((part) => computeSharedChain(part, shared, options));
+  for (const { table, chains } of [...computeFrame(options), ...sharedChains])
     for (const [name, inside] of chains) rules[table].set(name, inside);
-  }
   for (const part of parts) for (const [name, own] of part.chains) rules.nat.set(name, own);
-  return { rules, skipped: parts.flatMap((part) => part.skipped) };
+  return rules;
 }
 
 export function compareKeys(a: SharedRule, b: SharedRule): number {

@@ -1,6 +1,6 @@
 /**
  * What one Service contributes, from it and its EndpointSlices alone: its chains, its rules in the shared chains, and
- * the few facts that conntrack, health checks and metrics need. Pure. Rubbish in one object is left out and said; it
+ * the facts that conntrack needs. Pure. Rubbish in one object is left out and said; it
  * never stops another Service. Called by rules.ts for all Services and by rule-book.ts for those that changed.
  */
 
@@ -8,8 +8,9 @@ import type { EndpointSlice, Service } from "../api/types.ts";
 import { messageOf } from "../core/errors.ts";
 import type { SharedRule } from "./dispatch.ts";
 import { computeEndpoints, type Endpoint, selectEndpoints } from "./endpoints.ts";
+import type { Skip } from "./observer.ts";
 import type { ProxyRulesOptions } from "./options.ts";
-import type { Rule, Skipped } from "./rule.ts";
+import type { Rule } from "./rule.ts";
 import { addServicePort } from "./service-chains.ts";
 import { computeServicePorts, type ServicePort } from "./services.ts";
 import type { SharedPart } from "./shared-chains.ts";
@@ -24,13 +25,11 @@ export interface ServiceRules {
   /** Chains of its own in the nat table. */
   readonly chains: ReadonlyMap<string, readonly Rule[]>;
   readonly shared: readonly (SharedRule & { readonly part: SharedPart })[];
-  readonly skipped: readonly Skipped[];
+  /** What is left out of it and its slices, and why; for a person. */
+  readonly skipped: Skip["skipped"];
   /** Endpoints over all its ports, usable or not. */
   readonly endpointCount: number;
   readonly udp: readonly UdpPort[];
-  readonly healthCheck?: HealthCheck;
-  /** Ports whose policy is Local and that have endpoints, but none here. */
-  readonly noLocalEndpoints: { readonly internal: number; readonly external: number };
 }
 
 /** Where UDP flows of a port come in and where they may lead; only ports with a serving endpoint. */
@@ -43,15 +42,6 @@ export interface UdpPort {
   readonly targets: readonly string[];
 }
 
-/** A port on which the node tells load balancers how many endpoints of the Service it has. */
-export interface HealthCheck {
-  readonly namespace: string;
-  readonly name: string;
-  readonly port: number;
-  /** Distinct addresses of endpoints here that are ready. */
-  readonly localEndpoints: number;
-}
-
 /** @param hasComments false in large clusters */
 export function computeServiceRules(
   objects: ServiceObjects,
@@ -60,13 +50,13 @@ export function computeServiceRules(
 ): ServiceRules {
   const { service } = objects;
   if (service === undefined) return emptyRules([]);
-  const skipped: Skipped[] = [];
+  const skipped: string[] = [];
   try {
     return compute({ ...objects, service }, { options, hasComments, skipped });
   } catch (error) {
     // An object of another shape than the API's: whatever field it was, only this Service goes without.
     const reason = `the Service cannot be read: ${messageOf(error)}`;
-    return emptyRules([...skipped, skippedOf(service, "Service", reason)]);
+    return emptyRules([...skipped, reason]);
   }
 }
 
@@ -75,22 +65,18 @@ function compute(
   to: {
     readonly options: ProxyRulesOptions;
     readonly hasComments: boolean;
-    readonly skipped: Skipped[];
+    readonly skipped: string[];
   },
 ): ServiceRules {
   const { service, endpointSlices } = objects;
   const { options, hasComments, skipped } = to;
   const { family } = options;
-  const ports = computeServicePorts(service, family, (reason) =>
-    skipped.push(skippedOf(service, "Service", reason)),
-  );
+  const skip = (reason: string): void => void skipped.push(reason);
+  const ports = computeServicePorts([service], family, skip);
   if (ports.size === 0) return emptyRules(skipped);
-  const endpoints = computeEndpoints(endpointSlices, options, (slice, reason) =>
-    skipped.push(skippedOf(slice, "EndpointSlice", reason)),
-  );
+  const endpoints = computeEndpoints(endpointSlices, family, options.nodeName, skip);
   const chains = new Map<string, Rule[]>();
   const shared: ServiceRules["shared"][number][] = [];
-  const noLocalEndpoints = { internal: 0, external: 0 };
   const sink = {
     own(name: string, ...rules: readonly Rule[]) {
       const existing = chains.get(name);
@@ -99,35 +85,18 @@ function compute(
     },
     shared: (part: SharedPart, key: string, rule: Rule) => void shared.push({ part, key, rule }),
   };
+  let endpointCount = 0;
   for (const [key, port] of ports) {
     const all = endpoints.get(key) ?? [];
+    endpointCount += all.length;
     const selection = selectEndpoints(port, all, options);
     addServicePort(sink, { port, endpoints: selection, options, hasComments });
-    if (selection.local.length > 0 || !selection.hasEndpoints) continue;
-    if (port.internalPolicyLocal) noLocalEndpoints.internal++;
-    if (port.externalPolicyLocal) noLocalEndpoints.external++;
   }
-  const all = [...ports].flatMap(([key]) => endpoints.get(key) ?? []);
-  return {
-    ...{ chains, shared, skipped, noLocalEndpoints },
-    endpointCount: all.length,
-    udp: udpPorts(ports, endpoints),
-    ...healthCheckOf(service, ports, all),
-  };
+  return { chains, shared, skipped, endpointCount, udp: udpPorts(ports, endpoints) };
 }
 
-function emptyRules(skipped: readonly Skipped[]): ServiceRules {
-  const noLocalEndpoints = { internal: 0, external: 0 };
-  return { chains: new Map(), shared: [], skipped, endpointCount: 0, udp: [], noLocalEndpoints };
-}
-
-function skippedOf(
-  object: Service | EndpointSlice,
-  kind: Skipped["kind"],
-  reason: string,
-): Skipped {
-  const { namespace, name } = object.metadata;
-  return { kind, namespace, name, reason };
+function emptyRules(skipped: readonly string[]): ServiceRules {
+  return { chains: new Map(), shared: [], skipped, endpointCount: 0, udp: [] };
 }
 
 /** A port without a serving endpoint is left out: its flows are refused by the rules and need no deletion. */
@@ -146,17 +115,4 @@ function udpPorts(
       targets: serving.map((endpoint) => endpoint.target),
     };
   });
-}
-
-function healthCheckOf(
-  service: Service,
-  ports: ReadonlyMap<string, ServicePort>,
-  endpoints: readonly Endpoint[],
-): { readonly healthCheck?: HealthCheck } {
-  const port = [...ports.values()].find((one) => one.healthCheckNodePort !== 0);
-  if (port === undefined) return {};
-  const here = endpoints.filter((endpoint) => endpoint.isLocal && endpoint.isReady);
-  const localEndpoints = new Set(here.map((endpoint) => endpoint.ip)).size;
-  const { namespace, name } = service.metadata;
-  return { healthCheck: { namespace, name, port: port.healthCheckNodePort, localEndpoints } };
 }

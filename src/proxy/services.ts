@@ -31,7 +31,9 @@ export interface ServicePort {
 }
 
 /** Takes note of what is left out, and why. */
-export type Skip = (reason: string) => void;
+export type OnSkip = (reason: string) => void;
+
+const skipSilently: OnSkip = () => undefined;
 
 const PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name";
 const DEFAULT_AFFINITY_SECONDS = 10_800;
@@ -63,19 +65,34 @@ export function shown(text: unknown): string {
   return (JSON.stringify(text) ?? "nothing").slice(0, 80);
 }
 
-/** The service ports of one Service in one family, by key. */
+/** The service ports of one family, by key. */
 export function computeServicePorts(
-  service: Service,
+  services: readonly Service[],
   family: Family,
-  skip: Skip,
+  skip: OnSkip = skipSilently,
 ): ReadonlyMap<string, ServicePort> {
   const ports = new Map<string, ServicePort>();
+  for (const service of services) addPorts(ports, service, family, skip);
+  return ports;
+}
+
+/** True when the service is reachable by more than its cluster address. */
+export function isExternallyAccessible(port: ServicePort): boolean {
+  return port.nodePort !== 0 || port.loadBalancerVips.length > 0 || port.externalIps.length > 0;
+}
+
+function addPorts(
+  ports: Map<string, ServicePort>,
+  service: Service,
+  family: Family,
+  skip: OnSkip,
+): void {
   const clusterIp = clusterIpOf(service, family, skip);
-  if (clusterIp === undefined) return ports;
+  if (clusterIp === undefined) return;
   const { namespace, name } = service.metadata;
   if (!SAFE_NAME.test(namespace) || !SAFE_NAME.test(name)) {
     skip(`the Service: ${shown(`${namespace}/${name}`)} is no name`);
-    return ports;
+    return;
   }
   const common = addressesOf(service, family, skip);
   for (const port of service.spec?.ports ?? []) {
@@ -94,16 +111,10 @@ export function computeServicePorts(
     const nodePort = portOr0(port.nodePort, "nodePort", skip);
     ports.set(key, { ...common, clusterIp, name: fullName, protocol, port: port.port, nodePort });
   }
-  return ports;
-}
-
-/** True when the service is reachable by more than its cluster address. */
-export function isExternallyAccessible(port: ServicePort): boolean {
-  return port.nodePort !== 0 || port.loadBalancerVips.length > 0 || port.externalIps.length > 0;
 }
 
 /** The cluster address of the family; undefined when this service is not the proxy's business. */
-function clusterIpOf(service: Service, family: Family, skip: Skip): string | undefined {
+function clusterIpOf(service: Service, family: Family, skip: OnSkip): string | undefined {
   const spec = service.spec;
   if (spec === undefined || service.metadata.labels?.[PROXY_NAME_LABEL] !== undefined)
     return undefined;
@@ -118,7 +129,7 @@ function clusterIpOf(service: Service, family: Family, skip: Skip): string | und
   return ip;
 }
 
-function addressesOf(service: Service, family: Family, skip: Skip) {
+function addressesOf(service: Service, family: Family, skip: OnSkip) {
   const spec = service.spec ?? {};
   const externalIps = ofFamily(spec.externalIPs ?? [], family, skip);
   const externalPolicyLocal =
@@ -143,7 +154,7 @@ function addressesOf(service: Service, family: Family, skip: Skip) {
   };
 }
 
-function affinityOf(service: Service, skip: Skip): number {
+function affinityOf(service: Service, skip: OnSkip): number {
   const seconds =
     service.spec?.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS;
   if (Number.isInteger(seconds) && seconds > 0 && seconds < 2 ** 31) return seconds;
@@ -151,13 +162,13 @@ function affinityOf(service: Service, skip: Skip): number {
   return DEFAULT_AFFINITY_SECONDS;
 }
 
-function portOr0(port: number | undefined, field: string, skip: Skip): number {
+function portOr0(port: number | undefined, field: string, skip: OnSkip): number {
   if (isPortNumber(port)) return port;
   if (port) skip(`${field}: ${shown(port)} is no port number`);
   return 0;
 }
 
-function ofFamily(texts: readonly string[], family: Family, skip: Skip): string[] {
+function ofFamily(texts: readonly string[], family: Family, skip: OnSkip): string[] {
   const addresses = texts.flatMap((text) => {
     const address = canonicalAddress(text);
     if (address === undefined) skip(`address ${shown(text)}`);
@@ -173,7 +184,7 @@ function ofFamily(texts: readonly string[], family: Family, skip: Skip): string[
 function effectiveRanges(
   texts: readonly string[],
   family: Family,
-  skip: Skip,
+  skip: OnSkip,
 ): string[] | undefined {
   const parsed = texts.map((text) => parseCidr(text.trim()));
   const unreadable = texts.filter((_, index) => parsed[index] === undefined);

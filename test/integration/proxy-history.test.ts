@@ -42,7 +42,7 @@ async function following(stores: Stores, work: (synced: () => Promise<void>) => 
     ...stores,
     rules: () => PROXIER_RULES,
     iptables,
-    conntrack: { cleanStale: async () => undefined },
+    conntrack: { cleanStale: async () => 0 },
     clock: systemClock,
     log: silentLog,
     syncPeriodMs: 30_000,

@@ -5,7 +5,7 @@ import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
 import { removeProxyRules } from "../../../src/proxy/cleanup.ts";
-import { Proxier, type SyncReport } from "../../../src/proxy/proxier.ts";
+import { Proxier } from "../../../src/proxy/proxier.ts";
 import type { UdpPort } from "../../../src/proxy/service-rules.ts";
 import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.ts";
 import { FakeClock } from "../../fakes/clock.ts";
@@ -26,20 +26,18 @@ function makeWorld() {
   const services = new MutableStore<Service>();
   const endpointSlices = new MutableStore<EndpointSlice>();
   const cleaned: (readonly UdpPort[])[] = [];
-  const reports: SyncReport[] = [];
   const proxier = new Proxier({
     services,
     endpointSlices,
     rules: () => PROXIER_RULES,
     iptables,
-    conntrack: { cleanStale: async (ports) => void cleaned.push(ports) },
+    conntrack: { cleanStale: async (ports) => cleaned.push(ports) },
     clock,
     log: silent,
-    onSync: (report) => void reports.push(report),
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
   });
-  return { clock, iptables, services, endpointSlices, cleaned, reports, proxier };
+  return { clock, iptables, services, endpointSlices, cleaned, proxier };
 }
 
 type World = ReturnType<typeof makeWorld>;

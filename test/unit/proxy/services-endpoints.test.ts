@@ -7,12 +7,9 @@ import { makeService, makeSlice } from "../../builders/services.ts";
 type Spec = Partial<NonNullable<Service["spec"]>>;
 
 const base = (spec: Spec = {}) => makeService({ name: "web", clusterIp: "172.30.0.1", spec });
-const portsOf = (service: Service) => [
-  ...computeServicePorts(service, "IPv4", () => undefined).values(),
-];
-const here = { family: "IPv4", nodeName: "this-node" } as const;
+const portsOf = (service: Service) => [...computeServicePorts([service], "IPv4").values()];
 const endpointsOf = (slices: readonly EndpointSlice[]) =>
-  computeEndpoints(slices, here, () => undefined);
+  computeEndpoints(slices, "IPv4", "this-node");
 
 describe("a Service is not the proxy's business when", () => {
   test.each<[string, Spec]>([
