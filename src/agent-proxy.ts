@@ -94,7 +94,7 @@ export async function startProxy(deps: ProxyDeps): Promise<void> {
       return [family, new HealthCheckServers(servers)];
     }),
   );
-  const watched = { services, endpointSlices, metrics, healthChecks, events, clock };
+  const watched = { services, endpointSlices, nodeName, metrics, healthChecks, events, clock };
   const monitor = own(new ProxyMonitor(watched));
   monitor.start();
   await startServers(deps, health, metrics);
@@ -106,7 +106,7 @@ export async function startProxy(deps: ProxyDeps): Promise<void> {
       ...{ services, endpointSlices, iptables, clock, log, syncPeriodMs, minSyncPeriodMs },
       rules: () => optionsOf(deps, { family, node, dropInvalid }),
       conntrack: createConntrack({ exec, family, log }),
-      onSync: (report) => monitor.onSync(report),
+      observer: monitor,
     });
     proxiers.set(family, own(proxier));
     proxier.start();

@@ -76,8 +76,8 @@ export function renderObjects(objects: ProxyObjects, input: RenderInput): Render
   const { rules, skipped } = computeProxyRules(objects, { ...options, randomFully: true });
   return {
     text: renderRuleSet(rules),
-    skipped: skipped.map(
-      ({ kind, namespace, name, reason }) => `${kind} ${namespace}/${name}: left out ${reason}`,
+    skipped: skipped.flatMap(({ namespace, name, skipped: all }) =>
+      all.map((words) => `Service ${namespace}/${name}: left out ${words}`),
     ),
   };
 }

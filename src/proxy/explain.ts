@@ -72,11 +72,9 @@ export interface ServiceExplanation {
 export function explainService(input: ExplainInput): ServiceExplanation {
   const { service, endpointSlices, place, family } = input;
   const skipped: string[] = [];
-  const ports = computeServicePorts(service, family, (reason) => skipped.push(reason));
-  const of = { family, nodeName: place.nodeName };
-  const endpoints = computeEndpoints(endpointSlices, of, (slice, reason) =>
-    skipped.push(`EndpointSlice ${slice.metadata.name}: ${reason}`),
-  );
+  const skip = (reason: string): void => void skipped.push(reason);
+  const ports = computeServicePorts([service], family, skip);
+  const endpoints = computeEndpoints(endpointSlices, family, place.nodeName, skip);
   return {
     ports: [...ports].map(([key, port]) => explainPort(input, port, endpoints.get(key) ?? [])),
     skipped,

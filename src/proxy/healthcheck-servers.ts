@@ -11,7 +11,7 @@ import type { Family } from "../core/ip.ts";
 import type { Logger } from "../core/logger.ts";
 import { involvedService } from "./events.ts";
 import { jsonReply, type Listening, listen, type Reply } from "./http.ts";
-import type { HealthCheck } from "./service-rules.ts";
+import type { HealthCheck } from "./local-policy.ts";
 
 export interface HealthCheckServersOptions {
   readonly family: Family;

@@ -5,8 +5,7 @@
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Family } from "../core/ip.ts";
-import type { SyncReport } from "./proxier.ts";
-import { RULE_TABLES } from "./rule.ts";
+import type { RuleCounts, SyncReport } from "./observer.ts";
 
 const FAMILY = ["ip_family"] as const;
 const SYNC_BUCKETS = Array.from({ length: 15 }, (_, k) => 0.001 * 2 ** k);
@@ -30,6 +29,10 @@ export class ProxyMetrics {
   readonly #syncPartial = this.#duration(
     "sync_partial_proxy_rules_duration_seconds",
     "SyncProxyRules latency for partial resyncs",
+  );
+  readonly #conntrack = this.#duration(
+    "conntrack_reconciler_sync_duration_seconds",
+    "Latency of a look at the connection table",
   );
   readonly #programming = new Histogram({
     name: "kubeproxy_network_programming_duration_seconds",
@@ -72,6 +75,11 @@ export class ProxyMetrics {
     "Failed runs of iptables-restore in partial syncs",
     FAMILY,
   );
+  readonly #deletedFlows = this.#counter(
+    "conntrack_reconciler_deleted_entries_total",
+    "Deleted connection table entries",
+    FAMILY,
+  );
   readonly #healthz = this.#counter("proxy_healthz_total", "Answers of /healthz", ["code"]);
   readonly #livez = this.#counter("proxy_livez_total", "Answers of /livez", ["code"]);
   readonly #changes = {
@@ -87,28 +95,28 @@ export class ProxyMetrics {
     return this.#registry.metrics();
   }
 
-  queued(families: Iterable<Family>, nowMs: number): void {
-    for (const family of families) this.#lastQueued.set({ ip_family: family }, nowMs / 1000);
+  queued(family: Family, nowMs: number): void {
+    this.#lastQueued.set({ ip_family: family }, nowMs / 1000);
   }
 
   synced(report: SyncReport, nowMs: number): void {
-    const { family, kind, durationMs, rules, sent, triggers, noLocalEndpoints } = report;
-    const labels = { ip_family: family };
-    if (report.error !== undefined) {
-      this.#failures.inc(labels);
-      if (kind === "partial") this.#partialFailures.inc(labels);
-      return;
-    }
-    this.#sync.observe(labels, durationMs / 1000);
-    (kind === "full" ? this.#syncFull : this.#syncPartial).observe(labels, durationMs / 1000);
+    const labels = { ip_family: report.family };
+    this.#sync.observe(labels, report.seconds);
+    (report.isFull ? this.#syncFull : this.#syncPartial).observe(labels, report.seconds);
     this.#lastSync.set(labels, nowMs / 1000);
-    for (const table of RULE_TABLES) {
-      this.#owned.set({ ...labels, table }, rules[table]);
-      this.#written.set({ ...labels, table }, sent[table]);
+    for (const table of ["filter", "nat"] as const satisfies (keyof RuleCounts)[]) {
+      this.#owned.set({ ...labels, table }, report.owned[table]);
+      this.#written.set({ ...labels, table }, report.written[table]);
     }
-    for (const at of triggers) this.#programming.observe(labels, (nowMs - at) / 1000);
-    for (const policy of ["internal", "external"] as const)
-      this.#noLocal.set({ ...labels, traffic_policy: policy }, noLocalEndpoints[policy]);
+  }
+
+  failed(family: Family, isFull: boolean): void {
+    this.#failures.inc({ ip_family: family });
+    if (!isFull) this.#partialFailures.inc({ ip_family: family });
+  }
+
+  programmed(family: Family, seconds: number): void {
+    this.#programming.observe({ ip_family: family }, seconds);
   }
 
   changed(kind: ChangeKind, pending: number): void {
@@ -118,6 +126,15 @@ export class ProxyMetrics {
 
   changesTaken(): void {
     for (const { pending } of Object.values(this.#changes)) pending.set(0);
+  }
+
+  noLocalEndpoints(family: Family, policy: "internal" | "external", count: number): void {
+    this.#noLocal.set({ ip_family: family, traffic_policy: policy }, count);
+  }
+
+  conntrackCleaned(family: Family, seconds: number, deleted: number): void {
+    this.#conntrack.observe({ ip_family: family }, seconds);
+    this.#deletedFlows.inc({ ip_family: family }, deleted);
   }
 
   asked(path: string, code: number): void {

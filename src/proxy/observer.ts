@@ -1,6 +1,6 @@
 /**
  * What the proxier tells those who watch it: health, metrics, health check ports and events. A port, so that the loop
- * knows nothing of servers and gauges. Implemented by watch.ts; called by the proxier, one for each family, from its
+ * knows nothing of servers and gauges. Implemented by monitor.ts; called by the proxier, one for each family, from its
  * loop. No method waits or throws.
  */
 
