@@ -23,8 +23,8 @@ export class FakeIptables implements Iptables {
   readonly #tables = new Map<Table, Chains>();
   /** Every text given to `restore`, also those that failed. */
   readonly restores: string[] = [];
-  /** Errors that the next restores throw, first one first. */
-  readonly failures: Error[] = [];
+  /** Errors that the next restores throw, first one first; undefined = that one works. */
+  readonly failures: (Error | undefined)[] = [];
 
   constructor() {
     for (const table of ["filter", "nat", "mangle"] as const)

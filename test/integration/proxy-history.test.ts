@@ -2,15 +2,13 @@
 
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { MutableStore } from "../../src/api/store.ts";
-import type { EndpointSlice, Service } from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createIptables, type Iptables } from "../../src/core/iptables.ts";
 import { removeProxyRules } from "../../src/proxy/cleanup.ts";
 import { Proxier } from "../../src/proxy/proxier.ts";
 import { PROXIER_RULES } from "../builders/services.ts";
 import { hostRules, NodeNamespace, pause, silentLog } from "../support/netns.ts";
-import { anyChange, type Stores } from "../support/service-changes.ts";
+import { anyChange, emptyStores, type Stores } from "../support/service-changes.ts";
 
 const signal = new AbortController().signal;
 let hostBefore: string;
@@ -56,16 +54,6 @@ async function following(stores: Stores, work: (synced: () => Promise<void>) => 
   await synced();
   await work(synced);
   await proxier.stop();
-}
-
-function emptyStores(): Stores {
-  const stores = {
-    services: new MutableStore<Service>(),
-    endpointSlices: new MutableStore<EndpointSlice>(),
-  };
-  stores.services.replace([]);
-  stores.endpointSlices.replace([]);
-  return stores;
 }
 
 test("any history sent piece by piece ends as one full sync of its last state", async () => {

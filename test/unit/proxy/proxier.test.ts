@@ -5,11 +5,13 @@ import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
 import { removeProxyRules } from "../../../src/proxy/cleanup.ts";
+import type { ProxyObserver, Skip } from "../../../src/proxy/observer.ts";
 import { Proxier } from "../../../src/proxy/proxier.ts";
 import type { UdpPort } from "../../../src/proxy/service-rules.ts";
 import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { FakeIptables } from "../../fakes/iptables.ts";
+import { serviceOf, sliceOf } from "../../support/many-services.ts";
 import { anyChange } from "../../support/service-changes.ts";
 
 const silent: Logger = {
@@ -26,7 +28,18 @@ function makeWorld() {
   const services = new MutableStore<Service>();
   const endpointSlices = new MutableStore<EndpointSlice>();
   const cleaned: (readonly UdpPort[])[] = [];
+  const skips: Skip[] = [];
+  const kinds: string[] = [];
+  const observer: ProxyObserver = {
+    onSyncQueued: () => undefined,
+    onSyncStarted: () => undefined,
+    onSynced: ({ isFull }) => void kinds.push(isFull ? "full" : "partial"),
+    onFailed: () => void kinds.push("failed"),
+    onSkipped: (_, skip) => void skips.push(skip),
+    onConntrackCleaned: () => undefined,
+  };
   const proxier = new Proxier({
+    observer,
     services,
     endpointSlices,
     rules: () => PROXIER_RULES,
@@ -37,7 +50,7 @@ function makeWorld() {
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
   });
-  return { clock, iptables, services, endpointSlices, cleaned, proxier };
+  return { clock, iptables, services, endpointSlices, cleaned, skips, kinds, proxier };
 }
 
 type World = ReturnType<typeof makeWorld>;
@@ -113,6 +126,40 @@ describe("the proxier", () => {
     await world.clock.advance(2000);
     expect(world.iptables.restores.at(-1)).toContain(":KUBE-POSTROUTING");
     expect(world.proxier.state).not.toHaveProperty("lastError");
+    await world.proxier.stop();
+  });
+
+  test("a restore that fails in the middle leaves what works, and the next sync writes all", async () => {
+    const world = makeWorld();
+    const count = 700;
+    world.services.replace(Array.from({ length: count }, (_, n) => serviceOf(n)));
+    world.endpointSlices.replace(Array.from({ length: count }, (_, n) => sliceOf(n, 1)));
+    world.iptables.failures.push(undefined, new LongshoreError("CommandFailed", "lock"));
+    world.proxier.start();
+    await world.clock.advance(500);
+    expect(world.iptables.restores.length).toBe(2);
+    expect(world.proxier.state.lastError).toBe("lock");
+    // Leaves first: nothing of the half that came leads anywhere yet.
+    expect((await kernelOf(world)).join("\n")).not.toMatch(/-A KUBE-SERVICES/);
+    await world.clock.advance(5000);
+    const fresh = await startedWith(world.services.list(), world.endpointSlices.list());
+    expect(await kernelOf(world)).toEqual(await kernelOf(fresh));
+    await world.proxier.stop();
+    await fresh.proxier.stop();
+  });
+
+  test("what is left out of a Service is told, and told again when it is mended", async () => {
+    const world = await startedWith([], []);
+    const spec = { externalIPs: ["1.2.3"] };
+    world.services.apply(makeService({ name: "web", clusterIp: "172.30.0.1", spec }));
+    await world.clock.advance(2000);
+    world.services.apply(web);
+    await world.clock.advance(2000);
+    expect(world.skips).toEqual([
+      { namespace: "default", name: "web", skipped: ['address "1.2.3"'] },
+      { namespace: "default", name: "web", skipped: [] },
+    ]);
+    expect(world.kinds).toEqual(["full", "partial", "partial"]);
     await world.proxier.stop();
   });
 
