@@ -200,3 +200,30 @@ describe("longshore check", () => {
     await cluster.node.sh("iptables -t mangle -N LONGSHORE-PROXY");
   });
 });
+
+describe("an agent that starts beside another proxy's rules", () => {
+  const reports = async () => {
+    const log = await cluster.node.sh(
+      "grep -c 'another service proxy is at work' /var/log/up.log || true",
+    );
+    return Number(log);
+  };
+  const restart = async () => {
+    await cluster.node.kill("up", "TERM");
+    await cluster.node.up();
+  };
+
+  test("knows its own rules again, and reports another's by log and Event", async () => {
+    const before = await reports();
+    await restart();
+    expect(await reports()).toBe(before);
+    await cluster.node.sh("iptables -t mangle -X LONGSHORE-PROXY");
+    await restart();
+    expect(await reports()).toBe(before + 1);
+    await eventually("there is an Event on the Node", async () => {
+      const events = await cluster.node.kubectl("get", "events", "-A", "-o", "json");
+      return /"ForeignServiceProxy"/.test(events);
+    });
+    await eventually("it answers", async () => (await get(`http://${ip}/name`)) === "web-1\n");
+  });
+});
