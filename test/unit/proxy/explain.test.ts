@@ -2,14 +2,13 @@ import { describe, expect, test } from "vitest";
 import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { formatService, formatTrace } from "../../../src/cli/explain-service-text.ts";
 import { forbidden } from "../../../src/cli/proxy-checks.ts";
-import { type Jump, jumpArgs } from "../../../src/core/iptables.ts";
-import { JUMPS } from "../../../src/proxy/chains.ts";
 import { type ExplainInput, explainService, type Origin } from "../../../src/proxy/explain.ts";
 import { renderRuleSet } from "../../../src/proxy/render.ts";
 import { computeProxyRules } from "../../../src/proxy/rules.ts";
 import { parseSavedRules } from "../../../src/proxy/trace/saved-rules.ts";
 import { tracePacket } from "../../../src/proxy/trace/tracer.ts";
 import { makeService, makeSlice } from "../../builders/services.ts";
+import { asSaved } from "../../support/packetflow.ts";
 
 const NODE_IP = "192.0.2.1";
 const SOURCES = { "a pod": "10.1.0.250", "this node": NODE_IP, outside: "203.0.113.9" } as const;
@@ -18,20 +17,6 @@ const FRONT = {
   ports: [{ protocol: "TCP", port: 80, nodePort: 30_080 }],
 } as const;
 const front = { ...FRONT, ports: [...FRONT.ports] };
-
-/** Built-in chains with the proxy's jumps, as a kernel lists them. */
-function builtIn(table: "filter" | "nat"): string {
-  const names = table === "filter" ? "INPUT FORWARD OUTPUT" : "PREROUTING INPUT OUTPUT POSTROUTING";
-  const jumps = JUMPS.filter((jump) => jump.table === table).toReversed();
-  const words = (jump: Jump) =>
-    jumpArgs(jump)
-      .map((word) => (word.includes(" ") ? JSON.stringify(word) : word))
-      .join(" ");
-  return [
-    ...names.split(" ").map((name) => `:${name} ACCEPT [0:0]`),
-    ...jumps.map((jump) => `-A ${jump.from} ${words(jump)}`),
-  ].join("\n");
-}
 
 /** The API's objects, and the kernel that holds the rules of `written` (default: of the same). */
 function inputOf(
@@ -49,18 +34,8 @@ function inputOf(
       ...{ randomFully: true, dropInvalid: true },
     },
   );
-  const text = renderRuleSet(rules)
-    .replace("*filter\n", `*filter\n${builtIn("filter")}\n`)
-    .replace("*nat\n", `*nat\n${builtIn("nat")}\n`)
-    // As iptables-save lists: chains before rules.
-    .replace(/(\*\S+\n)([\s\S]*?)(COMMIT)/g, (_all, star: string, body: string, end: string) => {
-      const lines = body.split("\n").filter((line) => line !== "");
-      const chains = lines.filter((line) => line.startsWith(":"));
-      const others = lines.filter((line) => !line.startsWith(":"));
-      return `${star}${[...chains, ...others].join("\n")}\n${end}`;
-    });
   const kernel = {
-    rules: parseSavedRules(text),
+    rules: parseSavedRules(asSaved(renderRuleSet(rules))),
     isLocal: (ip: string) => ip === NODE_IP || ip.startsWith("127."),
     isRecent: () => false,
     interfaceOf: () => "eth0",
