@@ -135,16 +135,14 @@ async function usableIptables({ exec, log, signal }: ProxyDeps): Promise<readonl
 
 /** Two proxies undo each other's rules. Afterwards the kernel has a mark by which ours are known. */
 async function warnOfOthers(
-  { config, exec, log, signal }: ProxyDeps,
+  { config, exec, clock, log, signal }: ProxyDeps,
   programs: readonly Iptables[],
   events: EventSink,
 ): Promise<void> {
   const healthPort = config.proxy.healthzBindAddress.port;
   try {
-    const facts = await readForeignFacts(
-      { iptables: programs, exec, root: "/", healthPort },
-      signal,
-    );
+    const source = { iptables: programs, exec, root: "/", healthPort, clock };
+    const facts = await readForeignFacts(source, signal);
     const signs = computeForeignSigns(facts);
     if (signs.length > 0) {
       const words = `another service proxy is at work on this node: ${signs.join("; ")}`;

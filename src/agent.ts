@@ -140,6 +140,7 @@ export class Agent {
     const fieldSelector = `spec.nodeName=${config.nodeName}`;
     const podStore = this.#reflect(client, PODS, "pods", { fieldSelector });
     const services = this.#reflect(client, SERVICES, "services");
+    this.#own(networkLoop).start();
     if (config.proxyMode === "iptables") {
       await startProxy({
         ...this.#options,
@@ -151,7 +152,6 @@ export class Agent {
         signal: this.#stopping.signal,
       });
     }
-    this.#own(networkLoop).start();
   }
 
   /** Registers a part to be stopped with the agent. */

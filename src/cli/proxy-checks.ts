@@ -10,25 +10,28 @@ import { createIptables } from "../core/iptables.ts";
 import type { HostCheck } from "../node/host-checks.ts";
 import { computeForeignSigns, FOREIGN_REMEDY, readForeignFacts } from "../proxy/detect-foreign.ts";
 import type { Host } from "./host.ts";
-import { connectProxy } from "./proxy-client.ts";
-import { readProxyConfig } from "./proxy-config.ts";
+import { connectProxy, readAgentFile } from "./proxy-client.ts";
+import { computeProxyConfig } from "./proxy-config.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
 export async function readProxyChecks(host: Host, flags: Flags): Promise<readonly HostCheck[]> {
-  return [await checkOthers(host, flags), await checkCredentials(host, flags)];
+  const config = await readAgentFile(flags);
+  if (config.file.proxyMode === "off") return [ok("service proxy", "off: left to another program")];
+  const { proxy } = computeProxyConfig({ flags: {}, ...config });
+  const healthPort = proxy.healthzBindAddress.port;
+  return [await checkOthers(host, healthPort), await checkCredentials(host, flags)];
 }
 
-async function checkOthers(host: Host, flags: Flags): Promise<HostCheck> {
+async function checkOthers(host: Host, healthPort: number): Promise<HostCheck> {
   const name = "other service proxy";
   try {
-    const { proxy } = await readProxyConfig(flags);
     const families = ["IPv4", "IPv6"] as const;
     const programs = families.map((family) => createIptables({ exec: host.exec, family }));
     const usable = await Promise.all(programs.map((each) => each.isUsable(host.stop)));
     const source = {
       iptables: programs.filter((_, index) => usable[index]),
-      ...{ exec: host.exec, root: "/", healthPort: proxy.healthzBindAddress.port },
+      ...{ exec: host.exec, clock: host.clock, root: "/", healthPort },
     };
     const signs = computeForeignSigns(await readForeignFacts(source, host.stop));
     if (signs.length === 0) return ok(name, "none");

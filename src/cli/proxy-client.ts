@@ -9,7 +9,7 @@ import { createApiClient } from "../api/http-client.ts";
 import { loadKubeconfig } from "../api/kubeconfig.ts";
 import { LongshoreError } from "../core/errors.ts";
 import type { Host } from "./host.ts";
-import { readConfigFile } from "./proxy-config.ts";
+import { type ConfigFile, readConfigFile } from "./proxy-config.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -24,8 +24,7 @@ export interface ConnectedProxy {
 
 /** With the proxy's credentials, as the agent would find them. */
 export async function connectProxy(host: Host, flags: Flags): Promise<ConnectedProxy> {
-  const config = flags.config ?? ((await exists(CONFIG)) ? CONFIG : undefined);
-  const { file, document } = await readConfigFile(config);
+  const { file, document } = await readAgentFile(flags);
   const given = (name: string): unknown => flags[name] ?? file[name];
   const path =
     given("proxyKubeconfig") ??
@@ -45,6 +44,11 @@ export async function connectProxy(host: Host, flags: Flags): Promise<ConnectedP
     .trim()
     .toLowerCase();
   return { client: createApiClient({ credentials, clock, random, log, userAgent }), nodeName };
+}
+
+/** The file of --config, or where the installed agent has it. */
+export async function readAgentFile(flags: Flags): Promise<ConfigFile> {
+  return readConfigFile(flags.config ?? ((await exists(CONFIG)) ? CONFIG : undefined));
 }
 
 async function exists(path: string): Promise<boolean> {

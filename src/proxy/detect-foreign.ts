@@ -6,6 +6,8 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { withDeadline } from "../core/abort.ts";
+import type { Clock } from "../core/clock.ts";
 import { hasCode } from "../core/errors.ts";
 import type { Exec } from "../core/exec.ts";
 import type { Family } from "../core/ip.ts";
@@ -50,7 +52,10 @@ export interface ForeignSource {
   /** "/" on a real host. */
   readonly root: string;
   readonly healthPort: number;
+  readonly clock: Clock;
 }
+
+const ANSWER_MS = 2_000;
 
 export async function readForeignFacts(
   source: ForeignSource,
@@ -65,23 +70,33 @@ export async function readForeignFacts(
   const processId = await findProcess(source.root, "kube-proxy");
   return {
     canaries,
-    isHealthPortTaken: await isAnsweredByOthers(source.healthPort, signal),
+    isHealthPortTaken: await isAnsweredByOthers(source, signal),
     ...(processId === undefined ? {} : { processId }),
     hasNftTable: await hasNftTable(source.exec, signal),
     hasIpvsDevice: (await namesIn(join(source.root, "sys/class/net"))).includes("kube-ipvs0"),
   };
 }
 
-async function isAnsweredByOthers(port: number, signal: AbortSignal): Promise<boolean> {
-  if (port === 0) return false;
+async function isAnsweredByOthers(
+  { clock, healthPort }: ForeignSource,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (healthPort === 0) return false;
+  const deadline = {
+    ...{ clock, ms: ANSWER_MS, signal },
+    code: "CommandTimeout",
+    message: `port ${healthPort} took a connection and did not answer`,
+  } as const;
   try {
-    const answer = await fetch(`http://127.0.0.1:${port}/livez`, { signal });
-    await answer.body?.cancel();
-    return answer.headers.get("server") !== SERVER;
+    return await withDeadline(deadline, async (inner) => {
+      const answer = await fetch(`http://127.0.0.1:${healthPort}/livez`, { signal: inner });
+      await answer.body?.cancel();
+      return answer.headers.get("server") !== SERVER;
+    });
   } catch (error) {
     if (signal.aborted) throw error;
-    // Nobody listens, or who listens speaks no HTTP: then our own server says that the port is taken.
-    return false;
+    // Otherwise nobody listens, or who does speaks no HTTP: then our own server says that the port is taken.
+    return hasCode(error, "CommandTimeout");
   }
 }
 

@@ -31,11 +31,12 @@ export interface LocalPolicyInput {
   readonly nodeName: string;
 }
 
+export function hasLocalPolicy({ spec }: Service): boolean {
+  return spec?.externalTrafficPolicy === "Local" || spec?.internalTrafficPolicy === "Local";
+}
+
 export function computeLocalPolicy(input: LocalPolicyInput): LocalPolicyFacts {
-  const services = input.services.filter(
-    ({ spec }) =>
-      spec?.externalTrafficPolicy === "Local" || spec?.internalTrafficPolicy === "Local",
-  );
+  const services = input.services.filter(hasLocalPolicy);
   if (services.length === 0) return { healthChecks: [], noLocal: { internal: 0, external: 0 } };
   const slices = Map.groupBy(input.endpointSlices, serviceKeyOf);
   const facts = services.flatMap((service) => factsOf(service, slices.get(keyOf(service)), input));

@@ -11,7 +11,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Family } from "../core/ip.ts";
 import { involvedService } from "./events.ts";
 import type { HealthCheckServers } from "./healthcheck-servers.ts";
-import { computeLocalPolicy } from "./local-policy.ts";
+import { computeLocalPolicy, hasLocalPolicy } from "./local-policy.ts";
 import type { ChangeKind, ProxyMetrics } from "./metrics.ts";
 import type { ProxyObserver, Skip, SyncReport } from "./observer.ts";
 
@@ -41,6 +41,8 @@ export class ProxyMonitor implements ProxyObserver {
   readonly #startedAt: number;
   readonly #triggers = new Map<Family, Triggers>();
   readonly #pending = { service: new Set<string>(), endpoint: new Set<string>() };
+  /** The Services that have a policy Local; most clusters have few. */
+  readonly #local = new Map<string, Service>();
   /** By family and Service: what was said last. */
   readonly #said = new Map<string, string>();
 
@@ -52,7 +54,12 @@ export class ProxyMonitor implements ProxyObserver {
   /** Begins to follow the stores. To be called before the proxiers start, so that no change is missed. */
   start(): void {
     const { services, endpointSlices } = this.#options;
-    services.onChange(({ key }) => this.#changed("service", key));
+    services.onChange((change) => {
+      this.#changed("service", change.key);
+      if (change.kind === "applied" && hasLocalPolicy(change.object))
+        this.#local.set(change.key, change.object);
+      else this.#local.delete(change.key);
+    });
     endpointSlices.onChange((change) => {
       this.#changed("endpoint", change.key);
       if (change.kind === "applied") this.#noteTrigger(change.object, change.previous);
@@ -77,12 +84,15 @@ export class ProxyMonitor implements ProxyObserver {
   }
 
   onSynced(report: SyncReport): void {
-    const { metrics, clock, healthChecks, services, endpointSlices, nodeName } = this.#options;
+    const { metrics, clock, healthChecks, endpointSlices, nodeName } = this.#options;
     const { family } = report;
     metrics.synced(report, clock.now());
     for (const at of this.#triggersOf(family).writing.splice(0))
       metrics.programmed(family, (clock.now() - at) / 1000);
-    const objects = { services: services.list(), endpointSlices: endpointSlices.list() };
+    const objects = {
+      services: [...this.#local.values()],
+      endpointSlices: this.#local.size === 0 ? [] : endpointSlices.list(),
+    };
     const facts = computeLocalPolicy({ ...objects, family, nodeName });
     metrics.noLocalEndpoints(family, "internal", facts.noLocal.internal);
     metrics.noLocalEndpoints(family, "external", facts.noLocal.external);

@@ -12,6 +12,7 @@ import {
   OWNER_MARK,
   readForeignFacts,
 } from "../../../src/proxy/detect-foreign.ts";
+import { FakeClock } from "../../fakes/clock.ts";
 import { FakeIptables } from "../../fakes/iptables.ts";
 
 const { signal } = new AbortController();
@@ -36,8 +37,9 @@ describe("another service proxy", () => {
   });
   afterEach(() => rmSync(root, { recursive: true }));
 
+  const clock = new FakeClock();
   const read = (exec: Exec = noNft, healthPort = 0) =>
-    readForeignFacts({ iptables: [iptables], exec, root, healthPort }, signal);
+    readForeignFacts({ iptables: [iptables], exec, root, healthPort, clock }, signal);
 
   test("is not there on a fresh host", async () => {
     expect(await read()).toEqual(NOBODY);
@@ -88,5 +90,17 @@ describe("another service proxy", () => {
     await new Promise((done) => server.close(done));
     expect(facts.isHealthPortTaken).toBe(expected);
     expect((await read(noNft, port)).isHealthPortTaken).toBe(false);
+  });
+
+  test("shows by a health port that takes a connection and says nothing, and nobody waits for it", async () => {
+    const asked = Promise.withResolvers<void>();
+    const server = createServer(() => asked.resolve());
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const facts = read(noNft, (server.address() as AddressInfo).port);
+    await asked.promise;
+    await clock.advance(2000);
+    expect((await facts).isHealthPortTaken).toBe(true);
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
   });
 });

@@ -4,8 +4,11 @@ import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { computeLocalPolicy } from "../../../src/proxy/local-policy.ts";
 import { ProxyMetrics } from "../../../src/proxy/metrics.ts";
 import { ProxyMonitor } from "../../../src/proxy/monitor.ts";
-import { makeService, makeSlice } from "../../builders/services.ts";
+import { Proxier } from "../../../src/proxy/proxier.ts";
+import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { FakeIptables } from "../../fakes/iptables.ts";
+import { recordingLog } from "../../support/netns.ts";
 
 const web = makeService({ name: "web", clusterIp: "10.0.0.1" });
 const slice = (trigger?: string): EndpointSlice => {
@@ -190,6 +193,33 @@ describe("what is left out of the rules", () => {
     skip("a");
     expect(events).toEqual([]);
   });
+});
+
+test("a proxier that leaves out rubbish has it said as an event, and the rest is in the kernel", async () => {
+  const iptables = new FakeIptables();
+  const proxier = new Proxier({
+    ...{ services, endpointSlices: slices, iptables, clock, observer: monitor },
+    rules: () => PROXIER_RULES,
+    conntrack: { cleanStale: async () => 0 },
+    log: recordingLog().log,
+    ...{ syncPeriodMs: 30_000, minSyncPeriodMs: 1000 },
+  });
+  proxier.start();
+  const odd = makeService({
+    name: "odd",
+    clusterIp: "10.0.0.9",
+    spec: { externalIPs: ["300.1.1.1; reboot"] },
+  });
+  services.replace([web, odd]);
+  slices.replace([makeSlice({ service: "web", ips: ["10.1.0.1", "10.1.0.300"], port: 80 })]);
+  await clock.advance(5000);
+  expect(events.sort()).toEqual([
+    expect.stringMatching(/^odd Warning ServiceNotProgrammed: .*300\.1\.1\.1; reboot/),
+    expect.stringMatching(/^web Warning ServiceNotProgrammed: .*web-1.*10\.1\.0\.300/),
+  ]);
+  expect(await iptables.save("nat")).toContain("--to-destination 10.1.0.1:80");
+  expect(await sample('sync_full_proxy_rules_duration_seconds_count{ip_family="IPv4"}')).toBe(1);
+  await proxier.stop();
 });
 
 describe("policy Local", () => {
