@@ -5,6 +5,7 @@
  * between two pieces is valid. Called by the proxier, `longshore proxy render` and tests.
  */
 
+import type { Table } from "../core/iptables.ts";
 import * as chain from "./chains.ts";
 import { dispatchBits } from "./dispatch.ts";
 import { type Chains, RULE_TABLES, type Rule, type RuleSet, type RuleTable } from "./rule.ts";
@@ -44,12 +45,17 @@ export function* renderChange(change: RuleChange): Generator<string> {
   for (const table of RULE_TABLES) yield* renderPieces(table, change[table]);
 }
 
+/** Restore inputs that delete chains, whatever jumps there are between them. */
+export function renderRemoval(table: Table, chains: readonly string[]): Iterable<string> {
+  return renderPieces(table, { changed: new Map(), removed: chains });
+}
+
 /** Names of the chains in the output of iptables-save. */
 export function chainsOf(saved: string): string[] {
   return [...saved.matchAll(/^:(\S+) /gm)].map((match) => match[1] ?? "");
 }
 
-function* renderPieces(table: RuleTable, { changed, removed }: TableChange): Generator<string> {
+function* renderPieces(table: Table, { changed, removed }: TableChange): Generator<string> {
   for (const piece of inPieces(leavesFirst(changed), ([, rules]) => rules.length + 1))
     yield renderTable(table, { changed: new Map(piece), removed: [] });
   // Nothing reaches them any more, but they may jump to each other: all are emptied before the first one goes.
@@ -80,7 +86,7 @@ function sizeOf({ changed, removed }: TableChange): number {
   return lines;
 }
 
-function renderTable(table: RuleTable, { changed, removed }: TableChange): string {
+function renderTable(table: Table, { changed, removed }: TableChange): string {
   if (changed.size === 0 && removed.length === 0) return "";
   const lines = [`*${table}`];
   for (const name of [...changed.keys(), ...removed]) lines.push(`:${name} - [0:0]`);
