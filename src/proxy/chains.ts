@@ -32,11 +32,16 @@ export function isServiceChain(chain: string): boolean {
 export type ServiceChainKind = "SVC" | "SVL" | "EXT" | "FW";
 
 export function serviceChain(kind: ServiceChainKind, name: string, protocol: string): string {
-  return `KUBE-${kind}-${chainHash(name + protocol)}`;
+  return flat("KUBE-", kind, "-", chainHash(name + protocol));
 }
 
 export function endpointChain(name: string, protocol: string, target: string): string {
-  return `KUBE-SEP-${chainHash(name + protocol + target)}`;
+  return flat("KUBE-SEP-", chainHash(name + protocol + target));
+}
+
+/** One string, and not the tree that `+` makes: names and keys are kept by the ten thousand. */
+export function flat(...parts: readonly string[]): string {
+  return parts.join("");
 }
 
 const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -44,18 +49,14 @@ const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /** The first 16 characters of the base32 of the SHA-256. */
 export function chainHash(text: string): string {
   const bytes = sha256(text);
-  let hash = "";
   // 8 characters of 5 bits are 5 bytes.
-  for (const start of [0, 5]) {
-    let left = bytes.readUIntBE(start, 5);
-    let part = "";
-    for (let i = 0; i < 8; i++) {
-      part = BASE32.charAt(left % 32) + part;
-      left = Math.floor(left / 32);
-    }
-    hash += part;
-  }
-  return hash;
+  const parts = [0, 5].flatMap((start) => {
+    const bits = bytes.readUIntBE(start, 5);
+    return Array.from({ length: 8 }, (_, i) =>
+      BASE32.charAt(Math.floor(bits / 32 ** (7 - i)) % 32),
+    );
+  });
+  return flat(...parts);
 }
 
 const NEW = ["-m", "conntrack", "--ctstate", "NEW"] as const;

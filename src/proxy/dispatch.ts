@@ -6,7 +6,7 @@
  */
 
 import { type Family, formatAddress, parseAddress } from "../core/ip.ts";
-import { chainHash } from "./chains.ts";
+import { chainHash, flat } from "./chains.ts";
 import { type Rule, rule } from "./rule.ts";
 import type { Protocol } from "./services.ts";
 
@@ -49,7 +49,8 @@ export function sharedKey(
     address === undefined
       ? ""
       : address.value.toString(16).padStart(ADDRESS_DIGITS[address.family], "0");
-  return `${digits}${PROTOCOLS.indexOf(match.protocol)}${match.port.toString(16).padStart(4, "0")}${order}`;
+  const protocol = String(PROTOCOLS.indexOf(match.protocol));
+  return flat(digits, protocol, match.port.toString(16).padStart(4, "0"), order);
 }
 
 /**

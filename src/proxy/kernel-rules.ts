@@ -4,9 +4,9 @@
  */
 
 import type { Iptables, Table } from "../core/iptables.ts";
-import { CANARY, CANARY_TABLES, FIREWALL, FIREWALL_JUMPS, JUMPS } from "./chains.ts";
+import { CANARY, CANARY_TABLES } from "./chains.ts";
 import type { RuleCounts } from "./observer.ts";
-import { chainsOf, type RuleChange, renderChange } from "./render.ts";
+import { chainsOf, type RuleChange, renderChange, renderHooks } from "./render.ts";
 import type { RuleSet, RuleTable } from "./rule.ts";
 import { computeFullChange } from "./rule-book.ts";
 import { findDifference } from "./verify.ts";
@@ -28,14 +28,15 @@ export class KernelRules {
 
   /** Over whatever is there: chains of former times go, and jumps are made once what they lead to is complete. */
   async writeAll(rules: RuleSet, signal: AbortSignal): Promise<RuleCounts> {
-    const change = computeFullChange(rules, {
-      filter: chainsOf(await this.#iptables.save("filter", signal)),
-      nat: chainsOf(await this.#iptables.save("nat", signal)),
-    });
-    const written = await this.write(change, signal);
-    await this.#iptables.ensureChain("filter", FIREWALL, signal);
-    for (const jump of [...JUMPS, ...FIREWALL_JUMPS]) await this.#iptables.ensureJump(jump, signal);
-    for (const table of CANARY_TABLES) await this.#iptables.ensureChain(table, CANARY, signal);
+    const saved = {
+      filter: await this.#iptables.save("filter", signal),
+      nat: await this.#iptables.save("nat", signal),
+    };
+    const existing = { filter: chainsOf(saved.filter), nat: chainsOf(saved.nat) };
+    const written = await this.write(computeFullChange(rules, existing), signal);
+    const hooks = renderHooks(rules, saved);
+    if (hooks !== "") await this.#iptables.restore(hooks, signal);
+    await this.#iptables.ensureChain("mangle", CANARY, signal);
     return written;
   }
 

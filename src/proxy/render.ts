@@ -5,9 +5,10 @@
  * between two pieces is valid. Called by the proxier, `longshore proxy render` and tests.
  */
 
+import { jumpArgs, type Table } from "../core/iptables.ts";
 import * as chain from "./chains.ts";
 import { dispatchBits } from "./dispatch.ts";
-import { type Chains, RULE_TABLES, type Rule, type RuleSet, type RuleTable } from "./rule.ts";
+import { type Chains, RULE_TABLES, type Rule, type RuleSet, type RuleTable, rule } from "./rule.ts";
 
 /** What changes in a table. */
 export interface TableChange {
@@ -44,12 +45,40 @@ export function* renderChange(change: RuleChange): Generator<string> {
   for (const table of RULE_TABLES) yield* renderPieces(table, change[table]);
 }
 
+/** Restore inputs that delete chains, whatever jumps there are between them. */
+export function renderRemoval(table: Table, chains: readonly string[]): Iterable<string> {
+  return renderPieces(table, { changed: new Map(), removed: chains });
+}
+
+/**
+ * Restore input that makes what is missing of jumps, canaries and KUBE-FIREWALL. One run, where a look and an insertion for
+ * each would be thirty.
+ * @param saved iptables-save before `rules` were written
+ */
+export function renderHooks(rules: RuleSet, saved: Readonly<Record<RuleTable, string>>): string {
+  return RULE_TABLES.map((table) => {
+    const lines = new Set(saved[table].split("\n"));
+    const chains = new Set([...chainsOf(saved[table]), ...rules[table].keys()]);
+    // A flushed KUBE-FIREWALL would be without a kubelet's rules.
+    const wanted = table === "filter" ? [chain.CANARY, chain.FIREWALL] : [chain.CANARY];
+    const missing = [
+      ...wanted.filter((name) => !chains.has(name)).map((name) => `:${name} - [0:0]`),
+      ...[...chain.JUMPS, ...chain.FIREWALL_JUMPS]
+        .filter((jump) => jump.table === table)
+        .map((jump) => ({ from: jump.from, text: rule(undefined, jumpArgs(jump)) }))
+        .filter(({ from, text }) => !lines.has(`-A ${from} ${text}`))
+        .map(({ from, text }) => `-I ${from} ${text}`),
+    ];
+    return missing.length === 0 ? "" : [`*${table}`, ...missing, "COMMIT\n"].join("\n");
+  }).join("");
+}
+
 /** Names of the chains in the output of iptables-save. */
 export function chainsOf(saved: string): string[] {
   return [...saved.matchAll(/^:(\S+) /gm)].map((match) => match[1] ?? "");
 }
 
-function* renderPieces(table: RuleTable, { changed, removed }: TableChange): Generator<string> {
+function* renderPieces(table: Table, { changed, removed }: TableChange): Generator<string> {
   for (const piece of inPieces(leavesFirst(changed), ([, rules]) => rules.length + 1))
     yield renderTable(table, { changed: new Map(piece), removed: [] });
   // Nothing reaches them any more, but they may jump to each other: all are emptied before the first one goes.
@@ -80,14 +109,15 @@ function sizeOf({ changed, removed }: TableChange): number {
   return lines;
 }
 
-function renderTable(table: RuleTable, { changed, removed }: TableChange): string {
+function renderTable(table: Table, { changed, removed }: TableChange): string {
   if (changed.size === 0 && removed.length === 0) return "";
-  const lines = [`*${table}`];
-  for (const name of [...changed.keys(), ...removed]) lines.push(`:${name} - [0:0]`);
-  for (const [name, rules] of changed) for (const rule of rules) lines.push(`-A ${name} ${rule}`);
-  for (const name of removed) lines.push(`-X ${name}`);
-  lines.push("COMMIT\n");
-  return lines.join("\n");
+  const parts = ["*", table, "\n"];
+  for (const name of [...changed.keys(), ...removed]) parts.push(":", name, " - [0:0]\n");
+  for (const [name, rules] of changed)
+    for (const rule of rules) parts.push("-A ", name, " ", rule, "\n");
+  for (const name of removed) parts.push("-X ", name, "\n");
+  parts.push("COMMIT\n");
+  return parts.join("");
 }
 
 /** Sorted by how far a chain is from the last one of a way through it. */

@@ -30,13 +30,18 @@ interface Pending {
   readonly removed: Set<SharedRule>;
 }
 
+/** What is remembered of a Service's rules; its chains are in `#rules`. */
+interface Entry extends Omit<ServiceRules, "chains"> {
+  readonly chains: readonly string[];
+}
+
 type Written = Map<string, readonly Rule[]>;
 
 export class RuleBook {
   #options: ProxyRulesOptions;
   #hasComments = true;
   #endpointCount = 0;
-  readonly #services = new Map<string, ServiceRules>();
+  readonly #services = new Map<string, Entry>();
   readonly #rules: Record<RuleTable, Written> = { filter: new Map(), nat: new Map() };
   /** What the chains touched since the last `take` held then. */
   readonly #before = { filter: new Map(), nat: new Map() } as Record<
@@ -111,12 +116,12 @@ export class RuleBook {
   set(key: string, objects: ServiceObjects): readonly string[] | undefined {
     const before = this.#services.get(key);
     const computed = computeServiceRules(objects, this.#options, this.#hasComments);
-    const after = isEqual(before?.shared, computed.shared)
-      ? { ...computed, shared: before?.shared ?? [] }
-      : computed;
-    for (const name of before?.chains.keys() ?? [])
-      if (!after.chains.has(name)) this.#write("nat", name, undefined);
-    for (const [name, rules] of after.chains) this.#write("nat", name, rules);
+    const isSame = isEqual(before?.shared, computed.shared);
+    const shared = isSame ? (before?.shared ?? []) : computed.shared;
+    const after: Entry = { ...computed, shared, chains: [...computed.chains.keys()] };
+    for (const name of before?.chains ?? [])
+      if (!computed.chains.has(name)) this.#write("nat", name, undefined);
+    for (const [name, rules] of computed.chains) this.#write("nat", name, rules);
     if (after.shared !== before?.shared) this.#changeShared(before?.shared ?? [], after.shared);
     this.#endpointCount += after.endpointCount - (before?.endpointCount ?? 0);
     if (objects.service === undefined) this.#services.delete(key);

@@ -48,11 +48,13 @@ export class FakeIptables implements Iptables {
         [...this.#chains(name as Table)].map(([chain, rules]) => [chain, [...rules]]),
       );
       for (const chain of parsed.chains) next.set(chain, []);
-      for (const { chain, words } of parsed.rules) {
+      const at = (chain: string): string[][] => {
         const rules = next.get(chain);
         if (rules === undefined) throw refused(`no chain ${chain}`);
-        rules.push([...words]);
-      }
+        return rules;
+      };
+      for (const { chain, words } of parsed.rules) at(chain).push([...words]);
+      for (const { chain, words } of parsed.inserted) at(chain).unshift([...words]);
       for (const chain of parsed.deleted) deleteChain(next, chain);
       for (const [chain, rules] of next) checkTargets(next, chain, rules);
       this.#tables.set(name as Table, next);

@@ -123,5 +123,6 @@ describe.each(worlds)("%s", (_, kind, world) => {
 const FILTER = {
   chains: ["KUBE-PROXY-FIREWALL", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-SERVICES"],
   rules: [],
+  inserted: [],
   deleted: [],
 };

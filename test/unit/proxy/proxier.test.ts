@@ -87,7 +87,7 @@ describe("the proxier", () => {
     expect(world.proxier.state.lastSyncAt).toBeUndefined();
     world.endpointSlices.replace([]);
     await world.clock.advance(2000);
-    expect(world.iptables.restores.length).toBe(1);
+    expect(world.iptables.restores.length).toBe(2);
     await world.proxier.stop();
   });
 
