@@ -6,7 +6,7 @@
 
 import type { EndpointSlice, Service } from "../api/types.ts";
 import type { Family } from "../core/ip.ts";
-import { endpointChain, serviceChain } from "./chains.ts";
+import { endpointChain, NODEPORTS, SERVICES, serviceChain } from "./chains.ts";
 import {
   computeEndpoints,
   type Endpoint,
@@ -14,11 +14,16 @@ import {
   type Place,
   selectEndpoints,
 } from "./endpoints.ts";
+import {
+  expectedOf,
+  type Front,
+  isKeptByAffinity,
+  type Origin,
+  type PolicySubject,
+} from "./expected-path.ts";
 import { computeServicePorts, type ServicePort } from "./services.ts";
 import { type SavedRule, splitWords } from "./trace/saved-rules.ts";
 import { type Kernel, type Packet, type Step, tracePacket, type Way } from "./trace/tracer.ts";
-
-export type Origin = "a pod" | "this node" | "outside";
 
 export interface ExplainInput {
   readonly service: Service;
@@ -40,7 +45,7 @@ export interface EndpointExplanation {
 export interface PathExplanation {
   readonly from: Origin;
   readonly source: string;
-  readonly kind: "clusterIP" | "externalIP" | "loadBalancer" | "nodePort";
+  readonly kind: Front["kind"];
   readonly destination: string;
   readonly port: number;
   readonly verdict: "delivered" | "unchanged" | "REJECT" | "DROP";
@@ -81,18 +86,13 @@ export function explainService(input: ExplainInput): ServiceExplanation {
   };
 }
 
-interface Front {
-  readonly kind: PathExplanation["kind"];
-  readonly ip: string;
-  readonly port: number;
-}
-
 function explainPort(
   input: ExplainInput,
   port: ServicePort,
   all: readonly Endpoint[],
 ): PortExplanation {
-  const { family, place, kernel, sources, nodeIp } = input;
+  const { family, place, kernel, sources } = input;
+  const nodeIp = nodePortIp(kernel, input.nodeIp);
   const selection = selectEndpoints(port, all, place);
   const fronts: Front[] = [
     { kind: "clusterIP", ip: port.clusterIp, port: port.port },
@@ -120,11 +120,19 @@ function explainPort(
   };
 }
 
-interface Subject {
-  readonly port: ServicePort;
-  readonly selection: EndpointSelection;
-  readonly all: readonly Endpoint[];
-  readonly place: Place;
+/** An address on which NodePorts are answered: with nodePortAddresses it need not be the node's first. */
+function nodePortIp(kernel: Kernel, nodeIp: string | undefined): string | undefined {
+  const rules = kernel.rules.get("nat")?.get(SERVICES)?.rules ?? [];
+  const words = rules
+    .map((rule) => splitWords(rule.text))
+    .filter((all) => all.at(-1) === NODEPORTS);
+  const listed = words.flatMap((all) =>
+    all.includes("--dst-type") ? [] : (all[all.indexOf("-d") + 1] ?? "").split("/").slice(0, 1),
+  );
+  return listed.length === 0 || listed.includes(nodeIp ?? "") ? nodeIp : listed[0];
+}
+
+interface Subject extends PolicySubject {
   readonly kernel: Kernel;
 }
 
@@ -145,8 +153,9 @@ function explainPath(
     first === undefined || (first.verdict === "delivered" && targets.length === 0)
       ? "unchanged"
       : first.verdict;
-  const expected = expectedOf(subject, front, from);
-  const difference = differenceOf(expected.targets, verdict, targets);
+  const expected = expectedOf(subject, front, { from, source });
+  const isKept = isKeptByAffinity(port, expected.targets, targets);
+  const difference = isKept ? undefined : differenceOf(expected.targets, verdict, targets);
   const masquerade = ways.find((way) => way.isMasqueraded);
   return {
     ...{
@@ -161,45 +170,13 @@ function explainPath(
     isMasqueraded: masquerade !== undefined,
     why: [
       expected.why,
+      ...(isKept ? ["session affinity: that is where it went before"] : []),
       ...stopOf(verdict, first),
       ...(masquerade === undefined || targets.length === 0 ? [] : [whyMasqueraded(masquerade)]),
     ],
     ...(difference === undefined ? {} : { difference }),
     doubts: [...new Set(ways.flatMap((way) => way.doubts))],
   };
-}
-
-interface Expected {
-  readonly targets: readonly string[];
-  readonly why: string;
-}
-
-/** What the API asks for, in kube-proxy's order of decisions. */
-function expectedOf(
-  { port, selection, all, place }: Subject,
-  front: Front,
-  from: Origin,
-): Expected {
-  const isInternal = front.kind === "clusterIP";
-  const policy = isInternal ? "internalTrafficPolicy" : "externalTrafficPolicy";
-  const isLocal = isInternal
-    ? port.internalPolicyLocal
-    : port.externalPolicyLocal && from === "outside";
-  const list = isLocal ? selection.local : selection.cluster;
-  const targets = list.map((endpoint) => endpoint.target);
-  if (!selection.hasEndpoints)
-    return { targets, why: "no endpoint is ready, and none serves while it ends" };
-  if (list.length === 0)
-    return { targets, why: `${policy} is Local and no endpoint is on this node` };
-  if (!list.some((endpoint) => endpoint.isReady))
-    return { targets, why: "no endpoint is ready: those that still serve while they end" };
-  if (isLocal) return { targets, why: `${policy} is Local: the endpoints on this node` };
-  const ready = all.filter((endpoint) => endpoint.isReady);
-  const here =
-    !isInternal && port.externalPolicyLocal ? `${policy} is Local, but from ${from}: ` : "";
-  if (list.length === ready.length) return { targets, why: `${here}every ready endpoint` };
-  const hint = list[0]?.nodeHints.includes(place.nodeName) ? "node" : "zone";
-  return { targets, why: `${here}the ready endpoints whose hints name this ${hint}` };
 }
 
 function differenceOf(

@@ -2,11 +2,13 @@ import { describe, expect, test } from "vitest";
 import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { formatService, formatTrace } from "../../../src/cli/explain-service-text.ts";
 import { forbidden } from "../../../src/cli/proxy-checks.ts";
-import { type ExplainInput, explainService, type Origin } from "../../../src/proxy/explain.ts";
+import type { Origin } from "../../../src/proxy/expected-path.ts";
+import { type ExplainInput, explainService } from "../../../src/proxy/explain.ts";
+import type { ProxyRulesOptions } from "../../../src/proxy/options.ts";
 import { renderRuleSet } from "../../../src/proxy/render.ts";
 import { computeProxyRules } from "../../../src/proxy/rules.ts";
 import { parseSavedRules } from "../../../src/proxy/trace/saved-rules.ts";
-import { tracePacket } from "../../../src/proxy/trace/tracer.ts";
+import { type Kernel, tracePacket } from "../../../src/proxy/trace/tracer.ts";
 import { makeService, makeSlice } from "../../builders/services.ts";
 import { asSaved } from "../../support/packetflow.ts";
 
@@ -23,6 +25,7 @@ function inputOf(
   service: Service,
   endpointSlices: readonly EndpointSlice[],
   written: readonly EndpointSlice[] = endpointSlices,
+  change: Partial<ProxyRulesOptions & Kernel> = {},
 ): ExplainInput {
   const place = { nodeName: "this-node", zone: "a" };
   const { rules } = computeProxyRules(
@@ -32,6 +35,7 @@ function inputOf(
       ...{ nodePortAddresses: [], detectLocal: { kind: "Cidr", cidr: "10.1.0.0/16" } },
       ...{ masqueradeAll: false, masqueradeBit: 14, localhostNodePorts: true },
       ...{ randomFully: true, dropInvalid: true },
+      ...change,
     },
   );
   const kernel = {
@@ -39,6 +43,7 @@ function inputOf(
     isLocal: (ip: string) => ip === NODE_IP || ip.startsWith("127."),
     isRecent: () => false,
     interfaceOf: () => "eth0",
+    ...change,
   };
   return {
     service,
@@ -199,6 +204,43 @@ describe("explaining a Service", () => {
     expect(pathOf(inputOf(web(), [here], []), "a pod").difference).toBe(
       "the API asks for 10.1.0.1:8080, the kernel has none (REJECT)",
     );
+  });
+
+  test("source ranges that do not admit a source are no difference", () => {
+    const balanced: Service = {
+      ...web({ type: "LoadBalancer", loadBalancerSourceRanges: ["10.0.0.0/8"] }),
+      status: { loadBalancer: { ingress: [{ ip: "198.51.100.7" }] } },
+    };
+    const input = inputOf(balanced, [here]);
+    const outside = pathOf(input, "outside", "loadBalancer");
+    expect(outside).toMatchObject({ verdict: "DROP", targets: [] });
+    expect(outside.difference).toBeUndefined();
+    expect(outside.why).toEqual([
+      "loadBalancerSourceRanges do not admit 203.0.113.9",
+      expect.stringMatching(
+        /^DROP by filter KUBE-PROXY-FIREWALL: default\/web traffic not accepted/,
+      ),
+    ]);
+    expect(pathOf(input, "a pod", "loadBalancer").targets).toEqual(["10.1.0.1:8080"]);
+  });
+
+  test("a client that affinity keeps where it was is no difference", () => {
+    const sticky = web({ sessionAffinity: "ClientIP" });
+    const lists = new Set<string>();
+    const isRecent = (list: string) => lists.add(list).size === 1;
+    const path = pathOf(inputOf(sticky, [here, elsewhere()], undefined, { isRecent }), "a pod");
+    expect(path.targets).toEqual(["10.1.0.1:8080"]);
+    expect(path.difference).toBeUndefined();
+    expect(path.why).toContain("session affinity: that is where it went before");
+  });
+
+  test("a NodePort is tried on an address that nodePortAddresses chose", () => {
+    const options = { interfaceIps: [NODE_IP, "192.0.2.77"], nodePortAddresses: ["192.0.2.64/26"] };
+    const isLocal = (ip: string) => ip.startsWith("192.0.2.");
+    const input = inputOf(web(front), [here], undefined, { ...options, isLocal });
+    const path = pathOf(input, "outside", "nodePort");
+    expect(path).toMatchObject({ destination: "192.0.2.77", verdict: "delivered" });
+    expect(path.difference).toBeUndefined();
   });
 
   test("endpoints have their conditions, place, hints and use", () => {
