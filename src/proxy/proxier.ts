@@ -199,16 +199,18 @@ export class Proxier {
   /** Brings the rule set up to date, with pauses in which others may run. */
   async #compute(book: RuleBook, changed: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const { rules, clock } = this.#options;
-    const set = async (keys: Iterable<string>): Promise<void> => {
-      let count = 0;
-      for (const key of keys) {
-        this.#tellSkipped(key, book.set(key, this.#changes.objectsOf(key)));
-        if (++count % BATCH === 0) await sleep(clock, 0, signal);
-      }
-    };
     const isOther = book.setOptions({ ...book.options, ...rules() });
-    await set(isOther ? changed.union(new Set(book.keys())) : changed);
-    if (book.updateComments()) await set(book.keys());
+    const todo = new Set([...changed, ...(isOther ? book.keys() : [])]);
+    let count = 0;
+    for (const key of todo) {
+      todo.delete(key);
+      this.#tellSkipped(key, book.set(key, this.#changes.objectsOf(key)));
+      const isBatchEnd = ++count % BATCH === 0;
+      // What is added to a Set while it is gone through is gone through, too.
+      if ((isBatchEnd || todo.size === 0) && book.updateComments())
+        for (const other of book.keys()) todo.add(other);
+      if (isBatchEnd) await sleep(clock, 0, signal);
+    }
   }
 
   #tellSkipped(key: string, skipped: readonly string[] | undefined): void {

@@ -17,7 +17,7 @@ import { clusterIpOf, makeProxy, serviceOf, sliceOf } from "../support/many-serv
 
 const SIZES = ["10x1", "1000x1", "5000x1", "10000x1", "1000x10", "5000x10", "10000x10"];
 /** Longer than this nobody waits for the bare restore. */
-const BARE_LIMIT_MS = 120_000;
+const BARE_LIMIT_MS = 60_000;
 const CONNECTIONS = 1000;
 const BASELINE = new URL("proxy-baseline.json", import.meta.url);
 

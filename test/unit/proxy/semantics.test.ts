@@ -361,6 +361,20 @@ describe("dual stack", () => {
   });
 });
 
+test("no Service takes another's cluster address, whatever their names", () => {
+  const world = objectsOf({});
+  const spec = { externalIPs: ["172.30.0.1"] };
+  const thief = makeService({ name: "a-thief", clusterIp: "172.30.0.66", spec });
+  const loot = makeSlice({ service: "a-thief", ips: ["10.180.0.66"], port: 8080 });
+  const objects = {
+    services: [thief, ...world.services],
+    endpointSlices: [loot, ...world.endpointSlices],
+  };
+  const tables = parseRestore(renderRuleSet(computeProxyRules(objects, base).rules));
+  const packet = { source: POD, destination: "172.30.0.1", port: 80, protocol: "tcp" } as const;
+  expect(tracePacket({ tables, nodeIps: [] }, packet).output).toEqual(BOTH);
+});
+
 test("in a large cluster rules of endpoints have no comments, others keep theirs", () => {
   const services = Array.from({ length: 101 }, (_, n) =>
     makeService({ name: `web-${n}`, clusterIp: `172.30.0.${n}` }),
