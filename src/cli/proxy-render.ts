@@ -12,6 +12,7 @@ import { addressesOf, computeNodeOptions } from "../proxy/node-options.ts";
 import { type ProxyObjects, readObjects } from "../proxy/read-objects.ts";
 import { renderRuleSet } from "../proxy/render.ts";
 import { computeProxyRules } from "../proxy/rules.ts";
+import { shown } from "../proxy/services.ts";
 import type { Host } from "./host.ts";
 import { ip, list, oneOf } from "./parse-config.ts";
 import { readProxyConfig } from "./proxy-config.ts";
@@ -77,7 +78,7 @@ export function renderObjects(objects: ProxyObjects, input: RenderInput): Render
   return {
     text: renderRuleSet(rules),
     skipped: skipped.flatMap(({ namespace, name, skipped: all }) =>
-      all.map((words) => `Service ${namespace}/${name}: left out ${words}`),
+      all.map((words) => `Service ${shown(`${namespace}/${name}`)}: left out ${words}`),
     ),
   };
 }

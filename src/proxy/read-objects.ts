@@ -7,6 +7,7 @@
 import { CORE_SCHEMA, loadAll } from "js-yaml";
 import type { EndpointSlice, Node, Service } from "../api/types.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { shown } from "./services.ts";
 
 export interface ProxyObjects {
   readonly services: readonly Service[];
@@ -90,7 +91,7 @@ export function readObjects(text: string, file: string): ProxyObjects {
   for (const { object, where } of objects) {
     const { namespace, name } = object.metadata as { namespace: string; name: string };
     const key = `${String(object.kind)} ${namespace}/${name}`;
-    if (seen.has(key)) throw invalid(`${where}: ${key} is there twice`);
+    if (seen.has(key)) throw invalid(`${where}: ${shown(key)} is there twice`);
     seen.add(key);
   }
   const ofKind = <T>(kind: string): readonly T[] =>
@@ -121,9 +122,9 @@ function documentsOf(text: string, file: string): readonly unknown[] {
     // Without the schema's dates: a name such as 2026-01-01 is a name.
     return loadAll(text, undefined, { schema: CORE_SCHEMA });
   } catch (cause) {
-    throw new LongshoreError("ConfigInvalid", `${file} is not YAML or JSON: ${messageOf(cause)}`, {
-      cause,
-    });
+    // Only the first line: those after it repeat the file, which may hold anything.
+    const [words = ""] = messageOf(cause).split("\n");
+    throw new LongshoreError("ConfigInvalid", `${file} is not YAML or JSON: ${words}`, { cause });
   }
 }
 
@@ -146,7 +147,7 @@ function itemsOf(document: unknown, where: string): readonly Placed[] {
   }
   const shape = SHAPES[kind];
   if (shape === undefined)
-    throw invalid(`${where}: kind ${kind} is none of ${Object.keys(SHAPES).join(", ")}`);
+    throw invalid(`${where}: kind ${shown(kind)} is none of ${Object.keys(SHAPES).join(", ")}`);
   check(document, shape, { where: `${where} (${kind} ${nameOf(document)})`, field: "" });
   return [{ object: completed(document, kind), where }];
 }
@@ -187,7 +188,10 @@ function checkFields(value: Json, shape: MapOf | { readonly [field: string]: Sha
   for (const [spelled, inner] of fields as [string, Shape][]) {
     const isRequired = spelled.endsWith("!") && !("*" in shape);
     const name = isRequired ? spelled.slice(0, -1) : spelled;
-    const place = { ...at, field: at.field === "" ? name : `${at.field}.${name}` };
+    const place = {
+      ...at,
+      field: at.field === "" ? name : `${at.field}.${/^[\w./-]+$/.test(name) ? name : shown(name)}`,
+    };
     const given = value[name];
     if (given !== undefined && given !== null) check(given, inner, place);
     else if (isRequired) throw invalid(`${place.where}: ${place.field} is missing`);
@@ -199,7 +203,8 @@ function isObject(value: unknown): value is Json {
 }
 
 function nameOf({ metadata }: Json): string {
-  return isObject(metadata) ? String(metadata.name ?? "without name") : "without name";
+  const name = isObject(metadata) ? metadata.name : undefined;
+  return typeof name === "string" ? shown(name) : "without name";
 }
 
 function wrong(at: Place, wants: string): LongshoreError {

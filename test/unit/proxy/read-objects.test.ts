@@ -68,7 +68,7 @@ describe("objects in a file", () => {
     [
       "a port that is a name",
       broken("spec.ports.0.port", "http"),
-      "f: document 1 (Service web): spec.ports[0].port is not a whole number",
+      'f: document 1 (Service "web"): spec.ports[0].port is not a whole number',
     ],
     ["a port that is missing", broken("spec.ports.0", {}), "spec.ports[0].port is missing"],
     ["ports that are no list", broken("spec.ports", {}), "spec.ports is not a list"],
@@ -92,7 +92,7 @@ describe("objects in a file", () => {
     [
       "another kind",
       { kind: "Pod", metadata: { name: "p" } },
-      "f: document 1: kind Pod is none of Service, EndpointSlice, Node",
+      'f: document 1: kind "Pod" is none of Service, EndpointSlice, Node',
     ],
     ["no kind", {}, "f: document 1: kind is missing"],
     ["items that are no list", { kind: "List", items: {} }, "items is not a list"],
@@ -104,7 +104,7 @@ describe("objects in a file", () => {
     [
       "the same object twice",
       { kind: "List", items: [service, service] },
-      "items[1]: Service default/web is there twice",
+      'items[1]: "Service default/web" is there twice',
     ],
   ])("with %s are refused by document and field", (_what, value, message) => {
     expect(() => read(value)).toThrow(message);
@@ -122,6 +122,23 @@ describe("objects in a file", () => {
     ],
   ])("that are %s are refused", (_what, text, message) => {
     expect(() => readObjects(text, "f")).toThrow(message);
+  });
+
+  test("that would write to the terminal are shown without it", () => {
+    const clear = "\u001b[2J";
+    const odd = { ...service, metadata: { name: clear, labels: { [clear]: 1 } } };
+    const refused = (text: string): string => {
+      try {
+        readObjects(text, "f");
+      } catch (error) {
+        return (error as Error).message;
+      }
+      return "";
+    };
+    for (const text of [JSON.stringify(odd), `kind: "${clear}`, `kind: {\n  ${clear}`]) {
+      expect(refused(text)).toMatch(/^f[: ]/);
+      expect(refused(text)).not.toContain("\u001b");
+    }
   });
 
   test("of any JSON are read or refused with ConfigInvalid, never anything else", () => {
