@@ -49,14 +49,16 @@ const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /** The first 16 characters of the base32 of the SHA-256. */
 export function chainHash(text: string): string {
   const bytes = sha256(text);
+  const characters = Buffer.alloc(16);
   // 8 characters of 5 bits are 5 bytes.
-  const parts = [0, 5].flatMap((start) => {
-    const bits = bytes.readUIntBE(start, 5);
-    return Array.from({ length: 8 }, (_, i) =>
-      BASE32.charAt(Math.floor(bits / 32 ** (7 - i)) % 32),
-    );
-  });
-  return flat(...parts);
+  for (const half of [0, 1]) {
+    let bits = bytes.readUIntBE(5 * half, 5);
+    for (let at = 8 * half + 7; at >= 8 * half; at--) {
+      characters[at] = BASE32.charCodeAt(bits % 32);
+      bits = Math.floor(bits / 32);
+    }
+  }
+  return characters.toString("latin1");
 }
 
 const NEW = ["-m", "conntrack", "--ctstate", "NEW"] as const;

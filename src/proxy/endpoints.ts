@@ -124,7 +124,7 @@ function entriesOf(
   if (serviceKeyOf(slice) === undefined || service === undefined) return [];
   if (slice.addressType !== of.family) return [];
   const parsed = (slice.endpoints ?? []).map((entry) => ipOf(entry, of.family));
-  const where = `EndpointSlice ${slice.metadata.name.slice(0, 253)}`;
+  const where = `EndpointSlice ${shown(slice.metadata.name)}`;
   const odd = (slice.endpoints ?? []).filter((_, index) => parsed[index] === undefined);
   if (odd.length > 0) skip(`${where}: ${odd.length} endpoints, first ${shown(odd[0]?.addresses)}`);
   const entries: [string, Endpoint][] = [];

@@ -31,6 +31,8 @@ interface Context {
   readonly svl: string;
   readonly ext: string;
   readonly fw: string;
+  /** Chains of the endpoints that are reachable. */
+  readonly seps: ReadonlyMap<Endpoint, string>;
   /** Whether cluster-internal and external traffic find an endpoint under their policies. */
   readonly hasInternal: boolean;
   readonly hasExternal: boolean;
@@ -64,6 +66,12 @@ export function addServicePort(
     svl: named("SVL"),
     ext: named("EXT"),
     fw: named("FW"),
+    seps: new Map(
+      endpoints.reachable.map((endpoint) => [
+        endpoint,
+        chain.endpointChain(port.name, port.protocol, endpoint.target),
+      ]),
+    ),
     hasInternal: port.internalPolicyLocal ? local.length > 0 : hasEndpoints,
     hasExternal: port.externalPolicyLocal ? local.length > 0 : hasEndpoints,
     usesFirewall: hasEndpoints && port.loadBalancerVips.length > 0 && port.sourceRanges.length > 0,
@@ -77,7 +85,7 @@ export function addServicePort(
   addBalancing(context, context.svl, endpoints.local);
   addExternalChain(context);
   addFirewallChain(context);
-  for (const endpoint of endpoints.reachable) addEndpointChain(context, endpoint);
+  for (const [endpoint, sep] of context.seps) addEndpointChain(context, endpoint, sep);
 }
 
 function protocolMatch(port: ServicePort): readonly string[] {
@@ -197,7 +205,7 @@ function addBalancing(context: Context, name: string, endpoints: readonly Endpoi
   const { sink, port } = context;
   const seps = endpoints.map((endpoint) => ({
     comment: context.hasComments ? `${port.name} -> ${endpoint.target}` : undefined,
-    sep: chain.endpointChain(port.name, port.protocol, endpoint.target),
+    sep: context.seps.get(endpoint) ?? "",
   }));
   if (port.affinitySeconds > 0) {
     const seconds = String(port.affinitySeconds);
@@ -259,9 +267,9 @@ function isNodeAdmitted(port: ServicePort, options: ProxyRulesOptions): boolean 
   });
 }
 
-function addEndpointChain({ sink, port, hasComments }: Context, endpoint: Endpoint): void {
+function addEndpointChain(context: Context, endpoint: Endpoint, sep: string): void {
+  const { sink, port, hasComments } = context;
   const comment = hasComments ? port.name : undefined;
-  const sep = chain.endpointChain(port.name, port.protocol, endpoint.target);
   const remember = port.affinitySeconds > 0 ? ["-m", "recent", "--name", sep, "--set"] : [];
   sink.own(
     sep,

@@ -5,6 +5,7 @@
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { StoredObject } from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Exec } from "../../src/core/exec.ts";
 import { createIptables, type Iptables } from "../../src/core/iptables.ts";
@@ -12,8 +13,9 @@ import { removeProxyRules } from "../../src/proxy/cleanup.ts";
 import { KernelRules } from "../../src/proxy/kernel-rules.ts";
 import { Proxier } from "../../src/proxy/proxier.ts";
 import { computeProxyRules } from "../../src/proxy/rules.ts";
-import { PROXIER_RULES } from "../builders/services.ts";
+import { makeService, makeSlice, PROXIER_RULES } from "../builders/services.ts";
 import { hostRules, NodeNamespace, pause, silentLog } from "../support/netns.ts";
+import { makeRubbish, RUBBISH } from "../support/rubbish.ts";
 import { anyChange, emptyStores, type Stores } from "../support/service-changes.ts";
 
 const signal = new AbortController().signal;
@@ -29,6 +31,11 @@ afterAll(async () => {
   await node.remove();
   expect(hostRules()).toBe(hostBefore);
 });
+
+/** The object under another name. */
+function named<T extends StoredObject>(object: T, name: string): T {
+  return { ...object, metadata: { ...object.metadata, name } };
+}
 
 /** Follows the stores while `work` goes on. */
 async function following(
@@ -79,6 +86,23 @@ describe.each(["nft", "legacy"] as const)("on the %s back-end", (backend) => {
 
   test("is known for what it is", async () => {
     expect((await iptables.version(signal)).backend).toBe(backend);
+  });
+
+  test("rubbish and five thousand endpoints do no harm", async () => {
+    const stores = emptyStores();
+    for (const [n, [, service, slice]] of RUBBISH.entries()) {
+      const bad = makeRubbish(service, slice);
+      stores.services.apply(named(bad.service, `${bad.service.metadata.name}${n}`));
+      stores.endpointSlices.apply(named(bad.endpointSlice, `slice-${n}`));
+    }
+    const ips = Array.from({ length: 5000 }, (_, n) => `10.180.${n >> 8}.${n & 255}`);
+    stores.services.apply(makeService({ name: "many", clusterIp: "172.30.0.1" }));
+    stores.endpointSlices.apply(makeSlice({ service: "many", ips, port: 80 }));
+    await following(iptables, stores, async () => undefined);
+    const saved = await iptables.save("nat", signal);
+    expect(saved.match(/--to-destination/g)?.length).toBe(5000);
+    expect(saved).not.toMatch(/-j ACCEPT$/m);
+    await removeProxyRules(iptables, signal);
   });
 
   test("a thousand changes sent piece by piece end as one full sync of their last state", async () => {

@@ -2,7 +2,6 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { keyOf } from "../../../src/api/store.ts";
 import { ServiceChanges } from "../../../src/proxy/changes.ts";
 import type { ProxyRulesOptions } from "../../../src/proxy/options.ts";
 import { renderChange } from "../../../src/proxy/render.ts";
@@ -13,6 +12,7 @@ import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.t
 import { FakeIptables } from "../../fakes/iptables.ts";
 import { parseRestore } from "../../support/iptables-parser.ts";
 import { serviceOf, sliceOf } from "../../support/many-services.ts";
+import { makeRubbish, RUBBISH } from "../../support/rubbish.ts";
 import { anyChange, emptyStores, type Stores } from "../../support/service-changes.ts";
 
 const options: ProxyRulesOptions = {
@@ -152,80 +152,28 @@ describe("in a large cluster", () => {
 describe("rubbish", () => {
   const good = makeService({ name: "good", clusterIp: "172.30.0.1" });
   const goodSlice = makeSlice({ service: "good", ips: ["10.180.0.1"], port: 80 });
-  const rubbish = makeService({ name: "bad", clusterIp: "172.30.0.2" });
-  const slice = makeSlice({ service: "bad", ips: ["10.180.0.2"], port: 80 });
-  const evil = 'x"\n-A KUBE-SERVICES -j ACCEPT\n';
-
   const goodRules = computeProxyRules({ services: [good], endpointSlices: [goodSlice] }, options);
 
-  test.each<[string, object, object]>([
-    ["a name with a line break", { metadata: { ...rubbish.metadata, name: evil } }, {}],
-    [
-      "a namespace that is an option",
-      { metadata: { ...rubbish.metadata, namespace: `-j${evil}` } },
-      {},
-    ],
-    [
-      "a port name with quotes",
-      { spec: { ...rubbish.spec, ports: [{ name: evil, port: 80 }] } },
-      {},
-    ],
-    ["a very long name", { metadata: { ...rubbish.metadata, name: "a".repeat(300) } }, {}],
-    ["an address that is none", { spec: { ...rubbish.spec, clusterIPs: [`1.2.3.4 ${evil}`] } }, {}],
-    [
-      "ports beyond the last",
-      {
-        spec: {
-          ...rubbish.spec,
-          ports: [{ port: 65_536 }, { port: 0 }, { port: -1 }, { port: 1.5 }, { port: "80" }],
-        },
-      },
-      {},
-    ],
-    [
-      "a protocol nobody knows",
-      { spec: { ...rubbish.spec, ports: [{ port: 80, protocol: evil }] } },
-      {},
-    ],
-    [
-      "a port that is there twice",
-      { spec: { ...rubbish.spec, ports: [{ port: 80 }, { port: 81 }] } },
-      {},
-    ],
-    [
-      "a NodePort that is none",
-      { spec: { ...rubbish.spec, ports: [{ port: 80, nodePort: 99_999 }] } },
-      {},
-    ],
-    [
-      "an endpoint that is no address",
-      {},
-      { endpoints: [{ addresses: [evil] }, { addresses: [""] }] },
-    ],
-    ["an endpoint port that is none", {}, { ports: [{ name: "", port: 70_000 }] }],
-    [
-      "fields of another shape",
-      { spec: { ...rubbish.spec, externalIPs: 7, ports: [{ port: 80 }] } },
-      {},
-    ],
-    ["endpoints of another shape", {}, { endpoints: [{}, null] }],
-  ])("%s is left out and said, and nobody else suffers", async (_, service, sliceChange) => {
-    const services = [good, { ...rubbish, ...service }];
-    const name = keyOf(services[1] ?? good).split("/")[1];
-    const labels = { "kubernetes.io/service-name": name };
-    const bad = { ...slice, metadata: { ...slice.metadata, labels }, ...sliceChange };
-    const endpointSlices = [goodSlice, bad as typeof slice];
-    const { rules, skipped } = computeProxyRules({ services, endpointSlices }, options);
-    expect(skipped.length).toBe(1);
-    expect(skipped[0]?.skipped.length).toBeGreaterThan(0);
-    expect(skipped[0]?.skipped.join("")).not.toContain("\n");
-    const iptables = new FakeIptables();
-    await apply(iptables, renderChange(computeFullChange(rules, { filter: [], nat: [] })));
-    for (const [chain, own] of goodRules.rules.nat)
-      for (const rule of own) expect(rules.nat.get(chain)).toContain(rule);
-    const others = [...rules.nat.values()].flat().filter((rule) => !rule.includes("default/good"));
-    expect(others.join("\n")).not.toContain("-j ACCEPT");
-  });
+  test.each(RUBBISH)(
+    "%s is left out and said, and nobody else suffers",
+    async (_, service, sliceChange) => {
+      const bad = makeRubbish(service, sliceChange);
+      const services = [good, bad.service];
+      const endpointSlices = [goodSlice, bad.endpointSlice];
+      const { rules, skipped } = computeProxyRules({ services, endpointSlices }, options);
+      expect(skipped.length).toBe(1);
+      expect(skipped[0]?.skipped.length).toBeGreaterThan(0);
+      expect(skipped[0]?.skipped.join("")).not.toContain("\n");
+      const iptables = new FakeIptables();
+      await apply(iptables, renderChange(computeFullChange(rules, { filter: [], nat: [] })));
+      for (const [chain, own] of goodRules.rules.nat)
+        for (const rule of own) expect(rules.nat.get(chain)).toContain(rule);
+      const others = [...rules.nat.values()]
+        .flat()
+        .filter((rule) => !rule.includes("default/good"));
+      expect(others.join("\n")).not.toContain("-j ACCEPT");
+    },
+  );
 
   test("five thousand endpoints of one Service are all there", () => {
     const ips = Array.from({ length: 5000 }, (_, n) => `10.180.${n >> 8}.${n & 255}`);
