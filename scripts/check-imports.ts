@@ -33,6 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "config.ts": [],
   "agent.ts": ["*"],
   "agent-pods.ts": ["*"],
+  "agent-proxy.ts": ["*"],
   cli: ["*"],
   "main.ts": ["*"],
 };
