@@ -111,6 +111,22 @@ describe("longshore explain service", () => {
   });
 });
 
+test("longshore proxy render prints what the kernel has: restoring it changes nothing", async () => {
+  const rules = async () => {
+    const saved = await cluster.node.sh("iptables-save");
+    return saved
+      .replace(/^#.*|\[\d+:\d+\]/gm, "")
+      .split("\n")
+      .sort();
+  };
+  const before = await rules();
+  await cluster.node.sh(
+    "set -o pipefail; kubectl get services,endpointslices,nodes -A -o json | longshore proxy render --objects - --node-name node1 --cluster-cidr 10.244.0.0/16 | iptables-restore --noflush",
+  );
+  expect(before.filter((line) => line.startsWith("-A KUBE-SEP-")).length).toBeGreaterThan(2);
+  expect(await rules()).toEqual(before);
+});
+
 describe("the ports of the proxy", () => {
   test("health: both families are in step and the node is eligible", async () => {
     await eventually("it is healthy", async () => {
