@@ -92,7 +92,7 @@ describe("longshore explain service", () => {
     await cluster.node.sh(`iptables -t nat -F ${chains.trim()}`);
     const { stdout, code } = await explain(`${cluster.namespace}/web`);
     expect(code).toBe(5);
-    expect(stdout).toMatch(/NOT IN STEP: the API asks for \S+:8080, the kernel has none/);
+    expect(stdout).toMatch(/NOT IN STEP: the API asks for \S+:8080, the kernel has no rule/);
     await cluster.node.sh("iptables -t mangle -X KUBE-PROXY-CANARY");
     await eventually(
       "the rules are back",
