@@ -69,7 +69,8 @@ writeFileSync(
     output: join(dist, "longshore.new"),
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
-    execArgv: ["--disable-warning=ExperimentalWarning"],
+    // V8's usual 16 MB and more for young objects stay resident after any burst: with 10,000 Services 200 MB instead of 125.
+    execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=2"],
     execArgvExtension: "none",
   }),
 );
