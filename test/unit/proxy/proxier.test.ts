@@ -165,7 +165,7 @@ describe("the proxier", () => {
     await world.proxier.stop();
   });
 
-  test("a zone that the node gets later counts from the next sync on", async () => {
+  test("a zone that the node gets later, and loses, counts from the next sync on", async () => {
     const both = slice("10.180.0.1", "10.180.0.2");
     const endpoints = (both.endpoints ?? []).map((endpoint, n) => ({
       ...endpoint,
@@ -178,6 +178,10 @@ describe("the proxier", () => {
     await world.clock.advance(2000);
     expect((await kernelOf(world)).join()).toContain("10.180.0.1:80");
     expect((await kernelOf(world)).join()).not.toContain("10.180.0.2:80");
+    delete world.told.zone;
+    world.proxier.request();
+    await world.clock.advance(2000);
+    expect((await kernelOf(world)).join()).toContain("10.180.0.2:80");
     expect(world.kinds.filter((kind) => kind === "full").length).toBe(1);
     await world.proxier.stop();
   });
