@@ -16,7 +16,7 @@ import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
 import type { ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
 import { needsImageUser } from "../runtime/security.ts";
-import type { ObjectSource, PodFacts } from "../volumes/volumes.ts";
+import type { ObjectSource, PodFacts, PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import { fieldPathOf, type PodContainer, specOf } from "./containers.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
@@ -27,6 +27,7 @@ import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
 import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
 import { endedAt, newestOf, readySandbox, type StartFailure } from "./snapshot.ts";
+import { bindSubPaths } from "./sub-paths.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
 export interface PodComputations {
@@ -42,6 +43,7 @@ export interface StarterOptions {
   readonly network: PodNetwork;
   readonly cgroups: PodCgroupPort;
   readonly objects: ObjectSource;
+  readonly volumes: Pick<PodVolumes, "bindSubPath">;
   readonly services: Store<Service>;
   readonly events: EventSink;
   readonly clock: Clock;
@@ -211,6 +213,8 @@ export class Starter {
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
     );
+    const { variables } = env;
+    const parts = { pod, container: spec, variables, mounted: record.mounted };
     return compute.computeContainerConfig({
       pod,
       container: spec,
@@ -219,11 +223,12 @@ export class Starter {
       sandboxId: action.sandboxId,
       imageId: action.imageId,
       imageUser: await this.#imageUser(pod, spec, action.imageId, signal),
-      env: env.variables,
+      env: variables,
       command: env.command,
       args: env.args,
       ...pidTargetOf(record, spec),
       volumes: record.mounted,
+      subPaths: await bindSubPaths(this.#options.volumes, parts, signal),
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
       ...inheritedOf(readySandbox(record.observed)),
       memoryCapacity: node().memoryCapacity,

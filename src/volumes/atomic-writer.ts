@@ -116,10 +116,12 @@ async function linkVisibleNames(directory: string, payload: Payload): Promise<vo
 
 async function removeStale(directory: string, payload: Payload, shown: string): Promise<void> {
   const visible = visibleNames(payload);
-  for (const name of await readdir(directory)) {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const { name } = entry;
     if (name === DATA || name === shown || visible.has(name)) continue;
     const path = join(directory, name);
     if (name.startsWith("..")) await rm(path, { recursive: true, force: true });
-    else await unlink(path);
+    // A directory was made there by a subPath that named what is not in the volume.
+    else if (!entry.isDirectory()) await unlink(path);
   }
 }

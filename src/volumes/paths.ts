@@ -36,6 +36,18 @@ export function volumePath(podDir: string, plugin: Plugin, name: string): string
   return join(podDir, "volumes", `kubernetes.io~${plugin}`, name);
 }
 
+export function subPathTarget(
+  podDir: string,
+  volume: string,
+  container: string,
+  index: number,
+): string {
+  for (const name of [volume, container])
+    if (!DNS_LABEL.test(name))
+      throw new LongshoreError("VolumeInvalid", `${JSON.stringify(name)} must be a DNS label`);
+  return join(podDir, "volume-subpaths", volume, container, String(index));
+}
+
 /** True for names that `podDirectory` may have made. */
 export function isPodUid(name: string): boolean {
   return SAFE_UID.test(name);

@@ -22,8 +22,16 @@ import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
 import { hashPayload } from "./payload.ts";
 import { computeTeardownSteps, computeVolumeSteps, type DesiredVolume } from "./plan.ts";
+import { checkNotAborted } from "./remove-tree.ts";
+import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
-import type { MountedVolume, ObjectSource, PodFacts, PodVolumes } from "./volumes.ts";
+import type {
+  MountedVolume,
+  ObjectSource,
+  PodFacts,
+  PodVolumes,
+  SubPathRequest,
+} from "./volumes.ts";
 
 export interface VolumeManagerOptions {
   /** The agent's state directory; volumes lie in its `pods`. */
@@ -87,6 +95,12 @@ export class VolumeManager implements PodVolumes {
       mounted.set(result.value.name, result.value);
     }
     return mounted;
+  }
+
+  async bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string> {
+    checkNotAborted(signal);
+    const podDir = podDirectory(this.#dir(), request.podUid);
+    return bindSubPath(podDir, request, this.#options.syscalls);
   }
 
   async teardown(podUid: string, signal: AbortSignal): Promise<void> {

@@ -65,10 +65,7 @@ function field(list: string, container: Container, name: string): string {
 
 function containerFields(list: string, container: Container, isOnHost: boolean): string[] {
   const security = container.securityContext ?? {};
-  const mounts = container.volumeMounts ?? [];
   const findings: readonly Finding[] = [
-    [mounts.some((mount) => mount.subPath), "volumeMounts.subPath"],
-    [mounts.some((mount) => mount.subPathExpr), "volumeMounts.subPathExpr"],
     [(container.volumeDevices ?? []).length > 0, "volumeDevices"],
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],

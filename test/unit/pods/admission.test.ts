@@ -21,10 +21,6 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
     "spec.securityContext.supplementalGroupsPolicy=Strict without runAsGroup",
     { securityContext: { supplementalGroupsPolicy: "Strict" } },
   ],
-  [
-    "spec.containers[web].volumeMounts.subPath",
-    web({ volumeMounts: [{ name: "v", mountPath: "/", subPath: "a" }] }),
-  ],
   ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
   ["spec.containers[web].ports.hostPort", web({ ports: [{ containerPort: 1, hostPort: 1 }] })],
   ["spec.volumes[v].nfs", { volumes: [{ name: "v", nfs: { server: "s", path: "/" } }] }],

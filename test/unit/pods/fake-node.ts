@@ -296,6 +296,7 @@ export class FakeNode {
       cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
       volumes: {
         ensure: async () => new Map(),
+        bindSubPath: async ({ subPath }) => `/bound/${subPath}`,
         teardown: async () => void this.journal.push("teardown"),
         listPodUids: async () => this.directories,
       },

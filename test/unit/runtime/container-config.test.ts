@@ -25,7 +25,7 @@ function configure(
     ...{ pod, container: whole, kind: "app", attempt: 2, sandboxId: "s", imageId: "i" },
     imageUser: "app:staff",
     ...{ env: new Map([["A", "1=2"]]), command: undefined, args: undefined },
-    ...{ volumes: new Map(), extraMounts: [], memoryCapacity: 1000 },
+    ...{ volumes: new Map(), subPaths: new Map(), extraMounts: [], memoryCapacity: 1000 },
     ...input,
   });
 }
