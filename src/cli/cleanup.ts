@@ -15,6 +15,7 @@ import { createSyscalls } from "../core/syscalls-linux.ts";
 import { removeNetwork } from "../network/cleanup.ts";
 import { removeProxyRules } from "../proxy/cleanup.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
+import type { ImagePort } from "../volumes/image-volume.ts";
 import { removeTree } from "../volumes/remove-tree.ts";
 import { VolumeManager } from "../volumes/volume-manager.ts";
 import type { ObjectSource } from "../volumes/volumes.ts";
@@ -97,6 +98,7 @@ async function removeContainers(host: Host, endpoint: string, log: Logger): Prom
   const state = await runtime.list(host.stop);
   for (const { id } of state.containers) await runtime.removeContainer(id, host.stop);
   for (const { id } of state.sandboxes) await runtime.removeSandbox(id, host.stop);
+  await runtime.releaseImages(undefined, host.stop);
 }
 
 async function removeVolumes(host: Host, rootDir: string, log: Logger): Promise<void> {
@@ -104,6 +106,7 @@ async function removeVolumes(host: Host, rootDir: string, log: Logger): Promise<
     rootDir,
     objects: NO_OBJECTS,
     syscalls: createSyscalls({ exec: host.exec }),
+    images: NO_IMAGES,
     clock: host.clock,
     log,
   });
@@ -117,6 +120,12 @@ async function removeRules(host: Host): Promise<void> {
     if (await iptables.isUsable(host.stop)) await removeProxyRules(iptables, host.stop);
   }
 }
+
+/** Released before, with the containers. */
+const NO_IMAGES: ImagePort = {
+  holdImage: () => Promise.reject(new LongshoreError("Bug", "a teardown holds no image")),
+  releaseImages: async () => undefined,
+};
 
 /** A teardown reads no objects. */
 const NO_OBJECTS: ObjectSource = {

@@ -21,6 +21,7 @@ import type { PodAction } from "./actions.ts";
 import { fieldPathOf, type PodContainer, specOf } from "./containers.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
 import { computeHostname } from "./hostname.ts";
+import { withImageVolumes } from "./image-volumes.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
@@ -43,7 +44,7 @@ export interface StarterOptions {
   readonly network: PodNetwork;
   readonly cgroups: PodCgroupPort;
   readonly objects: ObjectSource;
-  readonly volumes: Pick<PodVolumes, "bindSubPath">;
+  readonly volumes: Pick<PodVolumes, "bindSubPath" | "showImage">;
   readonly services: Store<Service>;
   readonly events: EventSink;
   readonly clock: Clock;
@@ -54,7 +55,10 @@ export interface StarterOptions {
   readonly files: PodFilePort;
 }
 
-type StartAction = Extract<PodAction, { kind: "start-container" }>;
+type StartAction = Extract<PodAction, { kind: "start-container" }> & {
+  /** By volume, the IDs of the images that image volumes show. */
+  readonly volumeImages: ReadonlyMap<string, string>;
+};
 
 /** The kubelet's pace for what failed to be made: ten seconds, or at once when the object changes. */
 const RETRY_MS = 10_000;
@@ -214,7 +218,9 @@ export class Starter {
       signal,
     );
     const { variables } = env;
-    const parts = { pod, container: spec, variables, mounted: record.mounted };
+    const { volumes } = this.#options;
+    const mounted = await withImageVolumes(volumes, record, action.volumeImages, signal);
+    const parts = { pod, container: spec, variables, mounted };
     return compute.computeContainerConfig({
       pod,
       container: spec,
@@ -227,8 +233,8 @@ export class Starter {
       command: env.command,
       args: env.args,
       ...pidTargetOf(record, spec),
-      volumes: record.mounted,
-      subPaths: await bindSubPaths(this.#options.volumes, parts, signal),
+      volumes: mounted,
+      subPaths: await bindSubPaths(volumes, parts, signal),
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
       ...inheritedOf(readySandbox(record.observed)),
       memoryCapacity: node().memoryCapacity,

@@ -24,7 +24,8 @@ export function usedVolumes(pod: Pod): readonly Volume[] {
       ],
     ),
   );
-  return (pod.spec.volumes ?? []).filter(({ name }) => used.has(name));
+  // What an image volume shows is known only when its image is, with the start of a container.
+  return (pod.spec.volumes ?? []).filter(({ name, image }) => used.has(name) && !image);
 }
 
 export function isReadOnlyVolume(desired: DesiredVolume): boolean {

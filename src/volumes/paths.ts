@@ -13,7 +13,8 @@ export type Plugin =
   | "secret"
   | "configmap"
   | "downward-api"
-  | "projected";
+  | "projected"
+  | "image";
 
 const SAFE_UID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;

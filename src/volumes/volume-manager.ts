@@ -13,6 +13,12 @@ import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { type ApplyContext, applyStep } from "./apply.ts";
 import { computeDesiredVolume, isReadOnlyVolume, usedVolumes } from "./desired.ts";
+import {
+  type ImagePort,
+  type ImageVolumeRequest,
+  imageDirectory,
+  showImage,
+} from "./image-volume.ts";
 import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
@@ -38,6 +44,7 @@ export interface VolumeManagerOptions {
   readonly rootDir: string;
   readonly objects: ObjectSource;
   readonly syscalls: Syscalls;
+  readonly images: ImagePort;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -103,6 +110,12 @@ export class VolumeManager implements PodVolumes {
     return bindSubPath(podDir, request, this.#options.syscalls);
   }
 
+  async showImage(request: ImageVolumeRequest, signal: AbortSignal): Promise<MountedVolume> {
+    const podDir = podDirectory(this.#dir(), request.podUid);
+    const hostPath = await showImage(podDir, request, this.#options, signal);
+    return { name: request.volume, hostPath, readOnly: true };
+  }
+
   async teardown(podUid: string, signal: AbortSignal): Promise<void> {
     const podDir = podDirectory(this.#dir(), podUid);
     const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
@@ -113,7 +126,10 @@ export class VolumeManager implements PodVolumes {
       const exists = (await readEntry(podDir, false)) !== "absent";
       const steps = computeTeardownSteps(podDir, await readMounts(), exists);
       if (steps.length === 0) return;
-      for (const step of steps) await applyStep(step, context);
+      for (const step of steps) {
+        if (step.kind === "remove-tree") await this.#releaseImages(podUid, podDir, signal);
+        await applyStep(step, context);
+      }
     }
     throw new LongshoreError("VolumeNotReady", `volumes of pod ${podUid} cannot be removed yet`);
   }
@@ -124,6 +140,11 @@ export class VolumeManager implements PodVolumes {
     return entries
       .filter((entry) => entry.isDirectory() && isPodUid(entry.name))
       .map(({ name }) => name);
+  }
+
+  async #releaseImages(podUid: string, podDir: string, signal: AbortSignal): Promise<void> {
+    if ((await readEntry(imageDirectory(podDir), false)) === "absent") return;
+    await this.#options.images.releaseImages(podUid, signal);
   }
 
   #dir(): string {

@@ -4,6 +4,7 @@
  */
 
 import type { ConfigMap, Pod, Secret } from "../api/types.ts";
+import type { ImageVolumeRequest } from "./image-volume.ts";
 
 /** Where volumes get the objects they show; provided by pods/object-cache (one read and one watch per object). */
 export interface ObjectSource {
@@ -71,6 +72,8 @@ export interface PodVolumes {
    * container does there meanwhile. Throws ContainerConfigInvalid.
    */
   bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string>;
+  /** An image volume, once its image is on the node. Throws ContainerConfigInvalid. */
+  showImage(request: ImageVolumeRequest, signal: AbortSignal): Promise<MountedVolume>;
   /** Unmounts and removes everything of a pod none of whose containers runs. Idempotent; never follows a link. */
   teardown(podUid: string, signal: AbortSignal): Promise<void>;
   /** UIDs that have a directory under the state directory. */

@@ -51,7 +51,7 @@ async function createManager(useFfi = true): Promise<VolumeManager> {
   const syscalls = createSyscalls({ exec: createExec(systemClock), useFfi });
   const made = new VolumeManager({
     ...{ rootDir: root, objects, syscalls },
-    ...{ clock: systemClock, log: quiet },
+    ...{ clock: systemClock, log: quiet, images: { holdImage: never, releaseImages: never } },
   });
   await made.start();
   return made;

@@ -45,6 +45,10 @@ const quiet: Logger = {
 const metadata = { name: "o", namespace: "default", uid: "o-1", resourceVersion: "1" };
 const syscalls = createSyscalls({ exec: createExec(systemClock) });
 
+const never = async (): Promise<never> => {
+  throw new Error("nobody mounts images here");
+};
+
 let root: string;
 let configMaps: Map<string, Record<string, string>>;
 let secrets: Map<string, Record<string, string>>;
@@ -105,7 +109,15 @@ const EVERYTHING: readonly Volume[] = [
 const STEPS_OF_EVERYTHING = 6 + 3 + 4;
 
 async function createManager(calls: Syscalls = syscalls): Promise<VolumeManager> {
-  const options = { rootDir: root, objects, syscalls: calls, clock: systemClock, log: quiet };
+  const images = { holdImage: never, releaseImages: never };
+  const options = {
+    rootDir: root,
+    objects,
+    syscalls: calls,
+    images,
+    clock: systemClock,
+    log: quiet,
+  };
   const manager = new VolumeManager(options);
   await manager.start();
   return manager;

@@ -12,6 +12,7 @@ const VOLUME_KINDS = [
   "configMap",
   "projected",
   "downwardAPI",
+  "image",
 ] as const;
 
 type Finding = readonly [isUsed: boolean, field: string];
