@@ -106,6 +106,12 @@ function computeMounts(input: ContainerConfigInput): readonly Mount[] {
         "ContainerConfigInvalid",
         `container ${input.container.name} mounts ${mount.name}, which is no volume of the pod`,
       );
+    // Docker 20.10 makes only the mount itself read-only, not what is mounted below it.
+    if (mount.recursiveReadOnly === "Enabled")
+      throw new LongshoreError(
+        "ContainerConfigInvalid",
+        `failed to resolve recursive read-only mode: volume "${mount.name}" requested recursive read-only mode, but it is not supported by the runtime`,
+      );
     return {
       hostPath: input.subPaths.get(index) ?? volume.hostPath,
       containerPath: mount.mountPath,

@@ -9,6 +9,7 @@ import { computeEmptyDir } from "./kinds/empty-dir.ts";
 import { computeHostPath } from "./kinds/host-path.ts";
 import { DEFAULT_MODE, type NamedFile } from "./kinds/keyed-files.ts";
 import { collectProjected, type FileSources } from "./kinds/projected.ts";
+import type { VolumeOwner } from "./ownership.ts";
 import { type Plugin, volumePath } from "./paths.ts";
 import { createPayload } from "./payload.ts";
 import type { DesiredVolume } from "./plan.ts";
@@ -36,8 +37,10 @@ export async function computeDesiredVolume(
   volume: Volume,
   podDir: string,
   sources: FileSources,
+  owner: VolumeOwner,
 ): Promise<DesiredVolume> {
   const { name } = volume;
+  const ofGroup = owner.group === undefined ? {} : { group: owner.group };
   const pathOf = (plugin: Plugin): string => volumePath(podDir, plugin, name);
   const filesAt = (
     plugin: Plugin,
@@ -48,10 +51,11 @@ export async function computeDesiredVolume(
     name,
     path: pathOf(plugin),
     onTmpfs,
-    payload: createPayload(files),
+    payload: createPayload(files, owner.group),
+    ...ofGroup,
   });
   if (volume.emptyDir !== undefined)
-    return computeEmptyDir(name, pathOf("empty-dir"), volume.emptyDir);
+    return { ...computeEmptyDir(name, pathOf("empty-dir"), volume.emptyDir), ...ofGroup };
   if (volume.hostPath !== undefined) return computeHostPath(name, volume.hostPath);
   if (volume.configMap !== undefined) {
     const { name: object = "", ...source } = volume.configMap;
@@ -67,7 +71,7 @@ export async function computeDesiredVolume(
   }
   // All projected volumes are in memory, as the kubelet has them: most hold a token.
   if (volume.projected !== undefined)
-    return filesAt("projected", true, await collectProjected(volume.projected, sources));
+    return filesAt("projected", true, await collectProjected(volume.projected, sources, owner));
   const kind = Object.keys(volume).find((key) => key !== "name") ?? "no source";
   throw new LongshoreError("VolumeInvalid", `${kind} volumes are not supported by this version`);
 }

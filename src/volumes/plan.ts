@@ -5,6 +5,7 @@
  */
 
 import { isBelow, type MountEntry, tmpfsSize } from "./mountinfo.ts";
+import { directoryMode } from "./ownership.ts";
 import { hashPayload, type Payload, tmpfsBytes } from "./payload.ts";
 
 export type HostPathType =
@@ -21,6 +22,8 @@ interface DesiredBase {
   readonly name: string;
   /** What containers get mounted: below the pod's directory, or a path of the host's. */
   readonly path: string;
+  /** Whose it is to be; absent = the agent's own. */
+  readonly group?: number;
 }
 
 export type DesiredVolume = DesiredBase &
@@ -51,15 +54,17 @@ export interface ObservedVolume {
 }
 
 export type VolumeStep = { readonly path: string } & (
-  | { readonly kind: "make-directory"; readonly mode: number }
+  | { readonly kind: "make-directory"; readonly mode: number; readonly group?: number }
   | {
       readonly kind: "mount-tmpfs";
       readonly sizeBytes?: number;
       /** Ask that it never goes to swap. */
       readonly isSecret: boolean;
       readonly isResize: boolean;
+      readonly mode: number;
+      readonly group?: number;
     }
-  | { readonly kind: "write-files"; readonly payload: Payload }
+  | { readonly kind: "write-files"; readonly payload: Payload; readonly group?: number }
   | { readonly kind: "make-host-directory" }
   | { readonly kind: "make-host-file" }
   /** The volume cannot be as desired; waiting may help. */
@@ -74,18 +79,27 @@ export function computeVolumeSteps(
 ): readonly VolumeStep[] {
   if (desired.kind === "host-path")
     return hostPathSteps(desired.path, desired.type, observed.entry);
-  const { path } = desired;
+  const { path, group } = desired;
+  const ofGroup = group === undefined ? {} : { group };
+  const owned = { mode: directoryMode(VOLUME_MODE, group), ...ofGroup };
   if (observed.entry !== "absent" && observed.entry !== "directory")
     return [{ kind: "refuse", path, message: `${path} is not a directory` }];
   const steps: VolumeStep[] = [];
-  if (observed.entry === "absent") steps.push({ kind: "make-directory", path, mode: VOLUME_MODE });
+  if (observed.entry === "absent") steps.push({ kind: "make-directory", path, ...owned });
   if (desired.kind === "directory") return steps;
 
   const isTmpfs = observed.mount?.fstype === "tmpfs";
   if (desired.kind === "memory") {
     const size = desired.sizeBytes === undefined ? {} : { sizeBytes: desired.sizeBytes };
     if (!isTmpfs)
-      steps.push({ kind: "mount-tmpfs", path, isSecret: false, isResize: false, ...size });
+      steps.push({
+        kind: "mount-tmpfs",
+        path,
+        isSecret: false,
+        isResize: false,
+        ...size,
+        ...owned,
+      });
     return steps;
   }
   if (desired.onTmpfs) {
@@ -93,10 +107,17 @@ export function computeVolumeSteps(
     const isTooSmall =
       observed.mount !== undefined && (tmpfsSize(observed.mount) ?? sizeBytes) < sizeBytes;
     if (!isTmpfs || isTooSmall)
-      steps.push({ kind: "mount-tmpfs", path, isSecret: true, isResize: isTmpfs, sizeBytes });
+      steps.push({
+        kind: "mount-tmpfs",
+        path,
+        isSecret: true,
+        isResize: isTmpfs,
+        sizeBytes,
+        ...owned,
+      });
   }
   if (steps.length > 0 || observed.contentHash !== hashPayload(desired.payload))
-    steps.push({ kind: "write-files", path, payload: desired.payload });
+    steps.push({ kind: "write-files", path, payload: desired.payload, ...ofGroup });
   return steps;
 }
 

@@ -25,6 +25,7 @@ import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
 import { containingMount, type MountEntry } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
+import { ownerOf, type VolumeOwner } from "./ownership.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
 import { hashPayload } from "./payload.ts";
 import { computeTeardownSteps, computeVolumeSteps, type DesiredVolume } from "./plan.ts";
@@ -57,6 +58,7 @@ interface EnsureTurn {
   readonly podDir: string;
   readonly mounts: readonly MountEntry[];
   readonly sources: FileSources;
+  readonly owner: VolumeOwner;
   readonly context: ApplyContext;
 }
 
@@ -93,7 +95,7 @@ export class VolumeManager implements PodVolumes {
     const mounts = await readMounts();
     const results = await Promise.allSettled(
       usedVolumes(pod).map((volume) =>
-        this.#ensureVolume(volume, { podDir, mounts, sources, context }),
+        this.#ensureVolume(volume, { podDir, mounts, sources, owner: ownerOf(pod), context }),
       ),
     );
     const mounted = new Map<string, MountedVolume>();
@@ -154,9 +156,9 @@ export class VolumeManager implements PodVolumes {
   }
 
   async #ensureVolume(volume: Volume, turn: EnsureTurn): Promise<MountedVolume> {
-    const { podDir, mounts, sources, context } = turn;
+    const { podDir, mounts, sources, owner, context } = turn;
     try {
-      const desired = await computeDesiredVolume(volume, podDir, sources);
+      const desired = await computeDesiredVolume(volume, podDir, sources, owner);
       await this.#converge(desired, mounts, context);
       return { name: volume.name, hostPath: desired.path, readOnly: isReadOnlyVolume(desired) };
     } catch (error) {

@@ -168,6 +168,53 @@ describe("volumes of a pod", () => {
     }
   });
 
+  it("belong to the pod's group, readable for it, in every kind that is the pod's own", async () => {
+    const before = process.umask(0o077);
+    try {
+      const pod = podWith(EVERYTHING);
+      const spec = { ...pod.spec, securityContext: { fsGroup: 4321, runAsUser: 1000 } };
+      const owned: Pod = { ...pod, spec };
+      const manager = await createManager();
+      const mounted = await manager.ensure(owned, FACTS, signal);
+      const seen = (name: string, file = ""): readonly [string, number, number] => {
+        const { mode, uid, gid } = statSync(join(mounted.get(name)?.hostPath ?? "", file));
+        return [(mode & 0o7777).toString(8), uid, gid];
+      };
+      for (const { name } of EVERYTHING) expect(seen(name)).toEqual(["2777", 0, 4321]);
+      expect(seen("config", "..data/deep")).toEqual(["2755", 0, 4321]);
+      expect(seen("config", "deep/er/k")).toEqual(["644", 0, 4321]);
+      expect(seen("secret", "key")).toEqual(["440", 0, 4321]);
+      expect(seen("labels", "labels")).toEqual(["644", 0, 4321]);
+      expect(seen("all", "token")).toEqual(["640", 1000, 4321]);
+      mkdirSync(join(mounted.get("disk")?.hostPath ?? "", "made"));
+      expect(seen("disk", "made")[2]).toBe(4321);
+      // A bigger secret grows its tmpfs and keeps its group.
+      secrets.set("tls", { key: "x".repeat(1_000_000) });
+      await manager.ensure(owned, FACTS, signal);
+      expect(seen("secret")).toEqual(["2777", 0, 4321]);
+      expect(seen("secret", "key")).toEqual(["440", 0, 4321]);
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it.each([
+    ["one user of all containers", { runAsUser: 7 }, {}, ["600", 7]],
+    ["no user where containers differ", { runAsUser: 7 }, { runAsUser: 8 }, ["644", 0]],
+    ["no user where one says none", {}, {}, ["644", 0]],
+  ])("give a token to %s", async (_sentence, ofPod, ofContainer, expected) => {
+    const pod = podWith(EVERYTHING);
+    const [first] = pod.spec.containers;
+    const containers = [
+      { ...first, name: "a" },
+      { name: "b", securityContext: ofContainer },
+    ];
+    const owned: Pod = { ...pod, spec: { ...pod.spec, containers, securityContext: ofPod } };
+    const mounted = await (await createManager()).ensure(owned, FACTS, signal);
+    const { mode, uid } = statSync(join(mounted.get("all")?.hostPath ?? "", "token"));
+    expect([(mode & 0o777).toString(8), uid]).toEqual(expected);
+  });
+
   it("never put a secret or a token on disk", async () => {
     const manager = await createManager();
     const mounted = await manager.ensure(podWith(EVERYTHING), FACTS, signal);

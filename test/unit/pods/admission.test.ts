@@ -14,10 +14,6 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ["spec.resourceClaims", { resourceClaims: [{ name: "c" }] }],
   ["spec.hostUsers=false", { hostUsers: false }],
   [
-    "spec.securityContext.fsGroup",
-    { securityContext: { fsGroup: 1 }, volumes: [{ name: "e", emptyDir: {} }] },
-  ],
-  [
     "spec.securityContext.supplementalGroupsPolicy=Strict without runAsGroup",
     { securityContext: { supplementalGroupsPolicy: "Strict" } },
   ],
