@@ -15,6 +15,7 @@ import { createSyscalls } from "../core/syscalls-linux.ts";
 import { removeNetwork } from "../network/cleanup.ts";
 import { removeProxyRules } from "../proxy/cleanup.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
+import type { ClaimSource } from "../volumes/claims.ts";
 import type { ImagePort } from "../volumes/image-volume.ts";
 import { removeTree } from "../volumes/remove-tree.ts";
 import { VolumeManager } from "../volumes/volume-manager.ts";
@@ -128,8 +129,10 @@ const NO_IMAGES: ImagePort = {
 };
 
 /** A teardown reads no objects. */
-const NO_OBJECTS: ObjectSource = {
+const NO_OBJECTS: ObjectSource & ClaimSource = {
   getConfigMap: async () => undefined,
   getSecret: async () => undefined,
+  getClaim: async () => undefined,
+  getPersistentVolume: async () => undefined,
   requestToken: () => Promise.reject(new LongshoreError("Bug", "a teardown asks for no token")),
 };

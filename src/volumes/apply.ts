@@ -9,6 +9,7 @@ import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { writeAtomically } from "./atomic-writer.ts";
+import { ownTree } from "./own-tree.ts";
 import type { TeardownStep, VolumeStep } from "./plan.ts";
 import { checkNotAborted, removeTree } from "./remove-tree.ts";
 
@@ -82,6 +83,9 @@ const EXECUTORS: Executors = {
     } catch (error) {
       if (!isCode(error, "EEXIST")) throw error;
     }
+  },
+  async "give-tree"(step, { signal }) {
+    await ownTree(step.path, step.group, signal);
   },
   async refuse(step) {
     throw new LongshoreError("VolumeNotReady", step.message);

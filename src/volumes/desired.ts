@@ -5,6 +5,7 @@
 
 import type { Pod, Volume } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
+import { type ClaimedVolume, noDriver } from "./claims.ts";
 import { computeEmptyDir } from "./kinds/empty-dir.ts";
 import { computeHostPath } from "./kinds/host-path.ts";
 import { DEFAULT_MODE, type NamedFile } from "./kinds/keyed-files.ts";
@@ -72,8 +73,23 @@ export async function computeDesiredVolume(
   // All projected volumes are in memory, as the kubelet has them: most hold a token.
   if (volume.projected !== undefined)
     return filesAt("projected", true, await collectProjected(volume.projected, sources, owner));
+  if (volume.csi !== undefined)
+    throw new LongshoreError(
+      "VolumeNotReady",
+      `kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: ${noDriver(volume.csi.driver)}`,
+    );
   const kind = Object.keys(volume).find((key) => key !== "name") ?? "no source";
   throw new LongshoreError("VolumeInvalid", `${kind} volumes are not supported by this version`);
+}
+
+/** A PersistentVolume on this node: what the host has there, given to the pod's group where that is its to give. */
+export function computeClaimed(
+  name: string,
+  { source, isOwned, readOnly }: ClaimedVolume,
+  { group, isLazy }: VolumeOwner,
+): DesiredVolume {
+  const desired = computeHostPath(name, source);
+  return isOwned && !readOnly && group !== undefined ? { ...desired, group, isLazy } : desired;
 }
 
 type KeyedOptions = Parameters<FileSources["configMap"]>[0];

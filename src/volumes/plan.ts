@@ -5,7 +5,7 @@
  */
 
 import { isBelow, type MountEntry, tmpfsSize } from "./mountinfo.ts";
-import { directoryMode } from "./ownership.ts";
+import { directoryMode, ownedMode } from "./ownership.ts";
 import { hashPayload, type Payload, tmpfsBytes } from "./payload.ts";
 
 export type HostPathType =
@@ -32,7 +32,8 @@ export type DesiredVolume = DesiredBase &
     /** `sizeBytes` undefined = no limit of its own. */
     | { readonly kind: "memory"; readonly sizeBytes?: number }
     | { readonly kind: "files"; readonly onTmpfs: boolean; readonly payload: Payload }
-    | { readonly kind: "host-path"; readonly type: HostPathType }
+    /** With a group, everything below is given to it: once for a pod, or if `isLazy` only where the root is not its. */
+    | { readonly kind: "host-path"; readonly type: HostPathType; readonly isLazy?: boolean }
   );
 
 export type EntryKind =
@@ -49,6 +50,8 @@ export interface ObservedVolume {
   readonly entry: EntryKind;
   /** What is mounted exactly there, topmost. */
   readonly mount?: MountEntry;
+  /** Of a path of the host's, when it is there. */
+  readonly root?: { readonly gid: number; readonly mode: number };
   /** Hash of the payload written last by this process; undefined after a restart. */
   readonly contentHash?: string;
 }
@@ -67,6 +70,7 @@ export type VolumeStep = { readonly path: string } & (
   | { readonly kind: "write-files"; readonly payload: Payload; readonly group?: number }
   | { readonly kind: "make-host-directory" }
   | { readonly kind: "make-host-file" }
+  | { readonly kind: "give-tree"; readonly group: number }
   /** The volume cannot be as desired; waiting may help. */
   | { readonly kind: "refuse"; readonly message: string }
 );
@@ -77,8 +81,10 @@ export function computeVolumeSteps(
   desired: DesiredVolume,
   observed: ObservedVolume,
 ): readonly VolumeStep[] {
-  if (desired.kind === "host-path")
-    return hostPathSteps(desired.path, desired.type, observed.entry);
+  if (desired.kind === "host-path") {
+    const steps = hostPathSteps(desired.path, desired.type, observed.entry);
+    return steps.length > 0 ? steps : giveSteps(desired, observed);
+  }
   const { path, group } = desired;
   const ofGroup = group === undefined ? {} : { group };
   const owned = { mode: directoryMode(VOLUME_MODE, group), ...ofGroup };
@@ -119,6 +125,21 @@ export function computeVolumeSteps(
   if (steps.length > 0 || observed.contentHash !== hashPayload(desired.payload))
     steps.push({ kind: "write-files", path, payload: desired.payload, ...ofGroup });
   return steps;
+}
+
+/** What is remembered of a volume once its steps are done. */
+export function contentHashOf(desired: DesiredVolume): string {
+  return desired.kind === "files" ? hashPayload(desired.payload) : "done";
+}
+
+function giveSteps(
+  desired: Extract<DesiredVolume, { readonly kind: "host-path" }>,
+  { root, contentHash }: ObservedVolume,
+): readonly VolumeStep[] {
+  const { path, group, isLazy } = desired;
+  if (group === undefined || contentHash === contentHashOf(desired)) return [];
+  const isRootIts = root?.gid === group && ownedMode(root.mode, true) === root.mode;
+  return isLazy && isRootIts ? [] : [{ kind: "give-tree", path, group }];
 }
 
 const HOST_PATH_WANTS: Readonly<

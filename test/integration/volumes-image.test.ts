@@ -76,7 +76,10 @@ function mounts(): readonly string[] {
 async function createManager(images: ImagePort): Promise<VolumeManager> {
   const manager = new VolumeManager({
     rootDir: root,
-    objects: { getConfigMap: refuse, getSecret: refuse, requestToken: refuse },
+    objects: {
+      ...{ getConfigMap: refuse, getSecret: refuse, requestToken: refuse },
+      ...{ getClaim: refuse, getPersistentVolume: refuse },
+    },
     syscalls: createSyscalls({ exec }),
     clock: systemClock,
     log: createLogger({ level: "silent", pretty: false, write: () => undefined }),

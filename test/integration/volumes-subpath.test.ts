@@ -25,6 +25,7 @@ import { hasCode } from "../../src/core/errors.ts";
 import { createExec } from "../../src/core/exec.ts";
 import type { Logger } from "../../src/core/logger.ts";
 import { createSyscalls } from "../../src/core/syscalls-linux.ts";
+import type { ClaimSource } from "../../src/volumes/claims.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
 import type { ObjectSource } from "../../src/volumes/volumes.ts";
 
@@ -41,7 +42,10 @@ const quiet: Logger = {
 const never = async (): Promise<never> => {
   throw new Error("nobody asks for objects here");
 };
-const objects: ObjectSource = { getConfigMap: never, getSecret: never, requestToken: never };
+const objects: ObjectSource & ClaimSource = {
+  ...{ getConfigMap: never, getSecret: never, requestToken: never },
+  ...{ getClaim: never, getPersistentVolume: never },
+};
 
 let root: string;
 let volume: string;

@@ -21,12 +21,20 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ConfigMap, Pod, Secret, Volume } from "../../src/api/types.ts";
+import type {
+  ConfigMap,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  Secret,
+  Volume,
+} from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
 import type { Logger } from "../../src/core/logger.ts";
 import type { Syscalls } from "../../src/core/syscalls.ts";
 import { createSyscalls } from "../../src/core/syscalls-linux.ts";
+import type { ClaimSource } from "../../src/volumes/claims.ts";
 import type { HostPathType } from "../../src/volumes/plan.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
 import type { ObjectSource } from "../../src/volumes/volumes.ts";
@@ -52,9 +60,11 @@ const never = async (): Promise<never> => {
 let root: string;
 let configMaps: Map<string, Record<string, string>>;
 let secrets: Map<string, Record<string, string>>;
+let claims: Map<string, PersistentVolumeClaim>;
+let persistent: Map<string, PersistentVolume>;
 let tokens: number;
 
-const objects: ObjectSource = {
+const objects: ObjectSource & ClaimSource = {
   async getConfigMap(_namespace, name) {
     const data = configMaps.get(name);
     return data === undefined ? undefined : ({ metadata, data } as ConfigMap);
@@ -67,6 +77,8 @@ const objects: ObjectSource = {
     );
     return { metadata, data } as Secret;
   },
+  getClaim: async (_namespace, name) => claims.get(name),
+  getPersistentVolume: async (name) => persistent.get(name),
   async requestToken() {
     tokens++;
     return { token: `token-${tokens}`, expiresAt: Date.now() + 3_600_000 };
@@ -133,6 +145,8 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "volumes-test-"));
   configMaps = new Map([["app", { k: "v1" }]]);
   secrets = new Map([["tls", { key: MARKER }]]);
+  claims = new Map();
+  persistent = new Map();
   tokens = 0;
 });
 
@@ -297,6 +311,153 @@ describe("volumes of a pod", () => {
     await manager.teardown("uid-1", signal);
     expect(existsSync(join(dir, "mine"))).toBe(true);
     expect(statSync(join(root, "file")).mode & 0o777).toBe(0o644);
+  });
+});
+
+describe("persistent volumes", () => {
+  const volumeOf = (
+    name: string,
+    spec: NonNullable<PersistentVolume["spec"]>,
+  ): PersistentVolume => ({
+    ...{ apiVersion: "v1", kind: "PersistentVolume", metadata: { ...metadata, name }, spec },
+  });
+  const bind = (name: string, spec: NonNullable<PersistentVolume["spec"]>, of = name): string => {
+    const dir = join(root, "host", name);
+    mkdirSync(join(dir, "sub"), { recursive: true });
+    writeFileSync(join(dir, "sub/data"), "precious", { mode: 0o600 });
+    symlinkSync("/etc/hostname", join(dir, "link"));
+    const meta = { ...metadata, uid: `claim-${of}` };
+    claims.set(of, {
+      ...{ apiVersion: "v1", kind: "PersistentVolumeClaim" },
+      metadata: { ...meta, name: of },
+      spec: { volumeName: name },
+      status: { phase: "Bound" },
+    });
+    const claimRef = { name: of, namespace: "default", uid: meta.uid };
+    persistent.set(name, volumeOf(name, { claimRef, ...spec }));
+    return dir;
+  };
+  const pathIn = (name: string): string => join(root, "host", name);
+  const claim = (claimName: string, more: object = {}): Volume => ({
+    name: "v",
+    persistentVolumeClaim: { claimName, ...more },
+  });
+  const withGroup = (pod: Pod, more: object = {}): Pod => ({
+    ...pod,
+    spec: { ...pod.spec, securityContext: { fsGroup: 4321, ...more } },
+  });
+  const groupOf = (path: string): readonly [number, string] => {
+    const { gid, mode } = lstatSync(path);
+    return [gid, (mode & 0o7777).toString(8)];
+  };
+
+  it("are shown where they are, and stay when the pod goes", async () => {
+    const dir = bind("h", { hostPath: { path: pathIn("h"), type: "Directory" } });
+    const manager = await createManager();
+    const shown = await manager.ensure(withGroup(podWith([claim("h")])), FACTS, signal);
+    expect(shown.get("v")).toEqual({ name: "v", hostPath: dir, readOnly: false });
+    expect(groupOf(dir)[0]).toBe(0);
+    await manager.teardown("uid-1", signal);
+    expect(readFileSync(join(dir, "sub/data"), "utf8")).toBe("precious");
+  });
+
+  it("are read-only where the pod or the volume says so", async () => {
+    bind("a", { hostPath: { path: pathIn("a") } });
+    bind("b", { hostPath: { path: pathIn("b") }, accessModes: ["ReadOnlyMany"] });
+    const manager = await createManager();
+    const readOnly = async (volume: Volume, uid: string) =>
+      (await manager.ensure(podWith([volume], uid), FACTS, signal)).get("v")?.readOnly;
+    expect(await readOnly(claim("a"), "u1")).toBe(false);
+    expect(await readOnly(claim("a", { readOnly: true }), "u2")).toBe(true);
+    expect(await readOnly(claim("b"), "u3")).toBe(true);
+  });
+
+  it("of kind local are given to the pod's group, once, without following links", async () => {
+    const dir = bind("l", { local: { path: pathIn("l") } });
+    const outside = groupOf("/etc/hostname");
+    const pod = withGroup(podWith([claim("l")]));
+    const manager = await createManager();
+    await manager.ensure(pod, FACTS, signal);
+    expect(groupOf(dir)).toEqual([4321, "2775"]);
+    expect(groupOf(join(dir, "sub"))).toEqual([4321, "2775"]);
+    expect(groupOf(join(dir, "sub/data"))).toEqual([4321, "660"]);
+    expect(groupOf(join(dir, "link"))[0]).toBe(4321);
+    expect(groupOf("/etc/hostname")).toEqual(outside);
+    writeFileSync(join(dir, "later"), "", { mode: 0o600 });
+    await manager.ensure(pod, FACTS, signal);
+    expect(groupOf(join(dir, "later"))).toEqual([4321, "600"]);
+    // The next pod gives all of it again, unless it looks at the root only.
+    const lazy = withGroup(podWith([claim("l")], "uid-2"), {
+      fsGroupChangePolicy: "OnRootMismatch",
+    });
+    await manager.ensure(lazy, FACTS, signal);
+    expect(groupOf(join(dir, "later"))).toEqual([4321, "600"]);
+    await manager.ensure(withGroup(podWith([claim("l")], "uid-3")), FACTS, signal);
+    expect(groupOf(join(dir, "later"))).toEqual([4321, "660"]);
+  });
+
+  it("of a claim that the pod itself asks for belong to that pod only", async () => {
+    const dir = bind("e", { hostPath: { path: pathIn("e") } }, "web-v");
+    const pod = podWith([{ name: "v", ephemeral: { volumeClaimTemplate: { spec: {} } } }]);
+    const manager = await createManager();
+    await expect(manager.ensure(pod, FACTS, signal)).rejects.toThrow(
+      "PVC default/web-v was not created for pod web (pod is not owner)",
+    );
+    const owner = { apiVersion: "v1", kind: "Pod", name: "web", uid: "uid-1", controller: true };
+    const made = claims.get("web-v") as PersistentVolumeClaim;
+    claims.set("web-v", { ...made, metadata: { ...made.metadata, ownerReferences: [owner] } });
+    expect((await manager.ensure(pod, FACTS, signal)).get("v")?.hostPath).toBe(dir);
+  });
+
+  it.each<readonly [string, () => void, string]>([
+    ["is missing", () => claims.clear(), 'persistentvolumeclaim "default/c" not found'],
+    [
+      "is not bound",
+      () => bindStatus("Pending"),
+      "error processing PVC default/c: PVC is not bound",
+    ],
+    ["has no volume", () => persistent.clear(), 'persistentvolume "c" not found'],
+    [
+      "lost its volume to another",
+      () => persistent.set("c", volumeOf("c", { claimRef: { uid: "other" } })),
+      'persistentvolume "c" is bound to another claim',
+    ],
+    [
+      "is of a driver nobody has",
+      () => bind("c2", { csi: { driver: "x.io", volumeHandle: "h" } }, "c"),
+      "driver name x.io not found in the list of registered CSI drivers",
+    ],
+    [
+      "is of a kind that is not mounted here",
+      () => bind("c2", { iscsi: { targetPortal: "t", iqn: "q", lun: 0 } }, "c"),
+      "is of no kind that this node can mount",
+    ],
+    [
+      "has no directory",
+      () => bind("c2", { local: { path: pathIn("nowhere") } }, "c"),
+      "is not a directory",
+    ],
+  ])("wait when the claim %s", async (_sentence, spoil, words) => {
+    bind("c", { hostPath: { path: pathIn("c") } });
+    spoil();
+    await expect(
+      (await createManager()).ensure(podWith([claim("c")]), FACTS, signal),
+    ).rejects.toMatchObject({ code: "VolumeNotReady", message: expect.stringContaining(words) });
+  });
+
+  function bindStatus(phase: "Pending"): void {
+    claims.set("c", { ...(claims.get("c") as PersistentVolumeClaim), status: { phase } });
+  }
+
+  it("inline CSI waits in the kubelet's words and leaves nothing", async () => {
+    const manager = await createManager();
+    const pod = podWith([{ name: "v", csi: { driver: "x.io" } }]);
+    await expect(manager.ensure(pod, FACTS, signal)).rejects.toMatchObject({
+      code: "VolumeNotReady",
+      message:
+        'MountVolume.SetUp failed for volume "v" : kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name x.io not found in the list of registered CSI drivers',
+    });
+    await manager.teardown("uid-1", signal);
   });
 });
 

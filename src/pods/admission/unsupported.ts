@@ -13,6 +13,10 @@ const VOLUME_KINDS = [
   "projected",
   "downwardAPI",
   "image",
+  "persistentVolumeClaim",
+  "ephemeral",
+  // Waits, as for a driver that nobody registered.
+  "csi",
 ] as const;
 
 type Finding = readonly [isUsed: boolean, field: string];

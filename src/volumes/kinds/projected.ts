@@ -27,7 +27,7 @@ const OWN_TOKEN_MODE = 0o600;
 export async function collectProjected(
   source: NonNullable<Volume["projected"]>,
   files: FileSources,
-  owner: VolumeOwner = {},
+  owner: Pick<VolumeOwner, "user" | "group"> = {},
 ): Promise<readonly NamedFile[]> {
   const defaultMode = source.defaultMode ?? DEFAULT_MODE;
   const collected = await Promise.allSettled(
@@ -50,7 +50,7 @@ async function collectOne(
   one: ProjectedSource,
   defaultMode: number,
   files: FileSources,
-  { user, group }: VolumeOwner,
+  { user, group }: Pick<VolumeOwner, "user" | "group">,
 ): Promise<readonly NamedFile[]> {
   if (one.configMap !== undefined) {
     const { name = "", items, optional = false } = one.configMap;
