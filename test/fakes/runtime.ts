@@ -14,6 +14,8 @@ import type {
   ExecSession,
   Image,
   ImageCredentials,
+  ImageFiles,
+  ImageHold,
   LogOptions,
   LogRecord,
   Runtime,
@@ -272,6 +274,15 @@ export class FakeRuntime implements Runtime {
   async listImages(signal: AbortSignal): Promise<readonly Image[]> {
     this.#enter("listImages", "", signal);
     return [...this.#images.values()];
+  }
+
+  async holdImage({ podUid, imageId }: ImageHold, signal: AbortSignal): Promise<ImageFiles> {
+    this.#enter("holdImage", `${podUid} ${imageId}`, signal);
+    return { kind: "layers", directories: [`/layers/${imageId}`] };
+  }
+
+  async releaseImages(podUid: string | undefined, signal: AbortSignal): Promise<void> {
+    this.#enter("releaseImages", podUid ?? "", signal);
   }
 
   async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecSession> {

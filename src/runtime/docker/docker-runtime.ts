@@ -16,6 +16,7 @@ import { createContainer, removeContainer, startContainer, stopContainer } from 
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
 import { runExec, startExec } from "./exec.ts";
+import { holdImage, releaseImages } from "./image-files.ts";
 import { inspectImage, listImages, pullImage } from "./images.ts";
 import { readLogs } from "./logs.ts";
 import { Sandboxes } from "./sandboxes.ts";
@@ -67,6 +68,8 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
     pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),
+    holdImage: (hold, signal) => holdImage({ engine, exec: options.exec }, hold, signal),
+    releaseImages: (podUid, signal) => releaseImages(engine, podUid, signal),
     exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
     execSync: (containerId, command, timeoutMs, signal) =>
       runExec(execDeps, { containerId, command, timeoutMs }, signal),
