@@ -67,8 +67,16 @@ export class Admitter {
   }
 
   #judge({ uid, pod }: PodRecord): Admission {
-    const { node, nodeName: name, maxPods, records, pods } = this.#options;
+    const { node, nodeName: name, maxPods } = this.#options;
     const facts = node();
+    const allocatable = { ...facts.allocatable, pods: maxPods };
+    const active = this.activeBeside(uid);
+    return computeAdmission({ pod, node: { ...facts, name, allocatable }, active });
+  }
+
+  /** Pods of this node that have not ended, without this one, each with what is allocated to it. */
+  activeBeside(uid: string): readonly Pod[] {
+    const { records, pods } = this.#options;
     const known = [...records.values()].filter(
       (other) =>
         other.uid !== uid &&
@@ -85,12 +93,7 @@ export class Admitter {
           !records.has(metadata.uid) && metadata.uid !== uid && status?.startTime,
       )
       .filter(({ status }) => !isTerminalPhase(status?.phase));
-    const allocatable = { ...facts.allocatable, pods: maxPods };
-    const active = [
-      ...known.map((other) => other.pod),
-      ...coming.map((other) => toSoundPod(other).pod),
-    ];
-    return computeAdmission({ pod, node: { ...facts, name, allocatable }, active });
+    return [...known.map((other) => other.pod), ...coming.map((other) => toSoundPod(other).pod)];
   }
 
   #decide(record: PodRecord, admission: Admission): void {
