@@ -85,6 +85,7 @@ export class PodCgroups implements PodCgroupPort {
   readonly #options: PodCgroupsOptions;
   readonly #slices: SystemdSlices;
   #isWarned = false;
+  /** Whether what all pods may use is set, which does not change. */
   #isPrepared = false;
 
   constructor(options: PodCgroupsOptions) {
@@ -93,21 +94,35 @@ export class PodCgroups implements PodCgroupPort {
   }
 
   async ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement> {
-    const { driver, podPidsLimit, log } = this.#options;
+    const { driver, podPidsLimit } = this.#options;
     const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
-    try {
-      if (!this.#isPrepared) await this.#prepare(signal);
-      this.#isPrepared = true;
-      await this.#weighClasses(signal);
+    const isMade = await this.#attempt(signal, async () => {
+      await this.#ensureClasses(signal);
       await this.#ensure(name, computePodValues(pod.spec, podPidsLimit), signal);
-      return { cgroupParent: engineParent(driver, name) };
+    });
+    if (isMade) return { cgroupParent: engineParent(driver, name) };
+    return podPidsLimit === undefined ? {} : { pidsLimit: podPidsLimit };
+  }
+
+  async sync(signal: AbortSignal): Promise<void> {
+    await this.#attempt(signal, async () => {
+      await this.#ensureClasses(signal);
+      await this.#collect(signal);
+    });
+  }
+
+  /** What the host cannot do is told once, and is no failure of a pod. */
+  async #attempt(signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
     } catch (error) {
       if (signal.aborted) throw error;
       const message =
         "cgroups of pods cannot be made: only the limits of single containers hold, and pods weigh by their number of containers";
-      if (!this.#isWarned) log.warn({ err: error }, message);
+      if (!this.#isWarned) this.#options.log.warn({ err: error }, message);
       this.#isWarned = true;
-      return podPidsLimit === undefined ? {} : { pidsLimit: podPidsLimit };
+      return false;
     }
   }
 
@@ -118,15 +133,15 @@ export class PodCgroups implements PodCgroupPort {
     await this.#ensure(name, values, signal);
   }
 
-  async sync(signal: AbortSignal): Promise<void> {
-    if (!this.#isPrepared) return;
-    await this.#weighClasses(signal);
+  async #collect(signal: AbortSignal): Promise<void> {
     const { driver } = this.#options;
     for (const above of [NODE_CGROUP, BURSTABLE, BEST_EFFORT]) {
       for (const directory of await this.#list(above)) {
         const uid = podUidOf(driver, directory);
         if (uid === undefined || this.#isLive(uid)) continue;
-        await this.#remove([...above, `pod${uid}`], signal);
+        const name = [...above, `pod${uid}`];
+        // To stop a slice is to kill what runs in it, and not every pod may be known yet.
+        if ((await this.#list(name)).length === 0) await this.#remove(name, signal);
       }
     }
   }
@@ -135,14 +150,13 @@ export class PodCgroups implements PodCgroupPort {
     return this.#options.pods().some(({ metadata }) => metadata.uid === podUid);
   }
 
-  async #prepare(signal: AbortSignal): Promise<void> {
-    const share = this.#options.node();
-    if (share === undefined) return;
-    const values = { cpuShares: computeShares(share.cpuMillis), memoryBytes: share.memoryBytes };
-    await this.#ensure(NODE_CGROUP, values, signal);
-  }
-
-  async #weighClasses(signal: AbortSignal): Promise<void> {
+  async #ensureClasses(signal: AbortSignal): Promise<void> {
+    const share = this.#isPrepared ? undefined : this.#options.node();
+    if (share !== undefined) {
+      const values = { cpuShares: computeShares(share.cpuMillis), memoryBytes: share.memoryBytes };
+      await this.#ensure(NODE_CGROUP, values, signal);
+      this.#isPrepared = true;
+    }
     const specs = this.#options.pods().map(({ spec }) => spec);
     const burstable = computeClassShares(specs, "Burstable");
     await this.#ensure(BURSTABLE, { cpuShares: burstable }, signal);
@@ -213,10 +227,12 @@ export class PodCgroups implements PodCgroupPort {
     }
   }
 
+  /** The cgroups right below one. */
   async #list(name: CgroupName): Promise<readonly string[]> {
-    const { driver } = this.#options;
-    const [first] = await this.#mounts(["cpu"]);
-    return readdir(join(first ?? this.#options.root, cgroupPath(driver, name)));
+    const { driver, root } = this.#options;
+    const [first = root] = await this.#mounts(["cpu"]);
+    const entries = await readdir(join(first, cgroupPath(driver, name)), { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
   }
 
   async #remove(name: CgroupName, signal: AbortSignal): Promise<void> {

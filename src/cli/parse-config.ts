@@ -11,7 +11,7 @@ import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import { repositoryOf } from "../images/repository.ts";
 import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 
-type Parse<T> = (value: unknown, field: string) => T;
+export type Parse<T> = (value: unknown, field: string) => T;
 
 interface Field<T> {
   readonly parse: Parse<T>;
@@ -21,31 +21,31 @@ interface Field<T> {
 const CONFIG_API = "longshore.dev/v1alpha1";
 const CONFIG_KIND = "AgentConfiguration";
 
-function bad(field: string, value: unknown, wants: string): LongshoreError {
+export function bad(field: string, value: unknown, wants: string): LongshoreError {
   return new LongshoreError(
     "ConfigInvalid",
     `configuration field ${field}: ${JSON.stringify(value)} is not ${wants}`,
   );
 }
 
-const text: Parse<string> = (value, field) => {
+export const text: Parse<string> = (value, field) => {
   if (typeof value !== "string") throw bad(field, value, "a string");
   return value;
 };
 
-const path: Parse<string> = (value, field) => {
+export const path: Parse<string> = (value, field) => {
   const file = text(value, field);
   if (file !== "" && !file.startsWith("/")) throw bad(field, value, "an absolute path");
   return file;
 };
 
-const flag: Parse<boolean> = (value, field) => {
+export const flag: Parse<boolean> = (value, field) => {
   if (value === true || value === "true") return true;
   if (value === false || value === "false") return false;
   throw bad(field, value, "true or false");
 };
 
-function whole(min: number, max: number): Parse<number> {
+export function whole(min: number, max: number): Parse<number> {
   return (value, field) => {
     const number = typeof value === "string" && value !== "" ? Number(value) : value;
     if (typeof number !== "number" || !Number.isInteger(number) || number < min || number > max)
@@ -54,7 +54,7 @@ function whole(min: number, max: number): Parse<number> {
   };
 }
 
-function oneOf<T extends string>(...words: readonly T[]): Parse<T> {
+export function oneOf<T extends string>(...words: readonly T[]): Parse<T> {
   return (value, field) => {
     const word = words.find((candidate) => candidate === value);
     if (word === undefined) throw bad(field, value, `one of ${words.join(", ")}`);
@@ -63,7 +63,7 @@ function oneOf<T extends string>(...words: readonly T[]): Parse<T> {
 }
 
 /** A list, or a comma separated string. */
-function list(item: Parse<string>): Parse<readonly string[]> {
+export function list(item: Parse<string>): Parse<readonly string[]> {
   return (value, field) => {
     const items =
       typeof value === "string" ? value.split(",").filter((part) => part !== "") : value;
@@ -72,12 +72,12 @@ function list(item: Parse<string>): Parse<readonly string[]> {
   };
 }
 
-const ip: Parse<string> = (value, field) => {
+export const ip: Parse<string> = (value, field) => {
   if (typeof value !== "string" || isIP(value) === 0) throw bad(field, value, "an IP address");
   return value;
 };
 
-const cidr: Parse<string> = (value, field) => {
+export const cidr: Parse<string> = (value, field) => {
   const [address, prefix, ...rest] = text(value, field).split("/");
   const family = isIP(address ?? "");
   const isValid =
@@ -293,9 +293,10 @@ const FIELDS = {
   ),
   preloadedImagesVerificationAllowlist: field(list(imagePattern), []),
   proxyMode: field(oneOf("iptables", "off"), "iptables" as const),
+  // Known here, read by proxy-config.ts with the rest of the proxy's.
   masqueradeAll: field(flag, false),
-  iptablesSyncPeriod: field(duration, 30_000),
-  iptablesMinSyncPeriod: field(duration, 1_000),
+  iptablesSyncPeriod: field(text, ""),
+  iptablesMinSyncPeriod: field(text, ""),
   logLevel: field(oneOf("debug", "info", "warn", "error"), "info" as const),
 } as const;
 
@@ -345,7 +346,8 @@ export interface ConfigInput {
   readonly hostname: string;
 }
 
-export function computeAgentConfig(input: ConfigInput): AgentConfig {
+/** All but `proxy`, which proxy-config.ts reads. */
+export function computeAgentConfig(input: ConfigInput): Omit<AgentConfig, "proxy"> {
   const names = Object.keys(FIELDS) as FieldName[];
   const values = Object.fromEntries(
     names.map((name) => [name, pick(name, input.flags[FLAG_OF[name] ?? name] ?? input.file[name])]),
@@ -378,8 +380,6 @@ export function computeAgentConfig(input: ConfigInput): AgentConfig {
     imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
     fileCheckFrequencyMs: values.fileCheckFrequency,
     httpCheckFrequencyMs: values.httpCheckFrequency,
-    iptablesSyncPeriodMs: values.iptablesSyncPeriod,
-    iptablesMinSyncPeriodMs: values.iptablesMinSyncPeriod,
   }) as AgentConfig;
 }
 

@@ -25,7 +25,8 @@ import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
 import { Admitter } from "./admission/admitter.ts";
 import { createApply } from "./apply.ts";
-import { type CheckpointPort, computeCheckpoint, EMPTY_CHECKPOINT } from "./checkpoint.ts";
+import { type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
+import { Chores } from "./chores.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
 import type { PodFeed } from "./feed.ts";
@@ -34,7 +35,6 @@ import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { Operations } from "./operations.ts";
-import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
 import { Resizer } from "./resize/resizer.ts";
@@ -82,21 +82,11 @@ export interface PodManagerOptions {
   readonly compute: PodComputations;
 }
 
-/** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
+/** Turns mostly wait for the Engine, so there are more than pods. */
 const CONCURRENCY = 512;
 const RETRY = { initialMs: 500, maxMs: 10_000 };
-/** Queue keys that are no UIDs. */
-const ORPHANS = "#orphans";
-const CHECKPOINT = "#checkpoint";
-const CGROUPS = "#cgroups";
 /** What is older than this may be of a clock that was set back. */
 const LATE_EVENT_MS = 5_000;
-const ORPHAN_PERIOD_MS = 60_000;
-const CGROUP_PERIOD_MS = 60_000;
-/** Several pods that end together need it once. */
-const CGROUP_DELAY_MS = 1_000;
-const SYNC_POLL_MS = 1_000;
-const CHECKPOINT_DELAY_MS = 200;
 
 export class PodManager implements PodDirectory {
   readonly #options: PodManagerOptions;
@@ -108,6 +98,7 @@ export class PodManager implements PodDirectory {
   readonly #operations: Operations;
   readonly #worker: PodWorker;
   readonly #admitter: Admitter;
+  readonly #chores: Chores;
   readonly #controller = new AbortController();
   #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
@@ -128,9 +119,11 @@ export class PodManager implements PodDirectory {
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
     this.#admitter = new Admitter({ ...options, records: this.#records, onPreempted: onDone });
+    const onOrphan = (pod: Pod): void => this.#onOrphan(pod);
+    this.#chores = new Chores({ ...options, log, records: this.#records, onOrphan });
     const starter = new Starter(options);
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
-    const saveCheckpoint = (): Promise<void> => this.#saveCheckpoint();
+    const saveCheckpoint = (): Promise<void> => this.#chores.saveCheckpoint();
     const activeBeside = (podUid: string): readonly Pod[] => this.#admitter.activeBeside(podUid);
     const resizer = new Resizer({ ...options, activeBeside, saveCheckpoint });
     this.#worker = new PodWorker({
@@ -153,7 +146,7 @@ export class PodManager implements PodDirectory {
   /** Takes on the pods already in the store, listens for changes, and adopts what the runtime holds. */
   async start(): Promise<void> {
     const { pods, runtime, log } = this.#options;
-    this.#restored = await this.#options.checkpoint.load();
+    this.#restored = await this.#chores.restore();
     pods.onChange((change) => this.#onPodChange(change));
     for (const pod of pods.list()) this.#accept(pod);
     const { signal } = this.#controller;
@@ -163,8 +156,7 @@ export class PodManager implements PodDirectory {
         if (signal.aborted) return;
         log.error({ err: error }, "runtime events ended; pods are only looked at periodically");
       });
-    this.#queue.add(ORPHANS);
-    this.#queue.add(CGROUPS);
+    this.#chores.start();
   }
 
   /** Ends the turns under way; containers stay as they are. */
@@ -173,13 +165,13 @@ export class PodManager implements PodDirectory {
     await this.#queue.stop();
     await Promise.all([this.#images.stop(), this.#statuses.stop(), this.#operations.stop()]);
     await this.#watching;
-    await this.#saveCheckpoint();
+    await this.#chores.stop();
   }
 
   /** Everything may have changed: look at all pods. */
   resync(): void {
     for (const uid of this.#records.keys()) this.#queue.add(uid);
-    this.#queue.add(ORPHANS);
+    this.#chores.due("orphans");
   }
 
   /** Something about this pod changed (probe result, pull): look at it. */
@@ -278,15 +270,6 @@ export class PodManager implements PodDirectory {
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
-    if (key === ORPHANS) return this.#takeOrphans(signal);
-    if (key === CGROUPS) {
-      await this.#options.cgroups.sync(signal);
-      return CGROUP_PERIOD_MS;
-    }
-    if (key === CHECKPOINT) {
-      await this.#saveCheckpoint();
-      return undefined;
-    }
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
     await this.#admitter.settle(record, signal);
@@ -299,9 +282,9 @@ export class PodManager implements PodDirectory {
     const again = await this.#worker.sync(record, signal);
     if (amountHeld(record) !== held) this.#retryResizes();
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
-    if (record.phase === "terminated") this.#queue.add(CGROUPS, CGROUP_DELAY_MS);
+    if (record.phase === "terminated") this.#chores.due("cgroups");
     this.#failures.delete(key);
-    if (hasChanged(before, record)) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
+    if (hasChanged(before, record)) this.#chores.due("checkpoint");
     if (!isForgettable(record)) return again;
     await this.#options.files.remove(key);
     this.#forget(record);
@@ -325,22 +308,12 @@ export class PodManager implements PodDirectory {
     return jitteredDelay(attempt, RETRY, this.#options.random);
   }
 
-  /** Pods that only the runtime or the state directory still know; only certain once the sources are. */
-  async #takeOrphans(signal: AbortSignal): Promise<number> {
-    const { pods, runtime, volumes, network, clock } = this.#options;
-    if (!network.isReady) return SYNC_POLL_MS;
-    const isSynced = pods.isSynced;
-    const state = await runtime.list(signal);
-    const isKnown = (podUid: string): boolean =>
-      this.#records.has(podUid) || !pods.isComplete(podUid);
-    for (const pod of findOrphans(state, await volumes.listPodUids(), isKnown)) {
-      const record = createRecord(pod, clock.now(), {});
-      record.isApiGone = true;
-      this.#records.set(record.uid, record);
-      this.#queue.add(record.uid);
-    }
-    await network.collect(state.sandboxes, signal);
-    return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
+  /** No object tells of it: what is left of it ends. */
+  #onOrphan(pod: Pod): void {
+    const record = createRecord(pod, this.#options.clock.now(), {});
+    record.isApiGone = true;
+    this.#records.set(record.uid, record);
+    this.#queue.add(record.uid);
   }
 
   #forget(record: PodRecord): void {
@@ -352,14 +325,7 @@ export class PodManager implements PodDirectory {
     this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
     this.#options.pods.forget(uid);
-    if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
-  }
-
-  /** What was restored counts until it is known which pods still exist. */
-  #saveCheckpoint(): Promise<void> {
-    const { checkpoint, pods } = this.#options;
-    const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
-    return checkpoint.save(computeCheckpoint(this.#records.values(), before));
+    if (record.backoff.size > 0) this.#chores.due("checkpoint");
   }
 }
 

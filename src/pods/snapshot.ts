@@ -3,7 +3,13 @@
  * they compute. Taken by worker.ts at the start of each round; read by plan.ts, phases/* and status.ts.
  */
 
-import type { Container as ContainerSpec, Pod, PodSpec, PodStatus } from "../api/types.ts";
+import type {
+  Container as ContainerSpec,
+  ContainerStatus,
+  Pod,
+  PodSpec,
+  PodStatus,
+} from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
 import type { ProbeResults } from "../probes/probes.ts";
 import type { Container, RuntimeState, Sandbox } from "../runtime/runtime.ts";
@@ -192,6 +198,13 @@ export function newestSandbox(observed: RuntimeState): Sandbox | undefined {
 export function readySandbox(observed: RuntimeState): Sandbox | undefined {
   const newest = newestSandbox(observed);
   return newest?.state === "ready" ? newest : undefined;
+}
+
+/** The statuses of all containers of a pod, of whatever kind. */
+export function containerStatusesOf(status: PodStatus): readonly ContainerStatus[] {
+  const { initContainerStatuses = [], containerStatuses = [] } = status;
+  const { ephemeralContainerStatuses = [] } = status;
+  return [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
 }
 
 /** `name_namespace(uid)`, the kubelet's way to name a pod in messages. */

@@ -11,7 +11,14 @@ import { computeContainerStatus, unknownTermination } from "./container-status.t
 import { type ContainerRole, containersOf } from "./containers.ts";
 import { isRestartingAll } from "./phases/sync.ts";
 import { shouldRestart } from "./restart.ts";
-import { isDead, newestOf, type PodSnapshot, readySandbox, startTimeOf } from "./snapshot.ts";
+import {
+  containerStatusesOf,
+  isDead,
+  newestOf,
+  type PodSnapshot,
+  readySandbox,
+  startTimeOf,
+} from "./snapshot.ts";
 
 type PodPhase = NonNullable<PodStatus["phase"]>;
 
@@ -72,9 +79,7 @@ function isNeverStarted(snapshot: PodSnapshot): boolean {
 }
 
 function statusesOf(snapshot: PodSnapshot): readonly RoleStatus[] {
-  const { containerStatuses = [], initContainerStatuses = [] } = snapshot.previous;
-  const { ephemeralContainerStatuses = [] } = snapshot.previous;
-  const before = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
+  const before = containerStatusesOf(snapshot.previous);
   return containersOf(snapshot.pod.spec).map((container) => {
     const { name } = container.spec;
     const previous = before.find((status) => status.name === name);

@@ -99,6 +99,8 @@ export interface ContainerConfig {
   readonly stopSignal?: string;
   readonly user?: string;
   readonly supplementalGroups: readonly string[];
+  /** Whether the groups that the image gives its user are left out. */
+  readonly hasStrictGroups?: boolean;
   readonly privileged: boolean;
   readonly readOnlyRootfs: boolean;
   /** allowPrivilegeEscalation: false. */

@@ -7,7 +7,7 @@
 import { type EventSink, involvedPod } from "../../api/events.ts";
 import type { Store } from "../../api/store.ts";
 import type { Pod } from "../../api/types.ts";
-import { classOf } from "../../core/errors.ts";
+import { classOf, messageOf } from "../../core/errors.ts";
 import type { NodeFacts } from "../node-facts.ts";
 import type { PodRecord } from "../record.ts";
 import { toSoundPod } from "../shape.ts";
@@ -71,7 +71,13 @@ export class Admitter {
     const facts = node();
     const allocatable = { ...facts.allocatable, pods: maxPods };
     const active = this.activeBeside(uid);
-    return computeAdmission({ pod, node: { ...facts, name, allocatable }, active });
+    try {
+      return computeAdmission({ pod, node: { ...facts, name, allocatable }, active });
+    } catch (error) {
+      // A spec of a shape that no API server stores must not hold up the others.
+      const message = `cannot be judged: ${messageOf(error)}`;
+      return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
+    }
   }
 
   /** Pods of this node that have not ended, without this one, each with what is allocated to it. */

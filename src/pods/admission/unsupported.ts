@@ -38,10 +38,6 @@ function podFindings(spec: PodSpec): readonly Finding[] {
     [(spec.resourceClaims ?? []).length > 0, "spec.resourceClaims"],
     [spec.hostUsers === false, "spec.hostUsers=false"],
     [security.fsGroup !== undefined && hasOwnedVolume(spec), "spec.securityContext.fsGroup"],
-    [
-      security.supplementalGroupsPolicy === "Strict" && !namesEveryGroup(spec),
-      "spec.securityContext.supplementalGroupsPolicy=Strict without runAsGroup",
-    ],
     [security.windowsOptions !== undefined, "spec.securityContext.windowsOptions"],
   ];
 }
@@ -49,14 +45,6 @@ function podFindings(spec: PodSpec): readonly Finding[] {
 /** Volumes of other kinds than hostPath are to belong to the group, which is not done yet. */
 function hasOwnedVolume({ volumes = [] }: PodSpec): boolean {
   return volumes.some(({ hostPath }) => hostPath === undefined);
-}
-
-/** The Engine adds the groups of the image's user, except where the spec itself says the first group. */
-function namesEveryGroup(spec: PodSpec): boolean {
-  return [...(spec.initContainers ?? []), ...spec.containers].every(
-    ({ securityContext }) =>
-      (securityContext?.runAsGroup ?? spec.securityContext?.runAsGroup) !== undefined,
-  );
 }
 
 function field(list: string, container: Container, name: string): string {

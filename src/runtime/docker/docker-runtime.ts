@@ -3,6 +3,7 @@
  * `longshore check` and `cleanup`); everybody else sees runtime.ts only.
  */
 
+import { LruMap } from "../../api/lru-map.ts";
 import type { Clock } from "../../core/clock.ts";
 import { hasCode } from "../../core/errors.ts";
 import type { Exec } from "../../core/exec.ts";
@@ -10,6 +11,7 @@ import { killProcess } from "../../core/kill-process.ts";
 import type { Logger } from "../../core/logger.ts";
 import { OWNER, POD_UID } from "../labels.ts";
 import type { Container, Runtime, RuntimeInfo, RuntimeState, Sandbox } from "../runtime.ts";
+import type { Accounts } from "./accounts.ts";
 import { createContainer, removeContainer, startContainer, stopContainer } from "./containers.ts";
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
@@ -37,6 +39,8 @@ export interface DockerRuntimeOptions {
 
 const PULL_PROGRESS_DEADLINE_MS = 60_000;
 
+/** Whose users are remembered. */
+const MAX_IMAGES = 500;
 /** Inspections under way at once; the Engine answers each from memory. */
 const INSPECT_BATCH = 16;
 
@@ -47,6 +51,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   const sandboxes = new Sandboxes(engine, options.exec, log);
   const silenceMs = options.imagePullProgressDeadlineMs ?? PULL_PROGRESS_DEADLINE_MS;
   const pulls = { engine, silenceMs, log };
+  const containerOptions = { ...options, accounts: new LruMap<string, Accounts>(MAX_IMAGES) };
   const execDeps = { engine, kill: killProcess, log };
   return {
     info: (signal) => readInfo(engine, signal),
@@ -55,7 +60,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     runSandbox: (config, signal) => sandboxes.run(config, signal),
     stopSandbox: (id, signal) => sandboxes.stop(id, signal),
     removeSandbox: (id, signal) => removeContainer(engine, id, signal),
-    createContainer: (config, signal) => createContainer(engine, config, options, signal),
+    createContainer: (config, signal) => createContainer(engine, config, containerOptions, signal),
     startContainer: (id, signal) => startContainer(engine, id, signal),
     stopContainer: (id, graceSeconds, signal) =>
       stopContainer(engine, { id, graceSeconds }, signal),

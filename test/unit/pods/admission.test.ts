@@ -18,10 +18,6 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
     { securityContext: { fsGroup: 1 }, volumes: [{ name: "e", emptyDir: {} }] },
   ],
   [
-    "spec.securityContext.supplementalGroupsPolicy=Strict without runAsGroup",
-    { securityContext: { supplementalGroupsPolicy: "Strict" } },
-  ],
-  [
     "spec.containers[web].volumeMounts.subPath",
     web({ volumeMounts: [{ name: "v", mountPath: "/", subPath: "a" }] }),
   ],
