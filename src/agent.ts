@@ -126,7 +126,11 @@ export class Agent {
     );
     await server.start();
 
-    const declaredFeatures = ["ExtendWebSocketsToKubelet"];
+    const declaredFeatures = [
+      "ExtendWebSocketsToKubelet",
+      "InPlacePodLevelResourcesVerticalScaling",
+      "InPlacePodVerticalScalingInitContainers",
+    ];
     const nodeLoop = this.#own(
       new NodeLoop({
         ...this.#options,

@@ -29,7 +29,10 @@ import {
   type CgroupValues,
   computeClassShares,
   computePodValues,
+  type Limits,
+  parseLimits,
   toFiles,
+  widest,
 } from "./values.ts";
 
 /** What the containers of a pod are made with. */
@@ -43,6 +46,11 @@ export interface PodPlacement {
 export interface PodCgroupPort {
   /** Makes the pod's cgroup, or says what stands in for it. Never throws for what the host cannot do. */
   ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement>;
+  /**
+   * Gives the cgroup of a pod that runs what its resources are now; `grow` leaves limits that are wider already, which
+   * its containers may still have. Throws what the host says.
+   */
+  resizePod(pod: Pod, how: "grow" | "exact", signal: AbortSignal): Promise<void>;
   /** Weighs the classes anew and removes the cgroups of pods that ended. */
   sync(signal: AbortSignal): Promise<void>;
 }
@@ -69,6 +77,7 @@ const PASSED_DOWN = [...CONTROLLERS, "cpuset", "io"];
 
 const MISSING: readonly unknown[] = ["ENOENT", "EACCES"];
 const UNLIMITED = /^(-1|max|max \d+)$/;
+const LIMIT_FILES = /^(cpu\.cfs_quota_us|cpu\.max|memory\.limit_in_bytes|memory\.max)$/;
 
 const TOLERATED: readonly unknown[] = ["EBUSY", "ENOENT", "ENOTEMPTY", "EROFS", "EPERM", "EACCES"];
 
@@ -115,6 +124,13 @@ export class PodCgroups implements PodCgroupPort {
       this.#isWarned = true;
       return false;
     }
+  }
+
+  async resizePod(pod: Pod, how: "grow" | "exact", signal: AbortSignal): Promise<void> {
+    const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
+    const wanted = computePodValues(pod.spec, this.#options.podPidsLimit);
+    const values = how === "exact" ? wanted : widest(wanted, await this.#readLimits(name));
+    await this.#ensure(name, values, signal);
   }
 
   async #collect(signal: AbortSignal): Promise<void> {
@@ -185,6 +201,18 @@ export class PodCgroups implements PodCgroupPort {
       const isMissing = MISSING.includes((error as NodeJS.ErrnoException).code);
       if (!isMissing || !(controller === "hugetlb" || UNLIMITED.test(text))) throw error;
     }
+  }
+
+  async #readLimits(name: CgroupName): Promise<Limits> {
+    const { root, driver, version } = this.#options;
+    const files = toFiles(version, { cpuShares: 0 });
+    const texts = new Map<string, string>();
+    for (const { controller, name: file } of files.filter((one) => LIMIT_FILES.test(one.name))) {
+      const directory = version === 2 ? root : join(root, controller);
+      const text = await readFile(join(directory, cgroupPath(driver, name), file), "utf8");
+      texts.set(controller, text.trim());
+    }
+    return parseLimits(texts.get("cpu") ?? "", texts.get("memory") ?? "");
   }
 
   /** A cgroup of version 2 has the controllers that each one above it passes down. */

@@ -38,6 +38,7 @@ import type { NodeFacts } from "./node-facts.ts";
 import { Operations } from "./operations.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
+import { Resizer } from "./resize/resizer.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isEcho } from "./status-patch.ts";
@@ -123,15 +124,16 @@ export class PodManager implements PodDirectory {
     this.#chores = new Chores({ ...options, log, records: this.#records, onOrphan });
     const starter = new Starter(options);
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
+    const saveCheckpoint = (): Promise<void> => this.#chores.saveCheckpoint();
+    const activeBeside = (podUid: string): readonly Pod[] => this.#admitter.activeBeside(podUid);
+    const resizer = new Resizer({ ...options, activeBeside, saveCheckpoint });
     this.#worker = new PodWorker({
       ...options,
-      ...parts,
-      log,
+      ...{ ...parts, log, resizer, saveCheckpoint },
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
       apply: createApply({
-        ...{ ...options, ...parts, starter, hooks },
-        saveCheckpoint: () => this.#chores.saveCheckpoint(),
+        ...{ ...options, ...parts, starter, hooks, resizer, saveCheckpoint },
       }),
     });
     this.#queue = new WorkQueue({
@@ -236,13 +238,14 @@ export class PodManager implements PodDirectory {
     const known = this.#records.get(uid);
     if (known !== undefined) {
       const isOurs = known.phase === "sync" && !known.isApiGone;
-      const isEchoed = isOurs && isEcho(known.pod, pod, known.status);
+      const isEchoed = isOurs && isEcho(known.desired, pod, known.status);
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
       if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
-      const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
+      const { backoff, allocated } = this.#restored;
+      const record = createRecord(pod, now, backoff[uid] ?? {}, allocated[uid]);
       for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
       this.#admitter.admit(record, problem);
       this.#records.set(uid, record);
@@ -276,7 +279,9 @@ export class PodManager implements PodDirectory {
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
     if (record.phase === "sync" && record.verdict === undefined)
       this.#options.objects.retainPod(record.pod);
+    const held = amountHeld(record);
     const again = await this.#worker.sync(record, signal);
+    if (amountHeld(record) !== held) this.#retryResizes();
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
     if (record.phase === "terminated") this.#chores.due("cgroups");
     this.#failures.delete(key);
@@ -285,6 +290,12 @@ export class PodManager implements PodDirectory {
     await this.#options.files.remove(key);
     this.#forget(record);
     return undefined;
+  }
+
+  /** What one pod gave back may be what another waits for. */
+  #retryResizes(): void {
+    for (const { uid, resizePending } of this.#records.values())
+      if (resizePending !== undefined) this.#queue.add(uid);
   }
 
   #onError(key: string, error: unknown): number {
@@ -331,6 +342,11 @@ function hasGoneBack({
 function hasChanged(before: readonly object[] | undefined, { backoff }: PodRecord): boolean {
   const after = [...backoff.values()];
   return after.length !== (before?.length ?? 0) || after.some((entry, i) => entry !== before?.[i]);
+}
+
+/** Changes when what the pod holds of the node may have become less. */
+function amountHeld({ phase, status, allocation }: PodRecord): string {
+  return `${phase} ${status.phase} ${allocation?.generation}`;
 }
 
 /** Nothing of it is left anywhere. */

@@ -40,6 +40,7 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     {
       ...{ pod, phase, statuses: settled, now: snapshot.now },
       hasNetwork: sandbox !== undefined && podIps.length > 0,
+      resize: snapshot.phase === "sync" && !isTerminalPhase(phase) ? snapshot : undefined,
       isRestartingAll: sandbox !== undefined && isRestartingAll(snapshot, sandbox),
     },
     { stored: pod.status?.conditions ?? [], last: previous.conditions ?? [] },

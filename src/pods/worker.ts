@@ -24,6 +24,7 @@ import { isFinished } from "./phases/sync.ts";
 import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
+import type { Resizer } from "./resize/resizer.ts";
 import { containerStatusesOf, newestOf, type PodSnapshot, readySandbox } from "./snapshot.ts";
 import { factsOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
@@ -45,6 +46,9 @@ export interface WorkerOptions {
   readonly apply: ApplyAction;
   readonly statuses: StatusWriter;
   readonly operations: Operations;
+  readonly resizer: Pick<Resizer, "decide">;
+  /** Resolves when what is noted in the records is on disk. */
+  readonly saveCheckpoint: () => Promise<void>;
   readonly syncFrequencyMs: number;
 }
 
@@ -136,12 +140,19 @@ export class PodWorker {
   }
 
   async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
-    const { runtime, clock, node, images, statuses, computeSpecHash } = this.#options;
-    const { operations } = this.#options;
+    const { runtime, clock } = this.#options;
     const observedAt = clock.now();
     record.observed = await runtime.list(signal, record.uid);
     record.observedAt = observedAt;
     await readTerminationMessages(this.#options, record, signal);
+    const isAllocated = this.#options.resizer.decide(record);
+    const snapshot = this.#snapshot(record);
+    if (isAllocated) await this.#options.saveCheckpoint();
+    return snapshot;
+  }
+
+  #snapshot(record: PodRecord): PodSnapshot {
+    const { clock, node, images, statuses, computeSpecHash, operations } = this.#options;
     const { pod, uid } = record;
     const ids = record.observed.containers.map(({ id }) => id);
     operations.retain(uid, new Set(ids));
@@ -149,6 +160,9 @@ export class PodWorker {
     const specs = containersOf(pod.spec).map(({ spec }) => spec);
     return {
       pod,
+      allocation: record.allocation,
+      resizePending: record.resizePending,
+      resizeFailure: record.resizeFailure,
       phase: record.phase,
       now: clock.now(),
       observed: record.observed,

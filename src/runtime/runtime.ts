@@ -65,6 +65,14 @@ interface SeLinuxOptions {
   readonly level?: string;
 }
 
+/** Absent = no limit. cpuShares is never absent: 2 without a request. */
+export interface ContainerResources {
+  readonly cpuShares: number;
+  readonly cpuQuotaMicros?: number;
+  readonly cpuPeriodMicros?: number;
+  readonly memoryBytes?: number;
+}
+
 /** Everything needed to create a container; computed by container-config.ts (pure). */
 export interface ContainerConfig {
   readonly pod: PodIdentity;
@@ -115,14 +123,7 @@ export interface ContainerConfig {
   /** The container whose processes this one is to see. */
   readonly pidOf?: string;
   readonly hostPid: boolean;
-  /** Absent = no limit. cpuShares is never absent: 2 without a request. */
-  readonly resources: {
-    readonly cpuShares: number;
-    readonly cpuQuotaMicros?: number;
-    readonly cpuPeriodMicros?: number;
-    readonly memoryBytes?: number;
-    readonly pidsLimit?: number;
-  };
+  readonly resources: ContainerResources & { readonly pidsLimit?: number };
   /** Only passed on where the host can (D11). */
   readonly oomScoreAdj?: number;
   /** Facts the agent needs again after its restart; never a secret. */
@@ -150,6 +151,8 @@ export interface Container {
   readonly oomKilled: boolean;
   /** The engine's words when it could not start; else empty. */
   readonly error: string;
+  /** What it runs with now. */
+  readonly resources: ContainerResources;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -271,6 +274,11 @@ export interface Runtime {
   startContainer(id: string, signal: AbortSignal): Promise<void>;
   /** Stop signal, up to `graceSeconds`, SIGKILL. Resolves when it does not run; already so is success. */
   stopContainer(id: string, graceSeconds: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Gives a container other resources while it runs; a limit that is absent stays as it is. Throws EngineConflict where
+   * it uses more memory than it is to have.
+   */
+  updateResources(id: string, resources: ContainerResources, signal: AbortSignal): Promise<void>;
   removeContainer(id: string, signal: AbortSignal): Promise<void>;
 
   /** undefined when the image is not present. Throws ImageInvalidName. */

@@ -9,6 +9,7 @@ import { LongshoreError } from "../../src/core/errors.ts";
 import type {
   Container,
   ContainerConfig,
+  ContainerResources,
   ExecRequest,
   ExecResult,
   ExecSession,
@@ -196,7 +197,7 @@ export class FakeRuntime implements Runtime {
     this.#containers.set(id, {
       ...{ id, pod, name, kind, attempt, specHash, sandboxId, image, imageId, annotations },
       ...{ state: "created", pid: 0, createdAt: this.#options.now(), startedAt: 0, finishedAt: 0 },
-      ...{ exitCode: 0, oomKilled: false, error: "" },
+      ...{ exitCode: 0, oomKilled: false, error: "", resources: config.resources },
     });
     this.#configs.set(id, config);
     this.#logs.set(id, []);
@@ -237,6 +238,20 @@ export class FakeRuntime implements Runtime {
     this.#enter("stopContainer", `${id} ${graceSeconds}`, signal);
     const container = this.#containers.get(id);
     if (container?.state === "running") this.#end(container, 137, false);
+  }
+
+  async updateResources(
+    id: string,
+    resources: ContainerResources,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#enter("updateResources", `${id} ${JSON.stringify(resources)}`, signal);
+    const container = this.#existing(id);
+    this.#containers.set(id, {
+      ...container,
+      resources: { ...container.resources, ...resources },
+    });
+    this.#emit({ kind: "pod-changed", podUid: container.pod.uid });
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {

@@ -21,6 +21,7 @@ import { inspectImage, listImages, pullImage } from "./images.ts";
 import { readLogs } from "./logs.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { type Translated, translateInspect } from "./translate.ts";
+import { updateResources } from "./update.ts";
 
 export interface DockerRuntimeOptions {
   /** `unix:///var/run/docker.sock`. */
@@ -64,6 +65,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     startContainer: (id, signal) => startContainer(engine, id, signal),
     stopContainer: (id, graceSeconds, signal) =>
       stopContainer(engine, { id, graceSeconds }, signal),
+    updateResources: (id, resources, signal) => updateResources(engine, { id, resources }, signal),
     removeContainer: (id, signal) => removeContainer(engine, id, signal),
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
     pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
