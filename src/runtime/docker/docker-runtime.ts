@@ -10,6 +10,7 @@ import { killProcess } from "../../core/kill-process.ts";
 import type { Logger } from "../../core/logger.ts";
 import { OWNER, POD_UID } from "../labels.ts";
 import type { Container, Runtime, RuntimeInfo, RuntimeState, Sandbox } from "../runtime.ts";
+import { attachContainer } from "./attach.ts";
 import { createContainer, removeContainer, startContainer, stopContainer } from "./containers.ts";
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
@@ -63,6 +64,8 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),
     exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
+    attach: (containerId, request, signal) =>
+      attachContainer(engine, { containerId, request }, signal),
     execSync: (containerId, command, timeoutMs, signal) =>
       runExec(execDeps, { containerId, command, timeoutMs }, signal),
     logs: (containerId, logOptions, signal) => readLogs(engine, containerId, logOptions, signal),
