@@ -6,7 +6,8 @@
 
 import { closeSync, openSync } from "node:fs";
 import { Socket } from "node:net";
-import { getSystemErrorName } from "node:util";
+import { constants } from "node:os";
+import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import { sleep } from "./abort.ts";
 import type { Clock } from "./clock.ts";
 import { LongshoreError, messageOf } from "./errors.ts";
@@ -17,6 +18,7 @@ const CLONE_NEWNET = 0x40000000;
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
 const AF_INET = 2;
 const AF_INET6 = 10;
+const { EALREADY, EINPROGRESS, EISCONN } = constants.errno;
 const LONGEST_LOOK_MS = 50;
 
 export type EnterNamespace = <T>(path: string, work: () => T) => T;
@@ -91,9 +93,9 @@ export function createDialLoopback(clock: Clock): DialLoopback | undefined {
       // On a loopback the second look finds it done; it takes longer only where nobody accepts.
       for (let delay = 1; ; delay = Math.min(2 * delay, LONGEST_LOOK_MS)) {
         const errno = errnoOf(libc.connect(fd, address, address.length));
-        const name = errno === 0 ? "EISCONN" : getSystemErrorName(-errno);
-        if (name === "EISCONN") return new Socket({ fd, allowHalfOpen: true });
-        if (name !== "EINPROGRESS" && name !== "EALREADY") throw failure("connect", errno);
+        if (errno === 0 || errno === EISCONN) return new Socket({ fd, allowHalfOpen: true });
+        if (errno !== EINPROGRESS && errno !== EALREADY)
+          throw new LongshoreError("NetworkFailed", `connect: ${getSystemErrorMessage(-errno)}`);
         await sleep(clock, delay, signal);
       }
     } catch (error) {
