@@ -222,6 +222,11 @@ export interface ExecRequest {
   readonly stdin: boolean;
 }
 
+export interface AttachRequest {
+  /** Of no consequence when the container was made without one. */
+  readonly stdin: boolean;
+}
+
 /** A running command. The streams must be consumed; a signal that fires ends them, but not the process. */
 export interface ExecSession {
   /** Ends the command's standard input when ended. Writable also when stdin was not asked for (and ignored then). */
@@ -298,6 +303,11 @@ export interface Runtime {
   /** Of one pod, or of all. Nothing may be mounted from them any more. */
   releaseImages(podUid: string | undefined, signal: AbortSignal): Promise<void>;
 
+  /**
+   * Joins the container's own program from now on. `exitCode` is 0 when its outputs have ended, `kill` only lets go.
+   * Throws EngineConflict when it does not run.
+   */
+  attach(containerId: string, request: AttachRequest, signal: AbortSignal): Promise<ExecSession>;
   exec(containerId: string, request: ExecRequest, signal: AbortSignal): Promise<ExecSession>;
   /** Runs to the end or until `timeoutMs`, when the process is killed and CommandTimeout thrown. */
   execSync(

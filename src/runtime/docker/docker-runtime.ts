@@ -12,6 +12,7 @@ import type { Logger } from "../../core/logger.ts";
 import { OWNER, POD_UID } from "../labels.ts";
 import type { Container, Runtime, RuntimeInfo, RuntimeState, Sandbox } from "../runtime.ts";
 import type { Accounts } from "./accounts.ts";
+import { attachContainer } from "./attach.ts";
 import { createContainer, removeContainer, startContainer, stopContainer } from "./containers.ts";
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
@@ -73,6 +74,8 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     holdImage: (hold, signal) => holdImage({ engine, exec: options.exec }, hold, signal),
     releaseImages: (podUid, signal) => releaseImages(engine, podUid, signal),
     exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
+    attach: (containerId, request, signal) =>
+      attachContainer(engine, { containerId, request }, signal),
     execSync: (containerId, command, timeoutMs, signal) =>
       runExec(execDeps, { containerId, command, timeoutMs }, signal),
     logs: (containerId, logOptions, signal) => readLogs(engine, containerId, logOptions, signal),
