@@ -87,6 +87,9 @@ describe.each([
     expect(await resourcesOf()).toEqual({ ...limits, cpuShares: 30, memoryBytes: 2 ** 25 });
     const missing = runtime.updateResources("f".repeat(64), { cpuShares: 2 }, signal);
     await expect(missing).rejects.toMatchObject({ code: "EngineNotFound" });
+    await expect(runtime.containerUsage("f".repeat(64), signal)).rejects.toMatchObject({
+      code: "EngineNotFound",
+    });
   });
 
   it("refuses a container whose sandbox is missing", async () => {
