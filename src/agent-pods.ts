@@ -177,6 +177,7 @@ export class AgentPods implements PodDirectory {
       ...{ imageAccess, nodeCredentials },
       ...{ services, objects, runtime, volumes, probes, events, clock, random, log },
       node: () => this.#nodeFacts(nodeLoop),
+      refreshNode: (inner) => nodeLoop.refresh(inner),
       dns: {
         clusterDomain: config.clusterDomain,
         clusterDns: config.clusterDns,

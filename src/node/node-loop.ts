@@ -6,6 +6,7 @@
 
 import type { ApiClient } from "../api/client.ts";
 import type { EventSink, EventType } from "../api/events.ts";
+import { NODES } from "../api/resources.ts";
 import type { Lease, Node, NodeStatus } from "../api/types.ts";
 import { Backoff } from "../core/backoff.ts";
 import { type Clock, formatMicroTime, formatTime } from "../core/clock.ts";
@@ -133,6 +134,12 @@ export class NodeLoop {
   /** The addresses reported as InternalIP. Empty before start. */
   getNodeIps(): readonly string[] {
     return this.#nodeIps;
+  }
+
+  /** Reads the Node now, for whom it must not be some seconds old, and tells the listeners. */
+  async refresh(signal: AbortSignal): Promise<void> {
+    const name = this.#options.config.nodeName;
+    this.#publish(await this.#options.client.get(NODES, { name }, signal));
   }
 
   /** Called with the Node object each time it was read or written, and at once when it is known already. */

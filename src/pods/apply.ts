@@ -18,6 +18,7 @@ import type { ImageManager } from "./images.ts";
 import type { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { Operations } from "./operations.ts";
 import type { PodRecord } from "./record.ts";
+import type { Resizer } from "./resize/resizer.ts";
 import { Slots } from "./slots.ts";
 import type { Starter } from "./starter.ts";
 
@@ -31,6 +32,7 @@ export interface ApplyOptions {
   readonly operations: Operations;
   readonly starter: Starter;
   readonly hooks: LifecycleHooks;
+  readonly resizer: Resizer;
   readonly clock: Clock;
   /** Resolves when what is noted in the records is on disk. */
   readonly saveCheckpoint: () => Promise<void>;
@@ -99,6 +101,9 @@ function createExecutors(options: ApplyOptions): Executors {
       record.messages.delete(id);
       record.replaced.delete(id);
     },
+    "resize-container": (record, action, signal) =>
+      options.resizer.resizeContainer(record, action, signal),
+    "finish-resize": (record, _action, signal) => options.resizer.finish(record, signal),
     "fail-pod": async (record, { reason, message }) => {
       record.verdict = { reason, message };
       options.events.record(involvedPod(record.pod), "Normal", reason, message);
@@ -111,6 +116,9 @@ function createExecutors(options: ApplyOptions): Executors {
   };
 }
 
+/** Not for anything the container did. */
+const REPLACING: readonly Kill["reason"][] = ["definition-changed", "resize"];
+
 type Kill = Extract<PodAction, { kind: "run-pre-stop" | "kill-container" }>;
 
 async function announceKill(
@@ -120,7 +128,7 @@ async function announceKill(
 ): Promise<void> {
   const about = involvedPod(record.pod, fieldPathOf(record.pod, action.name));
   events.record(about, "Normal", "Killing", action.message);
-  if (action.reason !== "definition-changed") return;
+  if (!REPLACING.includes(action.reason)) return;
   record.replaced.add(action.id);
   // Before the kill: an agent that dies after it must still know that this was no crash.
   await saveCheckpoint();

@@ -6,6 +6,8 @@
 import type { ContainerStatus, Pod, PodCondition, PodStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
 import { isLasting, type PodContainer } from "./containers.ts";
+import { mayRestartAll } from "./restart.ts";
+import type { PodSnapshot } from "./snapshot.ts";
 
 /** The types written by this agent; a status patch names no others. */
 export const OWNED_CONDITIONS = [
@@ -15,11 +17,15 @@ export const OWNED_CONDITIONS = [
   "ContainersReady",
   "PodScheduled",
   "AllContainersRestarting",
+  "PodResizePending",
+  "PodResizeInProgress",
 ] as const;
 
 /** A container with its part and its status. */
 export interface RoleStatus extends PodContainer {
   readonly status: ContainerStatus;
+  /** It has ended and is to run again. */
+  readonly willRestart: boolean;
 }
 
 interface Facts {
@@ -28,10 +34,12 @@ interface Facts {
   readonly statuses: readonly RoleStatus[];
   readonly hasNetwork: boolean;
   readonly isRestartingAll: boolean;
+  /** Undefined unless the pod is to go on running. */
+  readonly resize: Pick<PodSnapshot, "allocation" | "resizePending" | "resizeFailure"> | undefined;
   readonly now: number;
 }
 
-type Verdict = Pick<PodCondition, "status" | "reason" | "message">;
+type Verdict = Pick<PodCondition, "status" | "reason" | "message" | "observedGeneration">;
 
 const TRUE: Verdict = { status: "True" };
 
@@ -86,16 +94,23 @@ function ready(facts: Facts, stored: readonly PodCondition[]): Verdict {
 }
 
 /** Only pods with such a rule have this condition. */
-function allContainersRestarting({ phase, statuses, isRestartingAll }: Facts): Verdict | undefined {
-  const hasRule = statuses.some(({ spec }) =>
-    (spec.restartPolicyRules ?? []).some(({ action }) => action === "RestartAllContainers"),
-  );
-  if (!hasRule) return undefined;
+function allContainersRestarting({ pod, phase, isRestartingAll }: Facts): Verdict | undefined {
+  if (!mayRestartAll(pod.spec)) return undefined;
   if (phase === "Succeeded") return unready("PodCompleted");
   if (phase === "Failed") return unready("PodFailed");
   if (!isRestartingAll) return { status: "False" };
   const message = "container exited with restart policy rule";
   return { status: "True", reason: "RestartAllContainersStarted", message };
+}
+
+/** Of which resize it is, the generation tells: that in progress may be older than the one that waits. */
+function resizeInProgress({ resize }: Facts): Verdict | undefined {
+  const { allocation, resizeFailure } = resize ?? {};
+  if (allocation?.generation === undefined || allocation.isDone) return undefined;
+  const observedGeneration = allocation.generation;
+  if (resizeFailure === undefined) return { status: "True", observedGeneration };
+  const { message } = resizeFailure;
+  return { status: "True", reason: "Error", message, observedGeneration };
 }
 
 /** All conditions of the status: foreign ones as stored, then ours, whose transition times go on from the last ones. */
@@ -110,6 +125,11 @@ export function computeConditions(
     ContainersReady: containersReady(facts),
     PodScheduled: TRUE,
     AllContainersRestarting: allContainersRestarting(facts),
+    PodResizePending: facts.resize?.resizePending && {
+      status: "True",
+      ...facts.resize.resizePending,
+    },
+    PodResizeInProgress: resizeInProgress(facts),
   };
   const isOwned = (type: string): boolean => OWNED_CONDITIONS.some((owned) => owned === type);
   const foreign = before.stored.filter(({ type }) => !isOwned(type));
@@ -121,8 +141,8 @@ export function computeConditions(
     const generation = facts.pod.metadata.generation;
     return {
       type,
-      ...verdict,
       ...(generation === undefined ? {} : { observedGeneration: generation }),
+      ...verdict,
       lastTransitionTime: since ?? formatTime(facts.now),
     };
   });

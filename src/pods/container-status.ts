@@ -5,10 +5,11 @@
 
 import type { Container as ContainerSpec, ContainerState, ContainerStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
-import { RESOURCES_ANNOTATION } from "../runtime/container-config.ts";
 import type { Container } from "../runtime/runtime.ts";
 import { type ContainerRole, isLasting, type PodContainer } from "./containers.ts";
-import { backoffOf, shouldRestart } from "./restart.ts";
+import { computeResize } from "./phases/resize.ts";
+import { madeWith } from "./resize/allocation.ts";
+import { backoffOf, mayRestartAll, shouldRestart } from "./restart.ts";
 import {
   describePod,
   endedAt,
@@ -17,6 +18,7 @@ import {
   instancesOf,
   isDead,
   type PodSnapshot,
+  restartPolicyOf,
 } from "./snapshot.ts";
 
 interface WaitingReason {
@@ -43,6 +45,7 @@ export function computeContainerStatus(
 ): ContainerStatus {
   const { spec, role } = container;
   const [last, before] = instancesOf(snapshot.observed, spec.name);
+  if (role === "init" && !hasSucceeded(last) && isToldForGood(snapshot, previous)) return previous;
   if (last === undefined) return statusWithoutInstance(snapshot, spec, previous);
   const state = stateOf(snapshot, last);
   const waiting = waitingReason(snapshot, spec, last);
@@ -64,25 +67,51 @@ export function computeContainerStatus(
     started,
     state: waiting === undefined ? state : { waiting: { ...waiting } },
     lastState: lastState ?? {},
-    ...resourcesOf(last),
+    ...resourcesOf(snapshot, container, last, previous),
   };
 }
 
-/** What it runs with, which may not be what its spec says by now; absent for containers that do not tell. */
-function resourcesOf({
-  annotations,
-  state,
-}: Container): Pick<ContainerStatus, "resources" | "allocatedResources"> {
-  const told = annotations[RESOURCES_ANNOTATION];
-  if (told === undefined || state !== "running") return {};
-  const { requests, limits } = JSON.parse(told) as NonNullable<ContainerStatus["resources"]>;
+/**
+ * What it runs with, in the words of the spec once the runtime agrees with them, and what is allocated to it; absent for
+ * containers that do not tell.
+ */
+function resourcesOf(
+  snapshot: PodSnapshot,
+  container: PodContainer,
+  last: Container,
+  previous: ContainerStatus | undefined,
+): Pick<ContainerStatus, "resources" | "allocatedResources"> {
+  const made = madeWith(last);
+  if (made === undefined || last.state !== "running") return {};
+  const isKnown = previous?.containerID === containerIdOf(last);
+  const before = (isKnown ? previous.resources : undefined) ?? made;
+  const allocated = snapshot.allocation?.containers[container.spec.name] ?? made;
+  const isActual = computeResize(snapshot, container, last).kind === "none";
+  const { requests, limits } = isActual ? allocated : before;
   return {
     resources: {
       ...(limits === undefined ? {} : { limits }),
       ...(requests === undefined ? {} : { requests }),
     },
-    ...(requests === undefined ? {} : { allocatedResources: requests }),
+    ...(allocated.requests === undefined ? {} : { allocatedResources: allocated.requests }),
   };
+}
+
+function hasSucceeded(last: Container | undefined): boolean {
+  return last !== undefined && isDead(last) && exitCodeOf(last) === 0;
+}
+
+/**
+ * The success of an init container that runs once more, in a new sandbox: the API server takes back no end of a pod
+ * that does not always restart.
+ */
+function isToldForGood(
+  { pod, phase }: PodSnapshot,
+  previous: ContainerStatus | undefined,
+): previous is ContainerStatus {
+  if (restartPolicyOf(pod.spec) === "Always" || phase !== "sync") return false;
+  if (mayRestartAll(pod.spec)) return false;
+  return previous?.state?.terminated?.exitCode === 0;
 }
 
 function isReady(
@@ -93,7 +122,7 @@ function isReady(
 ): boolean {
   switch (role) {
     case "init":
-      return isDead(last) && exitCodeOf(last) === 0;
+      return hasSucceeded(last);
     case "ephemeral":
       return false;
     case "app":

@@ -6,7 +6,7 @@
 
 import type { PodSpec } from "../api/types.ts";
 import type { Container } from "../runtime/runtime.ts";
-import { findContainer, type PodContainer } from "./containers.ts";
+import { containersOf, findContainer, type PodContainer } from "./containers.ts";
 import {
   type BackoffEntry,
   endedAt,
@@ -59,6 +59,13 @@ export function matchRestartRule(
     return exitCodes !== undefined && isListed === (exitCodes.operator === "In");
   });
   return rule?.action as RestartRuleAction | undefined;
+}
+
+/** True for a pod with a rule that restarts all its containers. */
+export function mayRestartAll(podSpec: PodSpec): boolean {
+  return containersOf(podSpec).some(({ spec }) =>
+    (spec.restartPolicyRules ?? []).some(({ action }) => action === "RestartAllContainers"),
+  );
 }
 
 /** The policy that holds for one container: its own, or its pod's. */

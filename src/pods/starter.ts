@@ -27,7 +27,7 @@ import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
 import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
-import { endedAt, newestOf, readySandbox, type StartFailure } from "./snapshot.ts";
+import { endedAt, newestOf, RETRY_MS, readySandbox, type StartFailure } from "./snapshot.ts";
 import { bindSubPaths } from "./sub-paths.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
@@ -60,8 +60,6 @@ type StartAction = Extract<PodAction, { kind: "start-container" }> & {
   readonly volumeImages: ReadonlyMap<string, string>;
 };
 
-/** The kubelet's pace for what failed to be made: ten seconds, or at once when the object changes. */
-const RETRY_MS = 10_000;
 const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 
 /** Facts of the downward API for this pod now. */

@@ -5,13 +5,20 @@
  */
 
 import { computeQosClass } from "../api/pod-resources.ts";
-import type { ContainerStatus, PodSpec, PodStatus } from "../api/types.ts";
+import type { ContainerStatus, PodStatus } from "../api/types.ts";
 import { computeConditions, type RoleStatus } from "./conditions.ts";
 import { computeContainerStatus, unknownTermination } from "./container-status.ts";
 import { type ContainerRole, containersOf } from "./containers.ts";
 import { isRestartingAll } from "./phases/sync.ts";
-import { mayRestart } from "./restart.ts";
-import { type PodSnapshot, readySandbox, startTimeOf } from "./snapshot.ts";
+import { shouldRestart } from "./restart.ts";
+import {
+  containerStatusesOf,
+  isDead,
+  newestOf,
+  type PodSnapshot,
+  readySandbox,
+  startTimeOf,
+} from "./snapshot.ts";
 
 type PodPhase = NonNullable<PodStatus["phase"]>;
 
@@ -33,6 +40,7 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     {
       ...{ pod, phase, statuses: settled, now: snapshot.now },
       hasNetwork: sandbox !== undefined && podIps.length > 0,
+      resize: snapshot.phase === "sync" && !isTerminalPhase(phase) ? snapshot : undefined,
       isRestartingAll: sandbox !== undefined && isRestartingAll(snapshot, sandbox),
     },
     { stored: pod.status?.conditions ?? [], last: previous.conditions ?? [] },
@@ -71,13 +79,16 @@ function isNeverStarted(snapshot: PodSnapshot): boolean {
 }
 
 function statusesOf(snapshot: PodSnapshot): readonly RoleStatus[] {
-  const { containerStatuses = [], initContainerStatuses = [] } = snapshot.previous;
-  const { ephemeralContainerStatuses = [] } = snapshot.previous;
-  const before = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
+  const before = containerStatusesOf(snapshot.previous);
   return containersOf(snapshot.pod.spec).map((container) => {
     const { name } = container.spec;
     const previous = before.find((status) => status.name === name);
-    return { ...container, status: computeContainerStatus(snapshot, container, previous) };
+    const last = newestOf(snapshot.observed, name);
+    return {
+      ...container,
+      status: computeContainerStatus(snapshot, container, previous),
+      willRestart: last !== undefined && isDead(last) && shouldRestart(snapshot, last),
+    };
   });
 }
 
@@ -121,19 +132,17 @@ function decidePhase(snapshot: PodSnapshot, statuses: readonly RoleStatus[]): Po
   const isEnded = isOver(snapshot);
   // A pod is not called finished while something of it may still run.
   if (snapshot.verdict !== undefined && !isRunning) return "Failed";
-  const computed = computePhase(snapshot.pod.spec, statuses, isEnded);
+  const computed = computePhase(statuses, isEnded);
   if (isTerminalPhase(computed)) return isRunning ? (phase ?? "Pending") : computed;
   return isEnded ? "Failed" : computed;
 }
 
 /** The kubelet's getPhase. */
-function computePhase(spec: PodSpec, statuses: readonly RoleStatus[], isEnded: boolean): PodPhase {
+function computePhase(statuses: readonly RoleStatus[], isEnded: boolean): PodPhase {
   const app = pick(statuses, "app");
   const hasBegun = app.some(hasEverStarted);
   const init = statuses.filter(({ role }) => role === "init");
-  const isLost = ({ status, ...container }: RoleStatus): boolean =>
-    isFailed(status) && !mayRestart(spec, container, exitCodeOf(status) ?? 0);
-  if (init.some(isLost)) return "Failed";
+  if (init.some(({ status, willRestart }) => isFailed(status) && !willRestart)) return "Failed";
   const isInitPending = init.some(
     ({ status }) => status.state?.terminated === undefined || isFailed(status),
   );
@@ -146,10 +155,8 @@ function computePhase(spec: PodSpec, statuses: readonly RoleStatus[], isEnded: b
   if (lasting.some((status) => status.state?.running !== undefined)) return "Running";
   const isSuccess = app.every((status) => exitCodeOf(status) === 0);
   if (isEnded) return isSuccess ? "Succeeded" : "Failed";
-  const continues = ({ role, spec: container, status }: RoleStatus): boolean =>
-    role === "app" &&
-    (status.state?.waiting !== undefined ||
-      mayRestart(spec, { role, spec: container }, exitCodeOf(status) ?? 0));
+  const continues = ({ role, status, willRestart }: RoleStatus): boolean =>
+    role === "app" && (status.state?.waiting !== undefined || willRestart);
   if (statuses.some(continues)) return "Running";
   return isSuccess ? "Succeeded" : "Failed";
 }

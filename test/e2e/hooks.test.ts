@@ -13,7 +13,7 @@ cat >/www/cgi-bin/do <<'END'
 printf 'Content-type: text/plain\\r\\n\\r\\n'
 ${script}
 END
-chmod +x /www/cgi-bin/do; echo up >/www/index.html; exec httpd -f -p 8080 -h /www`;
+chmod +x /www/cgi-bin/do; echo up >/www/index.html; httpd -p 8080 -h /www; ${IDLE}`;
 
 /** Passes on what it is asked to whom it is asked: the hook's own target is the pod. */
 const sidecar = shell("sidecar", serve('wget -q -T 5 -O - "http://$QUERY_STRING"'), {

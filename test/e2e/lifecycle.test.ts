@@ -6,6 +6,8 @@ import { eventually } from "../support/node-container.ts";
 
 const cluster = useCluster();
 
+/** Runs until it is killed, so that what is seen in its grace period is no matter of luck. */
+const STUBBORN = "trap '' TERM; while true; do sleep 0.2; done";
 const patch = (name: string, ...rest: readonly string[]) =>
   cluster.kubectl("patch", "pod", name, ...rest);
 const raw = (rest: string) => `/api/v1/namespaces/${cluster.namespace}/pods${rest}`;
@@ -27,7 +29,10 @@ describe.concurrent("a running pod", () => {
   test("stays Ready right after an edit of an image, which restarts that container alone", async () => {
     await cluster.node.sh("docker tag busybox busybox:newer");
     await cluster.apply(
-      podManifest("edited", { containers: [shell("main", IDLE), shell("other", IDLE)] }),
+      podManifest("edited", {
+        terminationGracePeriodSeconds: 3,
+        containers: [shell("main", STUBBORN), shell("other", IDLE)],
+      }),
     );
     const before = await cluster.ready("edited");
     const both = `kubectl -n ${cluster.namespace} set image pod/edited main=busybox:newer && kubectl -n ${cluster.namespace} get pod edited -o json`;
@@ -73,7 +78,7 @@ describe.concurrent("a running pod", () => {
     await cluster.apply(
       podManifest("watched", {
         terminationGracePeriodSeconds: 3,
-        containers: [shell("main", "trap '' TERM; while true; do sleep 0.2; done")],
+        containers: [shell("main", STUBBORN)],
       }),
     );
     await cluster.ready("watched");

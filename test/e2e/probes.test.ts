@@ -169,6 +169,37 @@ describe.concurrent("probes", () => {
     expect(await cluster.eventReasons("redirects")).toContain("ProbeWarning");
   });
 
+  test("a pod that ends is asked for its readiness to the end, and for nothing else", async () => {
+    const file = (name: string) => ({
+      ...{ exec: { command: ["test", "-f", `/tmp/${name}`] } },
+      ...{ periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10 },
+    });
+    const script =
+      "trap 'rm /tmp/ready /tmp/alive; until [ -f /tmp/end ]; do sleep 0.2; done; exit 0' TERM; " +
+      "touch /tmp/ready /tmp/alive; while true; do sleep 0.2; done";
+    const probes = { readinessProbe: file("ready"), livenessProbe: file("alive") };
+    await cluster.apply(
+      podManifest("ends", {
+        terminationGracePeriodSeconds: 300,
+        containers: [shell("main", script, probes)],
+      }),
+    );
+    await cluster.ready("ends");
+    await cluster.kubectl("delete", "pod", "ends", "--wait=false");
+    const ending = await cluster.until("ends", "not Ready any more", ({ metadata, status }) => {
+      return (
+        metadata.deletionTimestamp !== undefined && status.containerStatuses?.[0]?.ready === false
+      );
+    });
+    expect(ending.status.containerStatuses?.[0]?.state.running).toBeDefined();
+    const reasons = await cluster.kubectl("get", "events", "-o", "jsonpath={.items[*].message}");
+    expect(reasons).toContain("Readiness probe failed");
+    expect(ending.status.containerStatuses?.[0]?.restartCount).toBe(0);
+    await inPod("ends", "touch /tmp/end");
+    await cluster.gone("ends");
+    expect(await cluster.eventReasons("ends")).not.toContain("BackOff");
+  });
+
   test("an exec probe that hangs fails, and leaves no process behind", async () => {
     const readinessProbe = {
       exec: { command: ["sleep", "1234"] },

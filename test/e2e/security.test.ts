@@ -201,6 +201,22 @@ describe.concurrent("a pod", () => {
     });
   });
 
+  test("is taken by a node whose label was set just before, and then not by one that lost it", async () => {
+    const spec = { nodeSelector: { "h-resources": "yes" }, containers: [shell("main", IDLE)] };
+    await cluster.node.kubectl("label", "node", "node1", "h-resources=yes");
+    await cluster.apply(pinned("labelled", spec));
+    await cluster.ready("labelled");
+    await cluster.node.kubectl("label", "node", "node1", "h-resources=no", "--overwrite");
+    await eventually("the agent knows the label", async () => {
+      await cluster.apply(pinned("unlabelled", spec));
+      const { status } = await cluster.pod("unlabelled");
+      if (status.reason === "NodeAffinity") return true;
+      await cluster.kubectl("delete", "pod", "unlabelled", "--now");
+      return false;
+    });
+    await cluster.node.kubectl("label", "node", "node1", "h-resources-");
+  });
+
   const nodeClass = (name: string, handler: string): object => ({
     ...{ apiVersion: "node.k8s.io/v1", kind: "RuntimeClass", metadata: { name }, handler },
   });

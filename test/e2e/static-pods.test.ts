@@ -227,6 +227,9 @@ test("a list of pods comes from a URL with the header it wants, and stays while 
   await eventually("the failure is told", async () =>
     (await node.logs("agent")).includes("static pods could not be fetched"),
   );
+  // Only what this agent has read can it miss: what went before may have come from the URL.
+  await write("seen.json", manifest("seen", IDLE));
+  await running("seen-node1");
   await node.sh(`rm ${DIR}/canary.json`);
   await eventually("what has no file ends", async () => !(await containerOf("canary-node1")));
   for (const pod of ["far-node1", "further-node1"])

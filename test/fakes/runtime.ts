@@ -4,11 +4,14 @@
  * exits with `exit`, failures with `failNext` and command results with `onExec`. test/contract/runtime keeps it honest.
  */
 
+import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import { LongshoreError } from "../../src/core/errors.ts";
 import type {
+  AttachRequest,
   Container,
   ContainerConfig,
+  ContainerResources,
   ExecRequest,
   ExecResult,
   ExecSession,
@@ -58,6 +61,7 @@ export class FakeRuntime implements Runtime {
   readonly #failures = new Map<Method, LongshoreError[]>();
   readonly #listeners = new Set<(event: RuntimeEvent) => void>();
   readonly #logWaiters = new Set<() => void>();
+  readonly #attached = new Map<string, PassThrough[]>();
   #execScript: ExecScript = () => ({ exitCode: 0, output: "" });
   #nextId = 1;
 
@@ -95,6 +99,7 @@ export class FakeRuntime implements Runtime {
     const time = new Date(this.#options.now()).toISOString().replace("Z", "000000Z");
     const records = this.#logs.get(this.#running(containerId).id) ?? [];
     records.push({ stream, time, data: Buffer.from(text) });
+    for (const output of this.#attached.get(containerId) ?? []) output.write(text);
     this.#wakeLogs();
   }
 
@@ -196,7 +201,7 @@ export class FakeRuntime implements Runtime {
     this.#containers.set(id, {
       ...{ id, pod, name, kind, attempt, specHash, sandboxId, image, imageId, annotations },
       ...{ state: "created", pid: 0, createdAt: this.#options.now(), startedAt: 0, finishedAt: 0 },
-      ...{ exitCode: 0, oomKilled: false, error: "" },
+      ...{ exitCode: 0, oomKilled: false, error: "", resources: config.resources },
     });
     this.#configs.set(id, config);
     this.#logs.set(id, []);
@@ -237,6 +242,20 @@ export class FakeRuntime implements Runtime {
     this.#enter("stopContainer", `${id} ${graceSeconds}`, signal);
     const container = this.#containers.get(id);
     if (container?.state === "running") this.#end(container, 137, false);
+  }
+
+  async updateResources(
+    id: string,
+    resources: ContainerResources,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#enter("updateResources", `${id} ${JSON.stringify(resources)}`, signal);
+    const container = this.#existing(id);
+    this.#containers.set(id, {
+      ...container,
+      resources: { ...container.resources, ...resources },
+    });
+    this.#emit({ kind: "pod-changed", podUid: container.pod.uid });
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
@@ -283,6 +302,19 @@ export class FakeRuntime implements Runtime {
 
   async releaseImages(podUid: string | undefined, signal: AbortSignal): Promise<void> {
     this.#enter("releaseImages", podUid ?? "", signal);
+  }
+
+  async attach(id: string, _request: AttachRequest, signal: AbortSignal): Promise<ExecSession> {
+    this.#enter("attach", id, signal);
+    this.#running(id);
+    const stdout = new PassThrough();
+    this.#attached.set(id, [...(this.#attached.get(id) ?? []), stdout]);
+    const letGo = async (): Promise<void> => void stdout.end();
+    return {
+      ...{ stdin: new PassThrough(), stdout, stderr: new PassThrough().end() },
+      exitCode: once(stdout, "finish").then(() => 0),
+      ...{ resize: async () => undefined, kill: letGo },
+    };
   }
 
   async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecSession> {
@@ -374,6 +406,8 @@ export class FakeRuntime implements Runtime {
       ...container,
       ...{ state: "exited", pid: 0, exitCode, oomKilled, finishedAt: this.#options.now() },
     });
+    for (const output of this.#attached.get(container.id) ?? []) output.end();
+    this.#attached.delete(container.id);
     this.#wakeLogs();
     this.#emit({ kind: "pod-changed", podUid: container.pod.uid });
   }

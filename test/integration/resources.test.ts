@@ -76,6 +76,29 @@ describe("a container sees", () => {
   });
 });
 
+describe("the hierarchy of version 2 that this kernel has beside the others", () => {
+  const v2 = join(ROOT, "unified");
+  const controllers = existsSync(join(v2, "cgroup.controllers"))
+    ? readFileSync(join(v2, "cgroup.controllers"), "utf8").trim()
+    : "";
+
+  it.runIf(controllers === "hugetlb")(
+    "passes its controllers down, and pods are told to do without the others",
+    async () => {
+      const said: string[] = [];
+      const beside = new PodCgroups({
+        ...{ root: v2, driver: "cgroupfs", version: 2, exec: createExec(systemClock) },
+        log: createLogger({ level: "warn", pretty: false, write: (line) => void said.push(line) }),
+        ...{ podPidsLimit: 64, node: () => ({ cpuMillis: 1000, memoryBytes: MI }), pods: () => [] },
+      });
+      const pod = { metadata: { uid: "h-resources" }, spec: { containers: [] } };
+      expect(await beside.ensurePod(pod as unknown as Pod, never())).toEqual({ pidsLimit: 64 });
+      expect(read("unified/kubepods/cgroup.subtree_control")).toBe("hugetlb");
+      expect(said.join()).toMatch(/EACCES.*kubepods\/cpu\.weight.*cgroups of pods cannot be made/);
+    },
+  );
+});
+
 describe("a pod", () => {
   it("has a cgroup of its class, in which its containers are", async () => {
     const resources = { requests: { cpu: "500m" }, limits: { cpu: "1", memory: "64Mi" } };
@@ -112,7 +135,11 @@ describe("a pod", () => {
 
   it("without a cgroup of its own has its container's processes limited", async () => {
     const ensurePod = async () => ({ pidsLimit: 50 });
-    const without = new SpecPods(runtime, { ensurePod, sync: async () => undefined });
+    const without = new SpecPods(runtime, {
+      ensurePod,
+      resizePod: async () => undefined,
+      sync: async () => undefined,
+    });
     try {
       const { output } = await without.run("cat /sys/fs/cgroup/pids/pids.max; sleep 0", {});
       expect(output).toBe("50\n");

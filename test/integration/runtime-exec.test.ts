@@ -61,7 +61,9 @@ describe("a command", () => {
     await until(() => !isRunning("sleep", "7772"));
   });
 
-  it("that is given up at any moment of its start leaves no process", async () => {
+  // A hundred commands take minutes on a machine that does much else.
+  const patient = { timeout: 600_000 };
+  it("that is given up at any moment of its start leaves no process", patient, async () => {
     const giveUp = async (attempt: number): Promise<void> => {
       const giving = new AbortController();
       const afterMs = attempt % 81;

@@ -42,20 +42,8 @@ function podFindings(spec: PodSpec): readonly Finding[] {
   return [
     [(spec.resourceClaims ?? []).length > 0, "spec.resourceClaims"],
     [spec.hostUsers === false, "spec.hostUsers=false"],
-    [
-      security.supplementalGroupsPolicy === "Strict" && !namesEveryGroup(spec),
-      "spec.securityContext.supplementalGroupsPolicy=Strict without runAsGroup",
-    ],
     [security.windowsOptions !== undefined, "spec.securityContext.windowsOptions"],
   ];
-}
-
-/** The Engine adds the groups of the image's user, except where the spec itself says the first group. */
-function namesEveryGroup(spec: PodSpec): boolean {
-  return [...(spec.initContainers ?? []), ...spec.containers].every(
-    ({ securityContext }) =>
-      (securityContext?.runAsGroup ?? spec.securityContext?.runAsGroup) !== undefined,
-  );
 }
 
 function field(list: string, container: Container, name: string): string {

@@ -7,7 +7,7 @@
 
 import type { ApiClient } from "../../api/client.ts";
 import { keyOf, type Store, type StoreChange } from "../../api/store.ts";
-import type { Pod } from "../../api/types.ts";
+import type { Pod, StoredObject } from "../../api/types.ts";
 import { hasCode } from "../../core/errors.ts";
 import type { PodFeed } from "../feed.ts";
 import { isStaticUid } from "./manifest.ts";
@@ -106,29 +106,36 @@ export class PodSources implements PodFeed {
   /** The client for the statuses of all these pods. */
   statusClient(): Pick<ApiClient, "get" | "patch" | "delete"> {
     const { client } = this.#options;
-    const patch: ApiClient["patch"] = async (resource, ref, body, signal) => {
-      const { metadata } = body as { readonly metadata?: { readonly uid?: string } };
-      const pod = [...this.#active.values()].find((other) => other.metadata.uid === metadata?.uid);
-      if (pod === undefined) return client.patch(resource, ref, body, signal);
-      const mirror = this.#mirrorOf(pod);
-      type Patched = Awaited<ReturnType<typeof client.patch<(typeof resource)["_type"] & Pod>>>;
-      // Written when there is a mirror: its coming is a change of the pod.
-      if (mirror === undefined) return pod as Patched;
-      const own = { ...body, metadata: { ...metadata, uid: mirror.metadata.uid } };
-      try {
-        const stored = await client.patch(resource, ref, own, signal);
-        return withStatusOf(stored as unknown as Pod, pod) as Patched;
-      } catch (error) {
-        // The store will tell that the mirror is gone; the pod is not.
-        if (!hasCode(error, "ApiNotFound")) throw error;
-        return this.#view(pod) as Patched;
-      }
-    };
     return {
-      patch,
       get: (resource, ref, signal) => client.get(resource, ref, signal),
+      patch: (resource, ref, body, signal) => {
+        const patch = (own: object) => client.patch(resource, ref, own, signal);
+        return this.#patchStatus(body, patch);
+      },
       delete: (resource, ref, signal) => client.delete(resource, ref, signal),
     };
+  }
+
+  /** What is for a static pod goes to its mirror, and the answer is the static pod again. */
+  async #patchStatus<T extends StoredObject>(
+    body: { readonly metadata?: { readonly uid?: string } },
+    patch: (body: object) => Promise<T>,
+  ): Promise<T> {
+    const uid = body.metadata?.uid;
+    const pod = [...this.#active.values()].find(({ metadata }) => metadata.uid === uid);
+    if (pod === undefined) return patch(body);
+    const answer = (mirror: StoredObject | undefined): T =>
+      withStatusOf(mirror as Pod | undefined, pod) as StoredObject as T;
+    const mirror = this.#mirrorOf(pod);
+    // Written when there is one: its coming is a change of the pod.
+    if (mirror === undefined) return answer(undefined);
+    try {
+      return answer(await patch({ ...body, metadata: { uid: mirror.metadata.uid } }));
+    } catch (error) {
+      // The store will tell that the mirror is gone; the pod is not.
+      if (!hasCode(error, "ApiNotFound")) throw error;
+      return answer(mirror);
+    }
   }
 
   #onApiChange(change: StoreChange<Pod>): void {

@@ -22,6 +22,7 @@ import type { ContainerConfigInput } from "../../../src/runtime/container-config
 import type {
   Container,
   ContainerConfig,
+  ContainerResources,
   Image,
   Runtime,
   RuntimeEvent,
@@ -128,6 +129,11 @@ class FakeRuntime {
     this.exit(id, 137);
   }
 
+  async updateResources(id: string, resources: ContainerResources): Promise<void> {
+    this.#note(`update ${this.containers.get(id)?.name} ${JSON.stringify(resources)}`);
+    this.#change(id, { resources });
+  }
+
   async removeContainer(id: string): Promise<void> {
     this.#note(`remove ${this.containers.get(id)?.name}`);
     this.containers.delete(id);
@@ -172,6 +178,9 @@ export class FakeNode {
   readonly clock = new FakeClock();
   readonly journal: string[] = [];
   readonly events: string[] = [];
+  /** What the agent knows of the Node, and what it has by now. */
+  labels: Readonly<Record<string, string>> = {};
+  freshLabels: Readonly<Record<string, string>> = {};
   readonly statuses: PodStatus[] = [];
   readonly pods = new MutableStore<Pod>();
   readonly runtime = new FakeRuntime(this.clock, this.journal);
@@ -293,7 +302,11 @@ export class FakeNode {
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
       },
-      cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
+      cgroups: {
+        ensurePod: async () => ({}),
+        resizePod: async () => undefined,
+        sync: async () => undefined,
+      },
       volumes: {
         ensure: async () => new Map(),
         showImage: async ({ volume, imageId }) => ({
@@ -323,9 +336,12 @@ export class FakeNode {
       clock: this.clock,
       random: () => 0.5,
       log: QUIET,
+      refreshNode: async () => {
+        this.labels = { ...this.freshLabels };
+      },
       node: () => ({
         hostIps: ["192.0.2.1"],
-        labels: {},
+        labels: this.labels,
         allocatable: {},
         ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,

@@ -222,6 +222,25 @@ describe("the status of a pod with sidecars, hooks and rules", () => {
     );
   });
 
+  test("an init container that runs again in a new sandbox does not take back its success", () => {
+    const pod = makePod({ restartPolicy: "OnFailure", initContainers: [{ name: "one" }] });
+    const one = { name: "one", kind: "init" } as const;
+    const first = computePodStatus(
+      makeSnapshot({
+        pod,
+        observed: only(makeContainer({ ...one, state: "exited" }), makeContainer()),
+      }),
+    );
+    const again = only(
+      makeContainer({ ...one, attempt: 1 }),
+      makeContainer({ ...one, state: "exited" }),
+      dead({ sandboxId: "old" }),
+    );
+    const later = computePodStatus(makeSnapshot({ pod, observed: again, previous: first }));
+    expect(later.initContainerStatuses).toEqual(first.initContainerStatuses);
+    expect(later.phase).toBe("Running");
+  });
+
   test("what is left of an ephemeral container stays in the status when it is gone", () => {
     const pod = makePod({ ephemeralContainers: [{ name: "debug" }] });
     const ended = only(makeContainer(), dead({ name: "debug", kind: "ephemeral" }));

@@ -51,6 +51,16 @@ const CASES: readonly Case[] = [
     message: "m",
   },
   {
+    sentence: "a container that was killed to be replaced does not end a pod that restarts nothing",
+    given: {
+      pod: makePod({ restartPolicy: "Never" }),
+      observed: only(dead()),
+      replaced: new Set(["web-0"]),
+    },
+    phase: "Running",
+    web: "terminated/Error",
+  },
+  {
     sentence: "Pending lasts until every container has been started",
     given: { pod: two },
     phase: "Pending",

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { computeQosClass } from "../../../../src/api/pod-resources.ts";
 import type { Pod } from "../../../../src/api/types.ts";
 import { LongshoreError } from "../../../../src/core/errors.ts";
 import { computeResolvConf } from "../../../../src/network/resolv-conf.ts";
@@ -390,7 +389,6 @@ function walk(pod: Pod): void {
   const node = { name: "n1", labels: {}, taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] };
   computeAdmission({ pod, node: { ...node, allocatable }, active: [] });
   computeResolvConf(pod, { clusterDomain: "c", clusterDns: [], nodeResolvConf: "" });
-  computeQosClass(pod.spec);
   for (const container of pod.spec.containers) {
     const volumes = (pod.spec.volumes ?? []).map(
       ({ name }) => [name, { hostPath: "/h", readOnly: false }] as const,
