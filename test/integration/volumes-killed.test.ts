@@ -19,11 +19,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { createExec } from "../../src/core/exec.ts";
+import { createSyscalls } from "../../src/core/syscalls-linux.ts";
 import { Churn, hostDirectory, MARKER, UID } from "../support/volume-churn.ts";
 
 const KILLS = 50;
 /** A round takes about as long as all the instants are apart. */
 const STEP_MS = 1.3;
+
+const syscalls = createSyscalls({ exec: createExec(systemClock) });
 
 let root: string;
 
@@ -35,11 +40,11 @@ function mountPoints(): readonly string[] {
 }
 
 /** Files on the disk itself that hold the text: a plain bind mount shows what lies below other mounts. */
-function onDisk(text: string): readonly string[] {
+async function onDisk(text: string): Promise<readonly string[]> {
   const raw = mkdtempSync(join(tmpdir(), "volumes-raw-"));
-  execFileSync("mount", ["--bind", root, raw]);
+  await syscalls.mount({ source: root, target: raw, fstype: "", options: ["bind"] });
   const found = spawnSync("grep", ["-r", "-l", "-e", text, raw]).stdout.toString();
-  execFileSync("umount", [raw]);
+  await syscalls.unmount(raw);
   rmdirSync(raw);
   return found.split("\n").flatMap((path) => path.replace(`${raw}/`, "") || []);
 }
@@ -72,7 +77,7 @@ it("leaves nothing that the next agent does not mend", async () => {
   for (let kill = 0; kill < KILLS; kill++) {
     await churnUntilKilled(kill * STEP_MS);
     left.add(mountPoints().length);
-    expect(onDisk(MARKER)).toEqual([]);
+    expect(await onDisk(MARKER)).toEqual([]);
     const next = await Churn.open(root);
     if (kill % 2 === 0) {
       const shown = await next.mount();
@@ -82,13 +87,13 @@ it("leaves nothing that the next agent does not mend", async () => {
       expect(read("token")).toBe(MARKER);
       expect(read("config")).toBe("value");
       expect(read("host", "data")).toBe("precious too");
-      expect(onDisk(MARKER)).toEqual([]);
-      expect(onDisk("value")).not.toEqual([]);
+      expect(await onDisk(MARKER)).toEqual([]);
+      expect(await onDisk("value")).not.toEqual([]);
     }
     await next.unmount();
     expect(mountPoints()).toEqual([]);
     expect(existsSync(join(root, "pods", UID))).toBe(false);
-    expect(onDisk("precious").toSorted()).toEqual(["host/data", "host/sub/data"]);
+    expect((await onDisk("precious")).toSorted()).toEqual(["host/data", "host/sub/data"]);
     expect(readdirSync(hostDirectory(root)).sort()).toEqual(["data", "sub"]);
   }
   // Else every kill hit the same instant.
