@@ -133,7 +133,7 @@ export class VolumeManager implements PodVolumes {
   async showImage(request: ImageVolumeRequest, signal: AbortSignal): Promise<MountedVolume> {
     const podDir = podDirectory(this.#dir(), request.podUid);
     const hostPath = await showImage(podDir, request, this.#options, signal);
-    return { name: request.volume, hostPath, readOnly: true };
+    return { name: request.volume, hostPath, readOnly: true, isSealed: true };
   }
 
   async teardown(podUid: string, signal: AbortSignal): Promise<void> {
