@@ -6,12 +6,13 @@
 
 import { mkdir } from "node:fs/promises";
 import { AgentPods } from "./agent-pods.ts";
+import { startProxy } from "./agent-proxy.ts";
 import type { ApiClient, ListOptions } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import { createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
 import { Reflector } from "./api/reflector.ts";
-import { ENDPOINT_SLICES, PODS, type Resource, SERVICES } from "./api/resources.ts";
+import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
 import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
@@ -29,8 +30,6 @@ import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
-import { createConntrack } from "./proxy/conntrack.ts";
-import { Proxier } from "./proxy/proxier.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
 
@@ -131,7 +130,11 @@ export class Agent {
     );
     await server.start();
 
-    const declaredFeatures = ["ExtendWebSocketsToKubelet"];
+    const declaredFeatures = [
+      "ExtendWebSocketsToKubelet",
+      "InPlacePodLevelResourcesVerticalScaling",
+      "InPlacePodVerticalScalingInitContainers",
+    ];
     const nodeLoop = this.#own(
       new NodeLoop({
         ...this.#options,
@@ -152,9 +155,19 @@ export class Agent {
     const fieldSelector = `spec.nodeName=${config.nodeName}`;
     const podStore = this.#reflect(client, PODS, "pods", { fieldSelector });
     const services = this.#reflect(client, SERVICES, "services");
-    if (config.proxyMode === "iptables") this.#startProxy(proxyClient);
     this.#own(pods).start({ podStore, services, nodeLoop });
     this.#own(networkLoop).start();
+    if (config.proxyMode === "iptables") {
+      await startProxy({
+        ...this.#options,
+        client: proxyClient,
+        reflect: this.#reflect.bind(this),
+        own: this.#own.bind(this),
+        onNode: (listener) => nodeLoop.onNode(listener),
+        nodeIps,
+        signal: this.#stopping.signal,
+      });
+    }
   }
 
   /** Registers a part to be stopped with the agent. */
@@ -185,34 +198,6 @@ export class Agent {
     reflector.start();
     this.#reflectors.set(name, reflector);
     return reflector.store;
-  }
-
-  /** Without this and src/proxy there is still a working kubelet. */
-  #startProxy(client: ApiClient): void {
-    const { config, exec, clock, log } = this.#options;
-    const family = "IPv4" as const;
-    const services = this.#reflect(client, SERVICES, "proxy services", {
-      labelSelector: "!service.kubernetes.io/service-proxy-name",
-    });
-    const endpointSlices = this.#reflect(client, ENDPOINT_SLICES, "proxy endpointslices", {
-      labelSelector: "!service.kubernetes.io/headless",
-    });
-    const proxier = this.#own(
-      new Proxier({
-        services,
-        endpointSlices,
-        nodeName: config.nodeName,
-        ...(config.clusterCidr === undefined ? {} : { clusterCidr: config.clusterCidr }),
-        iptables: createIptables({ exec, family }),
-        conntrack: createConntrack({ exec, family, log }),
-        clock,
-        log,
-        masqueradeAll: config.masqueradeAll,
-        syncPeriodMs: config.iptablesSyncPeriodMs,
-        minSyncPeriodMs: config.iptablesMinSyncPeriodMs,
-      }),
-    );
-    proxier.start();
   }
 
   #createNetwork(podCidr: string, hostMtu: number | undefined): BridgePodNetwork {

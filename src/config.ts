@@ -87,9 +87,7 @@ export interface AgentConfig {
     | "NeverVerifyAllowlistedImages"
     | "AlwaysVerify";
   readonly preloadedImagesVerificationAllowlist: readonly string[];
-  readonly masqueradeAll: boolean;
-  readonly iptablesSyncPeriodMs: number;
-  readonly iptablesMinSyncPeriodMs: number;
+  readonly proxy: ProxyConfig;
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
 
@@ -130,4 +128,41 @@ export function toKubeletConfiguration(config: AgentConfig): object {
     allowedUnsafeSysctls: config.allowedUnsafeSysctls,
     containerRuntimeEndpoint: config.containerRuntimeEndpoint,
   };
+}
+
+/** What of KubeProxyConfiguration applies here; durations in milliseconds. */
+export interface ProxyConfig {
+  readonly masqueradeAll: boolean;
+  readonly masqueradeBit: number;
+  /** NodePorts answer on 127.0.0.1, too. */
+  readonly localhostNodePorts: boolean;
+  readonly syncPeriodMs: number;
+  readonly minSyncPeriodMs: number;
+  readonly detectLocalMode: "ClusterCIDR" | "NodeCIDR" | "BridgeInterface" | "InterfaceNamePrefix";
+  /** For mode ClusterCIDR; the first of a family counts. */
+  readonly clusterCidrs: readonly string[];
+  readonly bridgeInterface: string;
+  readonly interfaceNamePrefix: string;
+  /** CIDRs, or the one word `primary`; empty = every local address. */
+  readonly nodePortAddresses: readonly string[];
+  /** Port 0 = off. */
+  readonly healthzBindAddress: BindAddress;
+  readonly metricsBindAddress: BindAddress;
+  readonly bindAddressHardFail: boolean;
+  readonly conntrack: {
+    /** 0 = leave nf_conntrack_max alone. */
+    readonly maxPerCore: number;
+    readonly min: number;
+    readonly tcpBeLiberal: boolean;
+    /** 0 = leave it alone. */
+    readonly tcpEstablishedTimeoutMs: number;
+    readonly tcpCloseWaitTimeoutMs: number;
+    readonly udpTimeoutMs: number;
+    readonly udpStreamTimeoutMs: number;
+  };
+}
+
+export interface BindAddress {
+  readonly host: string;
+  readonly port: number;
 }

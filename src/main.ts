@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { text as readAll } from "node:stream/consumers";
 import { Command } from "commander";
 import type { AskOptions } from "./cli/ask-agent.ts";
 import type { Host } from "./cli/host.ts";
@@ -42,6 +43,7 @@ function createHost(): Host {
     hostname: hostname(),
     exec: createExec(systemClock),
     stop: controller.signal,
+    stdin: () => readAll(process.stdin),
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
     createLogger: (level) =>
@@ -76,6 +78,11 @@ function addAskFlags(command: Command): Command {
     .option("-o, --output <format>", "text or json", "text");
 }
 
+/** For options that may be given more than once. */
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
 async function main(): Promise<void> {
   const program = new Command("longshore")
     .description("Kubernetes node agent for Docker hosts")
@@ -94,6 +101,8 @@ async function main(): Promise<void> {
     .command("check")
     .description("say what this host can and cannot do, with consequence and remedy")
     .option("--container-runtime-endpoint <url>", "Docker Engine", "unix:///var/run/docker.sock")
+    .option("--config <file>", "the agent's configuration (default: /etc/longshore/config.yaml)")
+    .option("--kubeconfig <file>", "credentials to try (default: those of the agent's proxy)")
     .option("-o, --output <format>", "text or json", "text")
     .action(finish(async (host, o) => (await import("./cli/check.ts")).runCheck(host, o)));
   program
@@ -113,6 +122,39 @@ async function main(): Promise<void> {
     .description("say how the node, its connections and its pods are")
     .action((o: AskOptions) =>
       finish(async (host) => (await import("./cli/status.ts")).runStatus(host, o))({}),
+    );
+  explain
+    .command("service <name>")
+    .description("what becomes of traffic to a Service on this node: NAMESPACE/NAME")
+    .option("--config <file>", "the agent's configuration (default: /etc/longshore/config.yaml)")
+    .option("--kubeconfig <file>", "credentials (default: those of the agent's proxy)")
+    .option("--hostname-override <name>", "name of the node (default: the host's name)")
+    .option("--trace <packet...>", "follow one packet: SOURCE DESTINATION PORT PROTOCOL")
+    .option("-o, --output <format>", "text or json", "text")
+    .action((service: string, o: Record<string, unknown>) =>
+      finish(async (host) =>
+        (await import("./cli/explain-service.ts")).runExplainService(host, { ...o, service }),
+      )({}),
+    );
+  const proxy = program.command("proxy").description("look at the service proxy");
+  proxy
+    .command("render")
+    .description("print the iptables-restore input of a full sync of objects in a file")
+    .requiredOption(
+      "--objects <file>",
+      "Services, EndpointSlices and Nodes, YAML or JSON; - = standard input",
+    )
+    .option("--node-name <name>", "this node (default: the host's name)")
+    .option("--config <file>", "configuration of the agent or of kube-proxy")
+    .option(
+      "--node-ip <ip>",
+      "address of this node, more than once for more (default: the Node's)",
+      collect,
+    )
+    .option("--cluster-cidr <cidr,...>", "pod addresses of the cluster")
+    .option("--ip-family <family>", "IPv4 or IPv6", "IPv4")
+    .action(
+      finish(async (host, o) => (await import("./cli/proxy-render.ts")).runProxyRender(host, o)),
     );
   program
     .command("version")

@@ -15,9 +15,9 @@ export type QosClass = NonNullable<PodStatus["qosClass"]>;
 type ResourceList = Readonly<Record<string, WireQuantity>>;
 type Resources = { readonly requests?: ResourceList; readonly limits?: ResourceList };
 
-export function toAmounts(list: ResourceList = {}): Amounts {
+export function toAmounts(list: ResourceList | null | undefined): Amounts {
   return Object.fromEntries(
-    Object.entries(list).map(([name, quantity]) => [
+    Object.entries(list ?? {}).map(([name, quantity]) => [
       name,
       name === "cpu" ? milliValue(quantity) : value(quantity),
     ]),

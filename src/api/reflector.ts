@@ -106,7 +106,7 @@ export class Reflector<T extends StoredObject> {
   async #list(signal: AbortSignal): Promise<ReflectorState> {
     const { client, resource, options } = this.#options;
     const list = await client.list(resource, options, signal);
-    this.#store.replace(list.items);
+    this.#store.replace(list.items.map(withoutManagers));
     this.#onHeard();
     return { kind: "watching", resourceVersion: list.resourceVersion };
   }
@@ -139,7 +139,7 @@ export class Reflector<T extends StoredObject> {
   #take(event: WatchEvent<T>): string {
     switch (event.kind) {
       case "applied":
-        this.#store.apply(event.object);
+        this.#store.apply(withoutManagers(event.object));
         return event.object.metadata.resourceVersion;
       case "deleted":
         this.#store.delete(event.object);
@@ -185,4 +185,10 @@ export class Reflector<T extends StoredObject> {
     if (isFirst) log.warn({ err: error }, message);
     else log.debug({ err: error }, message);
   }
+}
+
+/** Who wrote which field nobody here reads, and it is half of many an object. */
+function withoutManagers<T extends StoredObject>(object: T): T {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
 }

@@ -29,7 +29,10 @@ import {
   type CgroupValues,
   computeClassShares,
   computePodValues,
+  type Limits,
+  parseLimits,
   toFiles,
+  widest,
 } from "./values.ts";
 
 /** What the containers of a pod are made with. */
@@ -43,6 +46,11 @@ export interface PodPlacement {
 export interface PodCgroupPort {
   /** Makes the pod's cgroup, or says what stands in for it. Never throws for what the host cannot do. */
   ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement>;
+  /**
+   * Gives the cgroup of a pod that runs what its resources are now; `grow` leaves limits that are wider already, which
+   * its containers may still have. Throws what the host says.
+   */
+  resizePod(pod: Pod, how: "grow" | "exact", signal: AbortSignal): Promise<void>;
   /** Weighs the classes anew and removes the cgroups of pods that ended. */
   sync(signal: AbortSignal): Promise<void>;
 }
@@ -69,6 +77,7 @@ const PASSED_DOWN = [...CONTROLLERS, "cpuset", "io"];
 
 const MISSING: readonly unknown[] = ["ENOENT", "EACCES"];
 const UNLIMITED = /^(-1|max|max \d+)$/;
+const LIMIT_FILES = /^(cpu\.cfs_quota_us|cpu\.max|memory\.limit_in_bytes|memory\.max)$/;
 
 const TOLERATED: readonly unknown[] = ["EBUSY", "ENOENT", "ENOTEMPTY", "EROFS", "EPERM", "EACCES"];
 
@@ -76,6 +85,7 @@ export class PodCgroups implements PodCgroupPort {
   readonly #options: PodCgroupsOptions;
   readonly #slices: SystemdSlices;
   #isWarned = false;
+  /** Whether what all pods may use is set, which does not change. */
   #isPrepared = false;
 
   constructor(options: PodCgroupsOptions) {
@@ -84,33 +94,54 @@ export class PodCgroups implements PodCgroupPort {
   }
 
   async ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement> {
-    const { driver, podPidsLimit, log } = this.#options;
+    const { driver, podPidsLimit } = this.#options;
     const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
-    try {
-      if (!this.#isPrepared) await this.#prepare(signal);
-      this.#isPrepared = true;
-      await this.#weighClasses(signal);
+    const isMade = await this.#attempt(signal, async () => {
+      await this.#ensureClasses(signal);
       await this.#ensure(name, computePodValues(pod.spec, podPidsLimit), signal);
-      return { cgroupParent: engineParent(driver, name) };
+    });
+    if (isMade) return { cgroupParent: engineParent(driver, name) };
+    return podPidsLimit === undefined ? {} : { pidsLimit: podPidsLimit };
+  }
+
+  async sync(signal: AbortSignal): Promise<void> {
+    await this.#attempt(signal, async () => {
+      await this.#ensureClasses(signal);
+      await this.#collect(signal);
+    });
+  }
+
+  /** What the host cannot do is told once, and is no failure of a pod. */
+  async #attempt(signal: AbortSignal, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
     } catch (error) {
       if (signal.aborted) throw error;
       const message =
         "cgroups of pods cannot be made: only the limits of single containers hold, and pods weigh by their number of containers";
-      if (!this.#isWarned) log.warn({ err: error }, message);
+      if (!this.#isWarned) this.#options.log.warn({ err: error }, message);
       this.#isWarned = true;
-      return podPidsLimit === undefined ? {} : { pidsLimit: podPidsLimit };
+      return false;
     }
   }
 
-  async sync(signal: AbortSignal): Promise<void> {
-    if (!this.#isPrepared) return;
-    await this.#weighClasses(signal);
+  async resizePod(pod: Pod, how: "grow" | "exact", signal: AbortSignal): Promise<void> {
+    const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
+    const wanted = computePodValues(pod.spec, this.#options.podPidsLimit);
+    const values = how === "exact" ? wanted : widest(wanted, await this.#readLimits(name));
+    await this.#ensure(name, values, signal);
+  }
+
+  async #collect(signal: AbortSignal): Promise<void> {
     const { driver } = this.#options;
     for (const above of [NODE_CGROUP, BURSTABLE, BEST_EFFORT]) {
       for (const directory of await this.#list(above)) {
         const uid = podUidOf(driver, directory);
         if (uid === undefined || this.#isLive(uid)) continue;
-        await this.#remove([...above, `pod${uid}`], signal);
+        const name = [...above, `pod${uid}`];
+        // To stop a slice is to kill what runs in it, and not every pod may be known yet.
+        if ((await this.#list(name)).length === 0) await this.#remove(name, signal);
       }
     }
   }
@@ -119,14 +150,13 @@ export class PodCgroups implements PodCgroupPort {
     return this.#options.pods().some(({ metadata }) => metadata.uid === podUid);
   }
 
-  async #prepare(signal: AbortSignal): Promise<void> {
-    const share = this.#options.node();
-    if (share === undefined) return;
-    const values = { cpuShares: computeShares(share.cpuMillis), memoryBytes: share.memoryBytes };
-    await this.#ensure(NODE_CGROUP, values, signal);
-  }
-
-  async #weighClasses(signal: AbortSignal): Promise<void> {
+  async #ensureClasses(signal: AbortSignal): Promise<void> {
+    const share = this.#isPrepared ? undefined : this.#options.node();
+    if (share !== undefined) {
+      const values = { cpuShares: computeShares(share.cpuMillis), memoryBytes: share.memoryBytes };
+      await this.#ensure(NODE_CGROUP, values, signal);
+      this.#isPrepared = true;
+    }
     const specs = this.#options.pods().map(({ spec }) => spec);
     const burstable = computeClassShares(specs, "Burstable");
     await this.#ensure(BURSTABLE, { cpuShares: burstable }, signal);
@@ -173,6 +203,18 @@ export class PodCgroups implements PodCgroupPort {
     }
   }
 
+  async #readLimits(name: CgroupName): Promise<Limits> {
+    const { root, driver, version } = this.#options;
+    const files = toFiles(version, { cpuShares: 0 });
+    const texts = new Map<string, string>();
+    for (const { controller, name: file } of files.filter((one) => LIMIT_FILES.test(one.name))) {
+      const directory = version === 2 ? root : join(root, controller);
+      const text = await readFile(join(directory, cgroupPath(driver, name), file), "utf8");
+      texts.set(controller, text.trim());
+    }
+    return parseLimits(texts.get("cpu") ?? "", texts.get("memory") ?? "");
+  }
+
   /** A cgroup of version 2 has the controllers that each one above it passes down. */
   async #passDown(name: CgroupName): Promise<void> {
     const { root, driver } = this.#options;
@@ -185,10 +227,12 @@ export class PodCgroups implements PodCgroupPort {
     }
   }
 
+  /** The cgroups right below one. */
   async #list(name: CgroupName): Promise<readonly string[]> {
-    const { driver } = this.#options;
-    const [first] = await this.#mounts(["cpu"]);
-    return readdir(join(first ?? this.#options.root, cgroupPath(driver, name)));
+    const { driver, root } = this.#options;
+    const [first = root] = await this.#mounts(["cpu"]);
+    const entries = await readdir(join(first, cgroupPath(driver, name)), { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
   }
 
   async #remove(name: CgroupName, signal: AbortSignal): Promise<void> {

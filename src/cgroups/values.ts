@@ -89,6 +89,33 @@ export function toFiles(version: 1 | 2, values: CgroupValues): readonly CgroupFi
   ];
 }
 
+export type Limits = Pick<CgroupValues, "cpuQuotaMicros" | "memoryBytes">;
+
+/** What the files of either version say; "-1", "max" and "max 100000" are no limit. */
+export function parseLimits(cpu: string, memory: string): Limits {
+  const [cpuQuotaMicros, memoryBytes] = [cpu, memory].map((text) => Number.parseInt(text, 10));
+  return {
+    ...(cpuQuotaMicros !== undefined && cpuQuotaMicros > 0 ? { cpuQuotaMicros } : {}),
+    ...(memoryBytes !== undefined && memoryBytes > 0 ? { memoryBytes } : {}),
+  };
+}
+
+/** The values with each limit that is wider in `limits`. */
+export function widest(values: CgroupValues, limits: Limits): CgroupValues {
+  const { cpuQuotaMicros, memoryBytes, ...rest } = values;
+  const quota = widestOf(cpuQuotaMicros, limits.cpuQuotaMicros);
+  const memory = widestOf(memoryBytes, limits.memoryBytes);
+  return {
+    ...rest,
+    ...(quota === undefined ? {} : { cpuQuotaMicros: quota }),
+    ...(memory === undefined ? {} : { memoryBytes: memory }),
+  };
+}
+
+function widestOf(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : Math.max(a, b);
+}
+
 /** systemd's for "unlimited" in properties of type t. */
 const INFINITY = "18446744073709551615";
 

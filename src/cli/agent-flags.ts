@@ -4,7 +4,7 @@ import type { Command } from "commander";
 
 export function addAgentFlags(command: Command): Command {
   return command
-    .option("--config <file>", "configuration file (deploy/longshore.yaml shows every field)")
+    .option("--config <file>", "configuration file (deploy/config.yaml shows every field)")
     .option("--kubeconfig <file>", "credentials of the node")
     .option("--proxy-kubeconfig <file>", "credentials of the proxy (default: those of the node)")
     .option("--hostname-override <name>", "name of the node (default: the host's name)")
@@ -38,5 +38,28 @@ export function addAgentFlags(command: Command): Command {
     .option("--healthz-port <n>", "port of the local health endpoint; 0 = off")
     .option("--proxy-mode <mode>", "iptables or off")
     .option("--masquerade-all", "masquerade all traffic to cluster IPs")
+    .option("--iptables-masquerade-bit <n>", "bit of the packet mark for masquerading, 0 to 31")
+    .option("--iptables-localhost-nodeports [bool]", "NodePorts answer on 127.0.0.1, too")
+    .option("--iptables-sync-period <duration>", "longest time until lost rules come back")
+    .option("--iptables-min-sync-period <duration>", "least time between two syncs of the rules")
+    .option("--nodeport-addresses <cidr,...>", "where NodePorts answer: CIDRs, or primary")
+    .option("--detect-local-mode <mode>", "how the proxy tells pods of this node by their packets")
+    .option("--pod-bridge-interface <name>", "for detect-local mode BridgeInterface")
+    .option("--pod-interface-name-prefix <prefix>", "for detect-local mode InterfaceNamePrefix")
+    .option("--proxy-healthz-bind-address <ip:port>", "health port of the proxy; empty = off")
+    .option("--metrics-bind-address <ip:port>", "metrics port of the proxy; empty = off")
+    .option(
+      "--conntrack-max-per-core <n>",
+      "connections to track per core; 0 = as the kernel has it",
+    )
+    .option("--conntrack-min <n>", "least number of connections to track")
+    .option(
+      "--conntrack-tcp-timeout-established <duration>",
+      "of idle TCP connections; 0 = as it is",
+    )
+    .option("--conntrack-tcp-timeout-close-wait <duration>", "of half-closed ones; 0 = as it is")
+    .option("--conntrack-tcp-be-liberal [bool]", "follow packets out of their window")
+    .option("--conntrack-udp-timeout <duration>", "of UDP flows without answer; 0 = as it is")
+    .option("--conntrack-udp-timeout-stream <duration>", "of UDP flows with answer; 0 = as it is")
     .option("-v, --log-level <level>", "debug, info, warn or error");
 }

@@ -3,25 +3,26 @@
  * keeps the service manager informed. `startAgent` is also what `longshore up` runs.
  */
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Agent } from "../agent.ts";
 import type { AgentConfig } from "../config.ts";
 import { sleep } from "../core/abort.ts";
-import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
+import { hasCode } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { createSyscalls } from "../core/syscalls-linux.ts";
 import { computeHostChecks, hasSysResource, readHostFacts } from "../node/host-checks.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
 import type { Host } from "./host.ts";
-import { computeAgentConfig, parseConfigFile } from "./parse-config.ts";
+import { computeAgentConfig } from "./parse-config.ts";
+import { computeProxyConfig, readConfigFile } from "./proxy-config.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
 export async function runAgent(host: Host, flags: Flags): Promise<number> {
-  const config = await readConfig(host, flags);
+  const { config, warnings } = await readConfig(host, flags);
   const log = host.createLogger(config.logLevel);
+  for (const words of warnings) log.warn({}, words);
   const syscalls = createSyscalls({ exec: host.exec });
   const agent = await startAgent(host, config, log);
   try {
@@ -63,22 +64,20 @@ function hostSource(host: Host) {
   return { exec: host.exec, isRoot: host.isRoot, root: "/", engineVersion };
 }
 
-/** Flags over file over defaults. */
-export async function readConfig(host: Host, flags: Flags): Promise<AgentConfig> {
-  const { config: path, ...rest } = flags;
-  const file =
-    path === undefined ? {} : parseConfigFile(await readText(String(path)), String(path));
-  return computeAgentConfig({ flags: rest, file, hostname: host.hostname });
+export interface ReadConfig {
+  readonly config: AgentConfig;
+  /** What of kube-proxy's configuration has no effect, a sentence each. */
+  readonly warnings: readonly string[];
 }
 
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new LongshoreError("ConfigInvalid", `cannot read ${path}: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
+/** Flags over file over defaults. */
+export async function readConfig(host: Pick<Host, "hostname">, flags: Flags): Promise<ReadConfig> {
+  const { config: path, ...rest } = flags;
+  const { file, document } = await readConfigFile(path);
+  const { proxy, kubeconfig } = computeProxyConfig({ flags: rest, file, document });
+  const config = computeAgentConfig({ flags: rest, file, hostname: host.hostname });
+  const credentials = kubeconfig === "" ? {} : { proxyKubeconfig: kubeconfig };
+  return { config: { ...config, ...credentials, proxy }, warnings: document.warnings };
 }
 
 const DEFAULT_INTERVAL_MS = 60_000;

@@ -4,6 +4,7 @@ import { styleText } from "node:util";
 import { computeHostChecks, type HostCheck, readHostFacts } from "../node/host-checks.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
 import type { Host } from "./host.ts";
+import { readProxyChecks } from "./proxy-checks.ts";
 
 const SIGN = { ok: "ok      ", degraded: "degraded", failed: "FAILED  " } as const;
 const COLOR = { ok: "green", degraded: "yellow", failed: "red" } as const;
@@ -41,7 +42,7 @@ export async function runCheck(
     },
     host.stop,
   );
-  const checks = computeHostChecks(facts);
+  const checks = [...computeHostChecks(facts), ...(await readProxyChecks(host, options))];
   host.stdout(
     options.output === "json" ? `${JSON.stringify(checks, null, 2)}\n` : formatChecks(checks),
   );

@@ -15,6 +15,8 @@ export interface Host {
   readonly exec: Exec;
   /** Fires at SIGTERM or SIGINT. */
   readonly stop: AbortSignal;
+  /** All of standard input. */
+  stdin(): Promise<string>;
   stdout(text: string): void;
   stderr(text: string): void;
   createLogger(level: LoggerOptions["level"]): Logger;

@@ -10,7 +10,7 @@ export function runUpCommand(
 ): Promise<number> {
   return runUp(host, flags, {
     startAgent: async (agentFlags) => {
-      const config = await readConfig(host, agentFlags);
+      const { config } = await readConfig(host, agentFlags);
       return startAgent(host, config, host.createLogger(config.logLevel));
     },
   });

@@ -23,6 +23,7 @@ import {
 } from "./field-errors.ts";
 import { type PodFacts, PROBES, validateLifecycle, validateProbes } from "./hook-validation.ts";
 import { isObject } from "./objects.ts";
+import { validateResizePolicy } from "./resize-validation.ts";
 
 const MAX_RULES = 20;
 const MAX_EXIT_CODES = 255;
@@ -55,9 +56,12 @@ export function validateContainers(spec: Field, volumes: VolumeNames, problems: 
     os: typeof os === "string" ? os : "",
   };
   const names = new Set<unknown>();
+  const restartPolicy = child(spec, "restartPolicy").value;
   const each = (list: string, validate: (container: Field) => void): void => {
     for (const container of objectsOf(child(spec, list), problems)) {
       validateContainer(container, volumes, problems);
+      if (list !== "ephemeralContainers")
+        validateResizePolicy(child(container, "resizePolicy"), restartPolicy, problems);
       validate(container);
       const name = child(container, "name");
       if (typeof name.value === "string" && names.has(name.value)) problems.push(duplicate(name));

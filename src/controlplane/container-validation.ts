@@ -140,7 +140,7 @@ function validateMounts(mounts: Field, volumes: ReadonlySet<unknown>, problems: 
   }
 }
 
-function validateResources(resources: Field, problems: Problems): void {
+export function validateResources(resources: Field, problems: Problems): void {
   if (!checkObject(resources, problems)) return;
   const limits = quantities(child(resources, "limits"), problems);
   const requests = quantities(child(resources, "requests"), problems);

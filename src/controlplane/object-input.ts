@@ -6,6 +6,7 @@
 import { at, isObject, type KubeObject, type Meta, without } from "./objects.ts";
 import { apiVersionOf, type ResourceType } from "./registry.ts";
 import type { ResourcePath } from "./request-path.ts";
+import { resizedSpec } from "./resize-validation.ts";
 import { badRequest, conflict, invalid } from "./status-error.ts";
 
 const NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
@@ -96,6 +97,7 @@ export function mergeSent(path: ResourcePath, old: KubeObject, sent: KubeObject)
     const ephemeralContainers = at(sent, "spec", "ephemeralContainers");
     return { ...old, spec: { ...(isObject(old.spec) ? old.spec : {}), ephemeralContainers } };
   }
+  if (subresource === "resize") return { ...old, spec: resizedSpec(old.spec, sent.spec) };
   if (subresource === "finalize") return { ...old, spec: sent.spec };
   const hasStatus = type.subresources.some(({ name }) => name === "status");
   const kept = withServerMeta(old, sent);

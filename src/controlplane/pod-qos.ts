@@ -1,6 +1,6 @@
 /**
- * The QoS class of a pod, as upstream's qos.ComputePodQOS: from the requests and limits of cpu and memory of all
- * containers. Pure; quantities that cannot be read count as zero, because validation refuses them. Called on create.
+ * The QoS class of a pod, as upstream's qos.ComputePodQOS: from the requests and limits of cpu and memory of the pod
+ * itself where it has any, else of all its containers. Pure; quantities that cannot be read count as zero, because validation refuses them. Called on create.
  */
 
 import { at, isObject, type KubeObject, listAt } from "./objects.ts";
@@ -9,10 +9,11 @@ import { comparableQuantity } from "./quantity.ts";
 const COUNTED = ["cpu", "memory"];
 
 export function computeQosClass(pod: KubeObject): "Guaranteed" | "Burstable" | "BestEffort" {
-  const containers = [
-    ...listAt(pod, "spec", "initContainers"),
-    ...listAt(pod, "spec", "containers"),
-  ];
+  const own = ["requests", "limits"].map((part) => at(pod, "spec", "resources", part));
+  const hasOwn = own.some((list) => isObject(list) && Object.keys(list).length > 0);
+  const containers = hasOwn
+    ? [pod.spec]
+    : [...listAt(pod, "spec", "initContainers"), ...listAt(pod, "spec", "containers")];
   const asked = containers.map((container) => ({
     limits: positive(at(container, "resources", "limits")),
     requests: positive(at(container, "resources", "requests")),

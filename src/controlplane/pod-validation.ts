@@ -1,7 +1,7 @@
 /** The spec of a pod, in upstream's words. Pure; problems are collected. Called by validation.ts. */
 
 import { validateContainers } from "./container-lists.ts";
-import { checkTexts, type VolumeNames } from "./container-validation.ts";
+import { checkTexts, type VolumeNames, validateResources } from "./container-validation.ts";
 import { validateDownwardItems } from "./env-validation.ts";
 import {
   checkBoolean,
@@ -46,6 +46,7 @@ export function validatePod(spec: Field, problems: Problems): void {
   if (!checkObject(spec, problems)) return;
   const volumes = validateVolumes(child(spec, "volumes"), problems);
   validateContainers(spec, volumes, problems);
+  validateResources(child(spec, "resources"), problems);
   checkEnum(child(spec, "restartPolicy"), ["Always", "OnFailure", "Never"], problems);
   checkEnum(child(spec, "dnsPolicy"), DNS_POLICIES, problems);
   for (const flag of FLAGS) checkBoolean(child(spec, flag), problems);

@@ -86,6 +86,7 @@ export const PODS = define({
       verbs: ["create", "get"],
       isConnect: true,
     },
+    { name: "resize", kind: "Pod", verbs: ["get", "patch", "update"] },
     statusOf("Pod"),
   ],
 });

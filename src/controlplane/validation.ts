@@ -37,6 +37,7 @@ import {
   SECRETS,
   SERVICES,
 } from "./registry.ts";
+import { validatePodResize } from "./resize-validation.ts";
 import { validateService, validateServiceUpdate } from "./service-validation.ts";
 
 /** Most bytes of the values of a Secret or ConfigMap. */
@@ -86,6 +87,9 @@ export function validateUpdate(
   } else if (subresource === "ephemeralcontainers") {
     validateKind(type, object, problems);
     validateEphemeralUpdate(object, old, problems);
+  } else if (subresource === "resize") {
+    validateKind(type, object, problems);
+    validatePodResize(object, old, problems);
   } else {
     validateStatus({ path: "", value: object }, problems);
     if (type === PODS) validateStateTransitions(object, old, problems);

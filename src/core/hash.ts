@@ -1,6 +1,6 @@
 /** Stable hashes of values: labels that identify a spec, chain names. Leaf; no state. */
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** JSON with the keys of every object sorted, so that equal values give equal text. */
 export function canonicalJson(value: unknown): string {
@@ -13,9 +13,9 @@ export function canonicalJson(value: unknown): string {
 
 /** First 16 hexadecimal digits of the SHA-256 of the canonical JSON. */
 export function hashValue(value: unknown): string {
-  return createHash("sha256").update(canonicalJson(value)).digest("hex").slice(0, 16);
+  return hash("sha256", canonicalJson(value)).slice(0, 16);
 }
 
 export function sha256(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+  return hash("sha256", text, "buffer");
 }

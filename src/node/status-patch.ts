@@ -57,6 +57,8 @@ export function computeStatusPatch(previous: NodeStatus, next: NodeStatus): { st
       nodeInfo: next.nodeInfo,
       daemonEndpoints: next.daemonEndpoints,
       images: next.images,
+      // Not compared: an API server before 1.31 forgets it.
+      features: next.features,
       ...patchFeatures(previous, next),
     },
   };

@@ -32,6 +32,9 @@ export interface NodeStatusInput {
 const MAX_IMAGES = 50;
 const MAX_NAMES_PER_IMAGE = 5;
 
+/** What pods may ask of this runtime. */
+const FEATURES = { supplementalGroupsPolicy: true };
+
 type ConditionVerdict = Pick<NodeCondition, "type" | "status" | "reason" | "message">;
 
 const NO_PRESSURE: readonly ConditionVerdict[] = [
@@ -65,6 +68,7 @@ export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
     allocatable: { ...toResourceList(input.allocatable) },
     conditions: computeConditions(input),
     nodeInfo: input.nodeInfo,
+    features: FEATURES,
     daemonEndpoints: { kubeletEndpoint: { Port: input.kubeletPort } },
     images: computeImages(input.images),
     ...(input.declaredFeatures.length === 0

@@ -3,7 +3,7 @@
  * them, apply.ts has one executor for each (a new variant without one does not compile).
  */
 
-import type { ContainerKind } from "../runtime/runtime.ts";
+import type { ContainerKind, ContainerResources } from "../runtime/runtime.ts";
 
 export type PodAction =
   | { readonly kind: "create-sandbox"; readonly attempt: number }
@@ -24,6 +24,14 @@ export type PodAction =
   /** Begins the stop signal and what follows it. */
   | (KillTarget & { readonly kind: "kill-container"; readonly isAnnounced: boolean })
   | { readonly kind: "remove-container"; readonly id: string; readonly name: string }
+  | {
+      readonly kind: "resize-container";
+      readonly id: string;
+      readonly name: string;
+      readonly resources: ContainerResources;
+    }
+  /** The pod's cgroup follows its containers; then the resize is over. */
+  | { readonly kind: "finish-resize" }
   /** Makes the pod Failed for good; its containers are stopped next. */
   | { readonly kind: "fail-pod"; readonly reason: string; readonly message: string }
   | { readonly kind: "teardown-volumes" }
@@ -36,6 +44,7 @@ export type KillReason =
   | "startup-probe"
   | "post-start-hook"
   | "restart-all"
+  | "resize"
   | "sandbox-changed"
   | "terminating";
 

@@ -13,10 +13,12 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 import type { ActionKind, PodAction } from "./actions.ts";
 import { fieldPathOf, specOf } from "./containers.ts";
+import { ensureImages, takeImages } from "./image-volumes.ts";
 import type { ImageManager } from "./images.ts";
 import type { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { Operations } from "./operations.ts";
 import type { PodRecord } from "./record.ts";
+import type { Resizer } from "./resize/resizer.ts";
 import { Slots } from "./slots.ts";
 import type { Starter } from "./starter.ts";
 
@@ -30,6 +32,7 @@ export interface ApplyOptions {
   readonly operations: Operations;
   readonly starter: Starter;
   readonly hooks: LifecycleHooks;
+  readonly resizer: Resizer;
   readonly clock: Clock;
   /** Resolves when what is noted in the records is on disk. */
   readonly saveCheckpoint: () => Promise<void>;
@@ -74,12 +77,15 @@ function createExecutors(options: ApplyOptions): Executors {
     "remove-sandbox": (_record, { id }, signal) => runtime.removeSandbox(id, signal),
     "ensure-image": async (record, { name }, signal) => {
       const spec = specOf(record.pod, name);
-      if (spec !== undefined) await images.ensure(record.pod, spec, signal);
+      if (spec !== undefined) await ensureImages(images, record.pod, spec, signal);
     },
     "start-container": async (record, action, signal) => {
-      // Whatever comes of it, the next start looks for the image again.
-      images.forget(record.uid, action.name);
-      const id = await starts.run(() => starter.startContainer(record, action, signal));
+      const spec = specOf(record.pod, action.name);
+      if (spec === undefined) return;
+      // Whatever comes of it, the next start looks for the images again.
+      const volumeImages = takeImages(images, record.pod, spec);
+      const start = { ...action, volumeImages };
+      const id = await starts.run(() => starter.startContainer(record, start, signal));
       if (id !== undefined) options.hooks.beginPostStart(record, action.name, id);
     },
     "run-pre-stop": async (record, action) => {
@@ -95,6 +101,9 @@ function createExecutors(options: ApplyOptions): Executors {
       record.messages.delete(id);
       record.replaced.delete(id);
     },
+    "resize-container": (record, action, signal) =>
+      options.resizer.resizeContainer(record, action, signal),
+    "finish-resize": (record, _action, signal) => options.resizer.finish(record, signal),
     "fail-pod": async (record, { reason, message }) => {
       record.verdict = { reason, message };
       options.events.record(involvedPod(record.pod), "Normal", reason, message);
@@ -107,6 +116,9 @@ function createExecutors(options: ApplyOptions): Executors {
   };
 }
 
+/** Not for anything the container did. */
+const REPLACING: readonly Kill["reason"][] = ["definition-changed", "resize"];
+
 type Kill = Extract<PodAction, { kind: "run-pre-stop" | "kill-container" }>;
 
 async function announceKill(
@@ -116,7 +128,7 @@ async function announceKill(
 ): Promise<void> {
   const about = involvedPod(record.pod, fieldPathOf(record.pod, action.name));
   events.record(about, "Normal", "Killing", action.message);
-  if (action.reason !== "definition-changed") return;
+  if (!REPLACING.includes(action.reason)) return;
   record.replaced.add(action.id);
   // Before the kill: an agent that dies after it must still know that this was no crash.
   await saveCheckpoint();

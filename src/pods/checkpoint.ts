@@ -1,6 +1,6 @@
 /**
- * What neither the API server nor the runtime's labels hold: restart back-offs, and which containers were killed to be
- * replaced. One JSON file, replaced atomically, mode 0600. A corrupt file costs a warning and its content, nothing
+ * What neither the API server nor the runtime's labels hold: restart back-offs, which containers were killed to be
+ * replaced, and what was allocated to pods that were resized. One JSON file, replaced atomically, mode 0600. A corrupt file costs a warning and its content, nothing
  * else. Used by manager.ts.
  */
 
@@ -8,31 +8,35 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "../core/logger.ts";
 import type { PodRecord } from "./record.ts";
-import type { BackoffEntry } from "./snapshot.ts";
+import type { Allocation, BackoffEntry } from "./snapshot.ts";
 
 export interface CheckpointData {
   /** Pod UID → container name → entry. */
   readonly backoff: Readonly<Record<string, Readonly<Record<string, BackoffEntry>>>>;
   /** Pod UID → IDs of the containers killed because their definition changed. */
   readonly replaced: Readonly<Record<string, readonly string[]>>;
+  /** By pod UID, of those that were resized. */
+  readonly allocated: Readonly<Record<string, Allocation>>;
 }
 
-export const EMPTY_CHECKPOINT: CheckpointData = { backoff: {}, replaced: {} };
+export const EMPTY_CHECKPOINT: CheckpointData = { backoff: {}, replaced: {}, allocated: {} };
 
 const VERSION = 1;
 
 /** What of these pods is to be kept, on top of what was kept before. */
 export function computeCheckpoint(
-  records: Iterable<Pick<PodRecord, "uid" | "backoff" | "replaced">>,
+  records: Iterable<Pick<PodRecord, "uid" | "backoff" | "replaced" | "allocation">>,
   before: CheckpointData,
 ): CheckpointData {
   const backoff = { ...before.backoff };
   const replaced = { ...before.replaced };
+  const allocated = { ...before.allocated };
   for (const record of records) {
     if (record.backoff.size > 0) backoff[record.uid] = Object.fromEntries(record.backoff);
     if (record.replaced.size > 0) replaced[record.uid] = [...record.replaced];
+    if (record.allocation?.generation !== undefined) allocated[record.uid] = record.allocation;
   }
-  return { backoff, replaced };
+  return { backoff, replaced, allocated };
 }
 
 function isEntry(value: unknown): value is BackoffEntry {
@@ -40,13 +44,25 @@ function isEntry(value: unknown): value is BackoffEntry {
   return typeof delayMs === "number" && typeof since === "number";
 }
 
+function isAllocation(value: unknown): value is Allocation {
+  const { containers, generation, isDone } = (value ?? {}) as Partial<Allocation>;
+  return (
+    typeof containers === "object" &&
+    containers !== null &&
+    Object.values(containers).every((one) => typeof one === "object" && one !== null) &&
+    typeof generation === "number" &&
+    typeof isDone === "boolean"
+  );
+}
+
 /** Throws on anything that is not a checkpoint of this version. */
 function parse(text: string): CheckpointData {
-  // A file of before `replaced` was kept has none.
+  // A file of before they were kept has none.
   const {
     version,
     backoff,
     replaced = {},
+    allocated = {},
   } = JSON.parse(text) as CheckpointData & {
     readonly version: unknown;
   };
@@ -55,7 +71,8 @@ function parse(text: string): CheckpointData {
   if (!entries.every(isEntry)) throw new Error("an entry is not a back-off");
   if (!Object.values(replaced).every((ids) => Array.isArray(ids)))
     throw new Error("replaced is not lists of container IDs");
-  return { backoff, replaced };
+  if (!Object.values(allocated).every(isAllocation)) throw new Error("an allocation is none");
+  return { backoff, replaced, allocated };
 }
 
 export class Checkpoint {

@@ -7,6 +7,7 @@ import type { ContainerStatus, Pod, PodCondition, PodStatus } from "../api/types
 import { formatTime } from "../core/clock.ts";
 import { isLasting, type PodContainer } from "./containers.ts";
 import { mayRestartAll } from "./restart.ts";
+import type { PodSnapshot } from "./snapshot.ts";
 
 /** The types written by this agent; a status patch names no others. */
 export const OWNED_CONDITIONS = [
@@ -16,6 +17,8 @@ export const OWNED_CONDITIONS = [
   "ContainersReady",
   "PodScheduled",
   "AllContainersRestarting",
+  "PodResizePending",
+  "PodResizeInProgress",
 ] as const;
 
 /** A container with its part and its status. */
@@ -31,10 +34,12 @@ interface Facts {
   readonly statuses: readonly RoleStatus[];
   readonly hasNetwork: boolean;
   readonly isRestartingAll: boolean;
+  /** Undefined unless the pod is to go on running. */
+  readonly resize: Pick<PodSnapshot, "allocation" | "resizePending" | "resizeFailure"> | undefined;
   readonly now: number;
 }
 
-type Verdict = Pick<PodCondition, "status" | "reason" | "message">;
+type Verdict = Pick<PodCondition, "status" | "reason" | "message" | "observedGeneration">;
 
 const TRUE: Verdict = { status: "True" };
 
@@ -98,6 +103,16 @@ function allContainersRestarting({ pod, phase, isRestartingAll }: Facts): Verdic
   return { status: "True", reason: "RestartAllContainersStarted", message };
 }
 
+/** Of which resize it is, the generation tells: that in progress may be older than the one that waits. */
+function resizeInProgress({ resize }: Facts): Verdict | undefined {
+  const { allocation, resizeFailure } = resize ?? {};
+  if (allocation?.generation === undefined || allocation.isDone) return undefined;
+  const observedGeneration = allocation.generation;
+  if (resizeFailure === undefined) return { status: "True", observedGeneration };
+  const { message } = resizeFailure;
+  return { status: "True", reason: "Error", message, observedGeneration };
+}
+
 /** All conditions of the status: foreign ones as stored, then ours, whose transition times go on from the last ones. */
 export function computeConditions(
   facts: Facts,
@@ -110,6 +125,11 @@ export function computeConditions(
     ContainersReady: containersReady(facts),
     PodScheduled: TRUE,
     AllContainersRestarting: allContainersRestarting(facts),
+    PodResizePending: facts.resize?.resizePending && {
+      status: "True",
+      ...facts.resize.resizePending,
+    },
+    PodResizeInProgress: resizeInProgress(facts),
   };
   const isOwned = (type: string): boolean => OWNED_CONDITIONS.some((owned) => owned === type);
   const foreign = before.stored.filter(({ type }) => !isOwned(type));
@@ -121,8 +141,8 @@ export function computeConditions(
     const generation = facts.pod.metadata.generation;
     return {
       type,
-      ...verdict,
       ...(generation === undefined ? {} : { observedGeneration: generation }),
+      ...verdict,
       lastTransitionTime: since ?? formatTime(facts.now),
     };
   });

@@ -5,9 +5,10 @@
 
 import type { Container as ContainerSpec, ContainerState, ContainerStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
-import { RESOURCES_ANNOTATION } from "../runtime/container-config.ts";
 import type { Container } from "../runtime/runtime.ts";
 import { type ContainerRole, isLasting, type PodContainer } from "./containers.ts";
+import { computeResize } from "./phases/resize.ts";
+import { madeWith } from "./resize/allocation.ts";
 import { backoffOf, mayRestartAll, shouldRestart } from "./restart.ts";
 import {
   describePod,
@@ -66,24 +67,33 @@ export function computeContainerStatus(
     started,
     state: waiting === undefined ? state : { waiting: { ...waiting } },
     lastState: lastState ?? {},
-    ...resourcesOf(last),
+    ...resourcesOf(snapshot, container, last, previous),
   };
 }
 
-/** What it runs with, which may not be what its spec says by now; absent for containers that do not tell. */
-function resourcesOf({
-  annotations,
-  state,
-}: Container): Pick<ContainerStatus, "resources" | "allocatedResources"> {
-  const told = annotations[RESOURCES_ANNOTATION];
-  if (told === undefined || state !== "running") return {};
-  const { requests, limits } = JSON.parse(told) as NonNullable<ContainerStatus["resources"]>;
+/**
+ * What it runs with, in the words of the spec once the runtime agrees with them, and what is allocated to it; absent for
+ * containers that do not tell.
+ */
+function resourcesOf(
+  snapshot: PodSnapshot,
+  container: PodContainer,
+  last: Container,
+  previous: ContainerStatus | undefined,
+): Pick<ContainerStatus, "resources" | "allocatedResources"> {
+  const made = madeWith(last);
+  if (made === undefined || last.state !== "running") return {};
+  const isKnown = previous?.containerID === containerIdOf(last);
+  const before = (isKnown ? previous.resources : undefined) ?? made;
+  const allocated = snapshot.allocation?.containers[container.spec.name] ?? made;
+  const isActual = computeResize(snapshot, container, last).kind === "none";
+  const { requests, limits } = isActual ? allocated : before;
   return {
     resources: {
       ...(limits === undefined ? {} : { limits }),
       ...(requests === undefined ? {} : { requests }),
     },
-    ...(requests === undefined ? {} : { allocatedResources: requests }),
+    ...(allocated.requests === undefined ? {} : { allocatedResources: allocated.requests }),
   };
 }
 

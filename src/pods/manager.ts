@@ -25,18 +25,20 @@ import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
 import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
 import { Admitter } from "./admission/admitter.ts";
 import { createApply } from "./apply.ts";
-import { type CheckpointPort, computeCheckpoint, EMPTY_CHECKPOINT } from "./checkpoint.ts";
+import { type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
+import { Chores } from "./chores.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
 import type { PodFeed } from "./feed.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
+import { imageStateOf } from "./image-volumes.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import { Operations } from "./operations.ts";
-import { findOrphans } from "./orphans.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
+import { Resizer } from "./resize/resizer.ts";
 import { toSoundPod } from "./shape.ts";
 import { type PodComputations, Starter } from "./starter.ts";
 import { isEcho } from "./status-patch.ts";
@@ -81,21 +83,11 @@ export interface PodManagerOptions {
   readonly compute: PodComputations;
 }
 
-/** Turns mostly wait (a grace period holds one for 30 s), so there are more than pods. */
+/** Turns mostly wait for the Engine, so there are more than pods. */
 const CONCURRENCY = 512;
 const RETRY = { initialMs: 500, maxMs: 10_000 };
-/** Queue keys that are no UIDs. */
-const ORPHANS = "#orphans";
-const CHECKPOINT = "#checkpoint";
-const CGROUPS = "#cgroups";
 /** What is older than this may be of a clock that was set back. */
 const LATE_EVENT_MS = 5_000;
-const ORPHAN_PERIOD_MS = 60_000;
-const CGROUP_PERIOD_MS = 60_000;
-/** Several pods that end together need it once. */
-const CGROUP_DELAY_MS = 1_000;
-const SYNC_POLL_MS = 1_000;
-const CHECKPOINT_DELAY_MS = 200;
 
 export class PodManager implements PodDirectory {
   readonly #options: PodManagerOptions;
@@ -107,6 +99,7 @@ export class PodManager implements PodDirectory {
   readonly #operations: Operations;
   readonly #worker: PodWorker;
   readonly #admitter: Admitter;
+  readonly #chores: Chores;
   readonly #controller = new AbortController();
   #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
@@ -127,17 +120,20 @@ export class PodManager implements PodDirectory {
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
     this.#admitter = new Admitter({ ...options, records: this.#records, onPreempted: onDone });
+    const onOrphan = (pod: Pod): void => this.#onOrphan(pod);
+    this.#chores = new Chores({ ...options, log, records: this.#records, onOrphan });
     const starter = new Starter(options);
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
+    const saveCheckpoint = (): Promise<void> => this.#chores.saveCheckpoint();
+    const activeBeside = (podUid: string): readonly Pod[] => this.#admitter.activeBeside(podUid);
+    const resizer = new Resizer({ ...options, activeBeside, saveCheckpoint });
     this.#worker = new PodWorker({
       ...options,
-      ...parts,
-      log,
+      ...{ ...parts, log, resizer, saveCheckpoint },
       statuses: this.#statuses,
       computeSpecHash: options.compute.computeSpecHash,
       apply: createApply({
-        ...{ ...options, ...parts, starter, hooks },
-        saveCheckpoint: () => this.#saveCheckpoint(),
+        ...{ ...options, ...parts, starter, hooks, resizer, saveCheckpoint },
       }),
     });
     this.#queue = new WorkQueue({
@@ -151,7 +147,7 @@ export class PodManager implements PodDirectory {
   /** Takes on the pods already in the store, listens for changes, and adopts what the runtime holds. */
   async start(): Promise<void> {
     const { pods, runtime, log } = this.#options;
-    this.#restored = await this.#options.checkpoint.load();
+    this.#restored = await this.#chores.restore();
     pods.onChange((change) => this.#onPodChange(change));
     for (const pod of pods.list()) this.#accept(pod);
     const { signal } = this.#controller;
@@ -161,8 +157,7 @@ export class PodManager implements PodDirectory {
         if (signal.aborted) return;
         log.error({ err: error }, "runtime events ended; pods are only looked at periodically");
       });
-    this.#queue.add(ORPHANS);
-    this.#queue.add(CGROUPS);
+    this.#chores.start();
   }
 
   /** Ends the turns under way; containers stay as they are. */
@@ -171,13 +166,13 @@ export class PodManager implements PodDirectory {
     await this.#queue.stop();
     await Promise.all([this.#images.stop(), this.#statuses.stop(), this.#operations.stop()]);
     await this.#watching;
-    await this.#saveCheckpoint();
+    await this.#chores.stop();
   }
 
   /** Everything may have changed: look at all pods. */
   resync(): void {
     for (const uid of this.#records.keys()) this.#queue.add(uid);
-    this.#queue.add(ORPHANS);
+    this.#chores.due("orphans");
   }
 
   /** Something about this pod changed (probe result, pull): look at it. */
@@ -197,7 +192,7 @@ export class PodManager implements PodDirectory {
     return [...this.#records.values()].map((record) => ({
       record,
       now: clock.now(),
-      imageOf: (spec) => this.#images.state(record.uid, spec),
+      imageOf: (spec) => imageStateOf(this.#images, record.pod, spec),
       probes: probes.report(record.uid),
       statusWrite: this.#statuses.look(record),
       turn: this.#queue.look(record.uid),
@@ -243,13 +238,14 @@ export class PodManager implements PodDirectory {
     const known = this.#records.get(uid);
     if (known !== undefined) {
       const isOurs = known.phase === "sync" && !known.isApiGone;
-      const isEchoed = isOurs && isEcho(known.pod, pod, known.status);
+      const isEchoed = isOurs && isEcho(known.desired, pod, known.status);
       known.isApiGone = false;
       updateRecord(known, pod, wentBack);
       if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
-      const record = createRecord(pod, now, this.#restored.backoff[uid] ?? {});
+      const { backoff, allocated } = this.#restored;
+      const record = createRecord(pod, now, backoff[uid] ?? {}, allocated[uid]);
       for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
       this.#admitter.admit(record, problem);
       this.#records.set(uid, record);
@@ -275,15 +271,6 @@ export class PodManager implements PodDirectory {
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
-    if (key === ORPHANS) return this.#takeOrphans(signal);
-    if (key === CGROUPS) {
-      await this.#options.cgroups.sync(signal);
-      return CGROUP_PERIOD_MS;
-    }
-    if (key === CHECKPOINT) {
-      await this.#saveCheckpoint();
-      return undefined;
-    }
     const record = this.#records.get(key);
     if (record === undefined) return undefined;
     await this.#admitter.settle(record, signal);
@@ -292,15 +279,23 @@ export class PodManager implements PodDirectory {
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
     if (record.phase === "sync" && record.verdict === undefined)
       this.#options.objects.retainPod(record.pod);
+    const held = amountHeld(record);
     const again = await this.#worker.sync(record, signal);
+    if (amountHeld(record) !== held) this.#retryResizes();
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
-    if (record.phase === "terminated") this.#queue.add(CGROUPS, CGROUP_DELAY_MS);
+    if (record.phase === "terminated") this.#chores.due("cgroups");
     this.#failures.delete(key);
-    if (hasChanged(before, record)) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
+    if (hasChanged(before, record)) this.#chores.due("checkpoint");
     if (!isForgettable(record)) return again;
     await this.#options.files.remove(key);
     this.#forget(record);
     return undefined;
+  }
+
+  /** What one pod gave back may be what another waits for. */
+  #retryResizes(): void {
+    for (const { uid, resizePending } of this.#records.values())
+      if (resizePending !== undefined) this.#queue.add(uid);
   }
 
   #onError(key: string, error: unknown): number {
@@ -314,22 +309,12 @@ export class PodManager implements PodDirectory {
     return jitteredDelay(attempt, RETRY, this.#options.random);
   }
 
-  /** Pods that only the runtime or the state directory still know; only certain once the sources are. */
-  async #takeOrphans(signal: AbortSignal): Promise<number> {
-    const { pods, runtime, volumes, network, clock } = this.#options;
-    if (!network.isReady) return SYNC_POLL_MS;
-    const isSynced = pods.isSynced;
-    const state = await runtime.list(signal);
-    const isKnown = (podUid: string): boolean =>
-      this.#records.has(podUid) || !pods.isComplete(podUid);
-    for (const pod of findOrphans(state, await volumes.listPodUids(), isKnown)) {
-      const record = createRecord(pod, clock.now(), {});
-      record.isApiGone = true;
-      this.#records.set(record.uid, record);
-      this.#queue.add(record.uid);
-    }
-    await network.collect(state.sandboxes, signal);
-    return isSynced ? ORPHAN_PERIOD_MS : SYNC_POLL_MS;
+  /** No object tells of it: what is left of it ends. */
+  #onOrphan(pod: Pod): void {
+    const record = createRecord(pod, this.#options.clock.now(), {});
+    record.isApiGone = true;
+    this.#records.set(record.uid, record);
+    this.#queue.add(record.uid);
   }
 
   #forget(record: PodRecord): void {
@@ -341,14 +326,7 @@ export class PodManager implements PodDirectory {
     this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
     this.#options.pods.forget(uid);
-    if (record.backoff.size > 0) this.#queue.add(CHECKPOINT, CHECKPOINT_DELAY_MS);
-  }
-
-  /** What was restored counts until it is known which pods still exist. */
-  #saveCheckpoint(): Promise<void> {
-    const { checkpoint, pods } = this.#options;
-    const before = pods.isSynced ? EMPTY_CHECKPOINT : this.#restored;
-    return checkpoint.save(computeCheckpoint(this.#records.values(), before));
+    if (record.backoff.size > 0) this.#chores.due("checkpoint");
   }
 }
 
@@ -364,6 +342,11 @@ function hasGoneBack({
 function hasChanged(before: readonly object[] | undefined, { backoff }: PodRecord): boolean {
   const after = [...backoff.values()];
   return after.length !== (before?.length ?? 0) || after.some((entry, i) => entry !== before?.[i]);
+}
+
+/** Changes when what the pod holds of the node may have become less. */
+function amountHeld({ phase, status, allocation }: PodRecord): string {
+  return `${phase} ${status.phase} ${allocation?.generation}`;
 }
 
 /** Nothing of it is left anywhere. */

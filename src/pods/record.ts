@@ -8,13 +8,31 @@ import type { Pod, PodStatus } from "../api/types.ts";
 import type { RuntimeState } from "../runtime/runtime.ts";
 import type { MountedVolume } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
+import { applyAllocation } from "./resize/allocation.ts";
 import { toSoundPod } from "./shape.ts";
-import type { BackoffEntry, StartFailure, Verdict, VolumesState, WorkerPhase } from "./snapshot.ts";
+import type {
+  Allocation,
+  BackoffEntry,
+  ResizeFailure,
+  ResizePending,
+  StartFailure,
+  Verdict,
+  VolumesState,
+  WorkerPhase,
+} from "./snapshot.ts";
 
 export interface PodRecord {
   readonly uid: string;
-  /** The newest version of the object, or what the runtime's labels tell when there is none. */
+  /** The newest version of the object with the resources that are allocated to it, or what the runtime's labels tell. */
   pod: Pod;
+  /** The newest version of the object as it came. */
+  desired: Pod;
+  /** Undefined until the first look at the runtime. */
+  allocation: Allocation | undefined;
+  /** Why the resources of `desired` are not allocated. */
+  resizePending: ResizePending | undefined;
+  /** Why what is allocated is not what the containers have. */
+  resizeFailure: ResizeFailure | undefined;
   phase: WorkerPhase;
   status: PodStatus;
   /** Milliseconds since the epoch. */
@@ -49,11 +67,16 @@ export function createRecord(
   pod: Pod,
   now: number,
   backoff: Readonly<Record<string, BackoffEntry>>,
+  allocation?: Allocation,
 ): PodRecord {
   const startTime = pod.status?.startTime;
   return {
     uid: pod.metadata.uid,
-    pod,
+    pod: applyAllocation(pod, allocation),
+    desired: pod,
+    allocation,
+    resizePending: undefined,
+    resizeFailure: undefined,
     phase: "sync",
     status: pod.status ?? {},
     startTime: startTime === undefined ? now : Date.parse(startTime),
@@ -89,7 +112,8 @@ export function updateRecord(record: PodRecord, received: Pod, wentBack = false)
   const { pod } = toSoundPod(received);
   const before = record.pod.metadata;
   if (!wentBack && !isAtLeast(pod.metadata.resourceVersion, before.resourceVersion)) return;
-  record.pod = pod;
+  record.desired = pod;
+  record.pod = applyAllocation(pod, record.allocation);
   if (
     pod.metadata.generation !== before.generation ||
     JSON.stringify(pod.metadata.annotations) !== JSON.stringify(before.annotations)

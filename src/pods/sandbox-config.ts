@@ -8,7 +8,7 @@ import { RUNTIME_CLASSES } from "../api/resources.ts";
 import type { Pod } from "../api/types.ts";
 import type { PodPlacement } from "../cgroups/pod-cgroups.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
-import type { ContainerConfigInput } from "../runtime/container-config.ts";
+import { type ContainerConfigInput, RESOURCES_ANNOTATION } from "../runtime/container-config.ts";
 import type { Sandbox, SandboxConfig } from "../runtime/runtime.ts";
 import { dottedSysctl } from "../runtime/sysctls.ts";
 import { computeKernelHostname } from "./hostname.ts";
@@ -49,6 +49,9 @@ export function computeSandboxConfig(pod: Pod, input: SandboxInput): SandboxConf
       ...(runtimeHandler === undefined ? {} : { [HANDLER]: runtimeHandler }),
       ...(cgroupParent === undefined ? {} : { [CGROUP]: cgroupParent }),
       ...(pidsLimit === undefined ? {} : { [PIDS]: String(pidsLimit) }),
+      ...(spec.resources === undefined
+        ? {}
+        : { [RESOURCES_ANNOTATION]: JSON.stringify(spec.resources) }),
     },
   };
 }

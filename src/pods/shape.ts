@@ -4,7 +4,9 @@
  * such a pod. Pure; used by manager.ts at the door.
  */
 
+import { parseQuantity, type WireQuantity } from "../api/quantity.ts";
 import type { Pod } from "../api/types.ts";
+import { hasCode } from "../core/errors.ts";
 
 const POD_LISTS = ["containers", "initContainers", "ephemeralContainers", "volumes"] as const;
 const CONTAINER_LISTS = ["env", "envFrom", "ports", "volumeMounts", "volumeDevices"] as const;
@@ -28,9 +30,33 @@ function isListOfObjects(value: unknown): boolean {
   return value === undefined || value === null || (Array.isArray(value) && value.every(isObject));
 }
 
+function isQuantity(value: unknown): boolean {
+  try {
+    return parseQuantity(value as WireQuantity) >= 0n;
+  } catch (error) {
+    if (!hasCode(error, "ApiInvalid")) throw error;
+    return false;
+  }
+}
+
+function isResourceList(value: unknown): boolean {
+  if (value === undefined || value === null) return true;
+  return isObject(value) && Object.values(value).every(isQuantity);
+}
+
+/** What one pod requests is added to what the others do: it must be numbers. */
+function hasSoundResources({ resources, overhead }: Readonly<Record<string, unknown>>): boolean {
+  if (!isResourceList(overhead)) return false;
+  if (resources === undefined || resources === null) return true;
+  return (
+    isObject(resources) && isResourceList(resources.requests) && isResourceList(resources.limits)
+  );
+}
+
 function findProblem(spec: unknown): string | undefined {
   if (!isObject(spec)) return "spec is no object";
   if (!Array.isArray(spec.containers)) return "spec.containers is no list";
+  if (!hasSoundResources(spec)) return "spec: resources or overhead are no quantities";
   const broken = POD_LISTS.find((list) => !isListOfObjects(spec[list]));
   if (broken !== undefined) return `spec.${broken} is no list of objects`;
   for (const list of POD_LISTS) {
@@ -42,6 +68,7 @@ function findProblem(spec: unknown): string | undefined {
     if (list === "volumes") continue;
     if (items.some(({ image = "" }) => typeof image !== "string"))
       return `spec.${list}: an image is no text`;
+    if (!items.every(hasSoundResources)) return `spec.${list}: resources are no quantities`;
     const part = CONTAINER_LISTS.find((key) => items.some((item) => !isListOfObjects(item[key])));
     if (part !== undefined) return `spec.${list}: ${part} is no list of objects`;
   }

@@ -3,7 +3,13 @@
  * they compute. Taken by worker.ts at the start of each round; read by plan.ts, phases/* and status.ts.
  */
 
-import type { Pod, PodSpec, PodStatus } from "../api/types.ts";
+import type {
+  Container as ContainerSpec,
+  ContainerStatus,
+  Pod,
+  PodSpec,
+  PodStatus,
+} from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
 import type { ProbeResults } from "../probes/probes.ts";
 import type { Container, RuntimeState, Sandbox } from "../runtime/runtime.ts";
@@ -58,8 +64,37 @@ export interface Verdict {
   readonly message: string;
 }
 
+export type Resources = NonNullable<ContainerSpec["resources"]>;
+
+/** What of its node a pod has been given; resize/allocation.ts decides on it. */
+export interface Allocation {
+  /** Of the pod itself. */
+  readonly pod?: Resources;
+  /** By name, those that run before the others too. */
+  readonly containers: Readonly<Record<string, Resources>>;
+  /** Of the spec that a resize was granted for; absent = the pod was never resized. */
+  readonly generation?: number;
+  /** Its containers and its cgroup have it. */
+  readonly isDone: boolean;
+}
+
+export interface ResizePending {
+  readonly reason: "Deferred" | "Infeasible";
+  readonly message: string;
+}
+
+export interface ResizeFailure {
+  readonly message: string;
+  /** Milliseconds since the epoch. */
+  readonly retryAt: number;
+}
+
 export interface PodSnapshot {
+  /** With the resources that are allocated to it. */
   readonly pod: Pod;
+  readonly allocation: Allocation | undefined;
+  readonly resizePending: ResizePending | undefined;
+  readonly resizeFailure: ResizeFailure | undefined;
   readonly phase: WorkerPhase;
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -163,6 +198,13 @@ export function newestSandbox(observed: RuntimeState): Sandbox | undefined {
 export function readySandbox(observed: RuntimeState): Sandbox | undefined {
   const newest = newestSandbox(observed);
   return newest?.state === "ready" ? newest : undefined;
+}
+
+/** The statuses of all containers of a pod, of whatever kind. */
+export function containerStatusesOf(status: PodStatus): readonly ContainerStatus[] {
+  const { initContainerStatuses = [], containerStatuses = [] } = status;
+  const { ephemeralContainerStatuses = [] } = status;
+  return [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
 }
 
 /** `name_namespace(uid)`, the kubelet's way to name a pod in messages. */

@@ -64,12 +64,12 @@ function withoutOwned({ metadata, status = {}, ...rest }: Pod): object {
   };
 }
 
-/** Merged by type: null takes away a reason or message that no longer holds. */
+/** Merged by type: null takes away a reason or message that no longer holds, `$patch` a whole condition. */
 function conditionsPatch(current: PodStatus, desired: PodStatus): readonly object[] {
-  return OWNED_CONDITIONS.flatMap((type) => {
+  return OWNED_CONDITIONS.flatMap((type): readonly object[] => {
     const wanted = desired.conditions?.find((condition) => condition.type === type);
     const stored = current.conditions?.find((condition) => condition.type === type);
-    if (wanted === undefined) return [];
+    if (wanted === undefined) return stored === undefined ? [] : [{ type, $patch: "delete" }];
     const { lastProbeTime: _, ...comparable } = stored ?? {};
     if (isEqual(comparable, wanted)) return [];
     return [

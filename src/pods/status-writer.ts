@@ -110,7 +110,7 @@ export class StatusWriter {
       const stored = await this.#options.client.patch(PODS, ref, patch, signal);
       this.#accepted.set(uid, { desired, resourceVersion: stored.metadata.resourceVersion });
       this.#logPhase(record, stored);
-      isEchoed = record.phase === "sync" && isEcho(record.pod, stored, record.status);
+      isEchoed = record.phase === "sync" && isEcho(record.desired, stored, record.status);
       updateRecord(record, stored);
     } catch (error) {
       // A conflict may pass, or the name belongs to another pod by now: the store will tell, so it is tried again.

@@ -11,7 +11,14 @@ import { computeContainerStatus, unknownTermination } from "./container-status.t
 import { type ContainerRole, containersOf } from "./containers.ts";
 import { isRestartingAll } from "./phases/sync.ts";
 import { shouldRestart } from "./restart.ts";
-import { isDead, newestOf, type PodSnapshot, readySandbox, startTimeOf } from "./snapshot.ts";
+import {
+  containerStatusesOf,
+  isDead,
+  newestOf,
+  type PodSnapshot,
+  readySandbox,
+  startTimeOf,
+} from "./snapshot.ts";
 
 type PodPhase = NonNullable<PodStatus["phase"]>;
 
@@ -33,6 +40,7 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     {
       ...{ pod, phase, statuses: settled, now: snapshot.now },
       hasNetwork: sandbox !== undefined && podIps.length > 0,
+      resize: snapshot.phase === "sync" && !isTerminalPhase(phase) ? snapshot : undefined,
       isRestartingAll: sandbox !== undefined && isRestartingAll(snapshot, sandbox),
     },
     { stored: pod.status?.conditions ?? [], last: previous.conditions ?? [] },
@@ -71,9 +79,7 @@ function isNeverStarted(snapshot: PodSnapshot): boolean {
 }
 
 function statusesOf(snapshot: PodSnapshot): readonly RoleStatus[] {
-  const { containerStatuses = [], initContainerStatuses = [] } = snapshot.previous;
-  const { ephemeralContainerStatuses = [] } = snapshot.previous;
-  const before = [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
+  const before = containerStatusesOf(snapshot.previous);
   return containersOf(snapshot.pod.spec).map((container) => {
     const { name } = container.spec;
     const previous = before.find((status) => status.name === name);

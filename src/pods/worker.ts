@@ -5,7 +5,7 @@
  */
 
 import { type EventSink, involvedPod } from "../api/events.ts";
-import type { Container as ContainerSpec, ContainerStatus, PodStatus } from "../api/types.ts";
+import type { Container as ContainerSpec } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
@@ -14,7 +14,9 @@ import type { Container, Runtime } from "../runtime/runtime.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import type { ApplyAction } from "./apply.ts";
-import { containersOf, fieldPathOf, isLasting, specOf } from "./containers.ts";
+import { recordBackoffs } from "./backoff-events.ts";
+import { containersOf, isLasting } from "./containers.ts";
+import { imageStateOf } from "./image-volumes.ts";
 import type { ImageManager } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { Operations } from "./operations.ts";
@@ -22,10 +24,12 @@ import { isFinished } from "./phases/sync.ts";
 import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
-import { describePod, isDead, newestOf, type PodSnapshot, readySandbox } from "./snapshot.ts";
+import type { Resizer } from "./resize/resizer.ts";
+import { containerStatusesOf, newestOf, type PodSnapshot, readySandbox } from "./snapshot.ts";
 import { factsOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
+import { readTerminationMessages } from "./termination-messages.ts";
 
 export interface WorkerOptions {
   readonly runtime: Pick<Runtime, "list" | "logs">;
@@ -42,16 +46,15 @@ export interface WorkerOptions {
   readonly apply: ApplyAction;
   readonly statuses: StatusWriter;
   readonly operations: Operations;
+  readonly resizer: Pick<Resizer, "decide">;
+  /** Resolves when what is noted in the records is on disk. */
+  readonly saveCheckpoint: () => Promise<void>;
   readonly syncFrequencyMs: number;
 }
 
 /** A pod of a hundred containers needs two rounds for each; a plan that never ends gives others a chance. */
 const MAX_ROUNDS = 20;
 const VOLUME_RETRY_MS = 2_000;
-const FALLBACK_LINES = 80;
-const FALLBACK_BYTES = 2048;
-/** These wait for nothing of each other and may take long. */
-const CONCURRENT: readonly PodAction["kind"][] = ["remove-container"];
 
 export class PodWorker {
   readonly #options: WorkerOptions;
@@ -126,22 +129,30 @@ export class PodWorker {
       log.debug({ podUid: record.uid, action: action.kind }, "pod action");
       return apply(record, action, signal);
     };
-    const together = actions.filter(({ kind }) => CONCURRENT.includes(kind));
-    const outcomes = await Promise.allSettled(together.map(run));
+    // Removals wait for nothing of each other, and a pod may have many.
+    const isRemoval = ({ kind }: PodAction): boolean => kind === "remove-container";
+    const outcomes = await Promise.allSettled(actions.filter(isRemoval).map(run));
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
     for (const action of actions) {
-      if (!CONCURRENT.includes(action.kind)) await run(action);
+      if (!isRemoval(action)) await run(action);
     }
   }
 
   async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
-    const { runtime, clock, node, images, statuses, computeSpecHash } = this.#options;
-    const { operations } = this.#options;
+    const { runtime, clock } = this.#options;
     const observedAt = clock.now();
     record.observed = await runtime.list(signal, record.uid);
     record.observedAt = observedAt;
-    await this.#readMessages(record, signal);
+    await readTerminationMessages(this.#options, record, signal);
+    const isAllocated = this.#options.resizer.decide(record);
+    const snapshot = this.#snapshot(record);
+    if (isAllocated) await this.#options.saveCheckpoint();
+    return snapshot;
+  }
+
+  #snapshot(record: PodRecord): PodSnapshot {
+    const { clock, node, images, statuses, computeSpecHash, operations } = this.#options;
     const { pod, uid } = record;
     const ids = record.observed.containers.map(({ id }) => id);
     operations.retain(uid, new Set(ids));
@@ -149,6 +160,9 @@ export class PodWorker {
     const specs = containersOf(pod.spec).map(({ spec }) => spec);
     return {
       pod,
+      allocation: record.allocation,
+      resizePending: record.resizePending,
+      resizeFailure: record.resizeFailure,
       phase: record.phase,
       now: clock.now(),
       observed: record.observed,
@@ -158,7 +172,7 @@ export class PodWorker {
       operations: new Map(ids.map((id) => [id, operations.of(uid, id)])),
       endingSince: record.endingSince,
       specHashes: new Map(specs.map((spec) => [spec.name, computeSpecHash(spec)])),
-      images: new Map(specs.map((spec) => [spec.name, images.state(uid, spec)])),
+      images: new Map(specs.map((spec) => [spec.name, imageStateOf(images, pod, spec)])),
       startFailures: record.startFailures,
       backoff: record.backoff,
       replaced: record.replaced,
@@ -186,20 +200,13 @@ export class PodWorker {
     if (phase !== "terminated") {
       const sandbox = readySandbox(observed);
       const ips = sandbox?.hostNetwork ? node().hostIps : (sandbox?.ips ?? []);
-      const isThrough = (id: string): boolean => {
-        const hook = operations.of(uid, id)["post-start"];
-        return hook === undefined || hook.status === "done";
-      };
-      const targets = running
-        .filter(({ last }) => isThrough(last.id))
-        .map(
-          ({ spec, last }): ProbeTarget => ({
-            spec,
-            containerId: last.id,
-            startedAt: last.startedAt,
-            ...reportedBefore(record, last),
-          }),
-        );
+      const targets = running.flatMap(({ spec, last }): readonly ProbeTarget[] => {
+        const hook = operations.of(uid, last.id)["post-start"];
+        if (hook !== undefined && hook.status !== "done") return [];
+        const target = { spec, containerId: last.id, startedAt: last.startedAt };
+        // One that has had its hook from us was not adopted.
+        return [hook === undefined ? { ...target, ...reportedBefore(record, last) } : target];
+      });
       probes.sync(pod, ips[0] ?? "", targets);
     }
     if (phase === "terminating") probes.stopPod(uid, "readiness");
@@ -223,94 +230,19 @@ export class PodWorker {
     }
   }
 
-  /** The termination message of each container that ended since the last look. */
-  async #readMessages(record: PodRecord, signal: AbortSignal): Promise<void> {
-    for (const container of record.observed.containers) {
-      if (!isDead(container) || record.messages.has(container.id)) continue;
-      record.messages.set(container.id, await this.#readMessage(record, container, signal));
-    }
-  }
-
-  async #readMessage(
-    record: PodRecord,
-    container: Container,
-    signal: AbortSignal,
-  ): Promise<string> {
-    const { name, attempt, exitCode } = container;
-    const told = toldMessage(record, container);
-    if (told !== undefined) return told;
-    const text = await this.#options.files.readMessage(record.uid, name, attempt);
-    const policy = specOf(record.pod, name)?.terminationMessagePolicy;
-    if (text !== "" || policy !== "FallbackToLogsOnError" || exitCode === 0) return text;
-    const chunks: Buffer[] = [];
-    const options = { follow: false, tail: FALLBACK_LINES };
-    for await (const { data } of this.#options.runtime.logs(container.id, options, signal))
-      chunks.push(data);
-    return Buffer.concat(chunks).subarray(-FALLBACK_BYTES).toString("utf8");
-  }
-
   #publish(record: PodRecord, snapshot: PodSnapshot): void {
     const before = record.status;
     record.status = computePodStatus(snapshot);
-    this.#recordBackoffs(record, before);
+    recordBackoffs(this.#options.events, record, before);
     this.#options.statuses.publish(record);
   }
-
-  /** BackOff events: one for each container that begins to wait. */
-  #recordBackoffs(record: PodRecord, before: PodStatus): void {
-    const { pod, status } = record;
-    const waitingOf = (of: PodStatus) =>
-      new Map(
-        statusesOf(of).map(({ name, state, restartCount }) => [
-          name,
-          { reason: state?.waiting?.reason, restartCount },
-        ]),
-      );
-    const old = waitingOf(before);
-    for (const [name, { reason, restartCount }] of waitingOf(status)) {
-      const previous = old.get(name);
-      if (previous?.reason === reason && previous?.restartCount === restartCount) continue;
-      const message = backoffMessage(record, name, reason);
-      if (message === undefined) continue;
-      const isImage = reason === "ImagePullBackOff";
-      const about = involvedPod(pod, fieldPathOf(pod, name));
-      this.#options.events.record(about, isImage ? "Normal" : "Warning", "BackOff", message);
-      if (isImage) this.#options.events.record(about, "Warning", "Failed", `Error: ${reason}`);
-    }
-  }
-}
-
-function statusesOf(status: PodStatus): readonly ContainerStatus[] {
-  const { initContainerStatuses = [], containerStatuses = [] } = status;
-  return [
-    ...initContainerStatuses,
-    ...containerStatuses,
-    ...(status.ephemeralContainerStatuses ?? []),
-  ];
 }
 
 /** What the status already says of the readiness of this instance. */
 function reportedBefore({ status }: PodRecord, { id }: Container): Pick<ProbeTarget, "initial"> {
-  const told = statusesOf(status).find(({ containerID }) => containerID === `docker://${id}`);
+  const told = containerStatusesOf(status).find(
+    ({ containerID }) => containerID === `docker://${id}`,
+  );
   if (told === undefined) return {};
   return { initial: { isReady: told.ready, isStarted: told.started === true } };
-}
-
-/** What the status already says of this instance, for when its file went with the pod's directory. */
-function toldMessage({ status }: PodRecord, { id }: Container): string | undefined {
-  return statusesOf(status)
-    .flatMap(({ state, lastState }) => [state?.terminated, lastState?.terminated])
-    .find((terminated) => terminated?.containerID === `docker://${id}`)?.message;
-}
-
-function backoffMessage(
-  { pod }: PodRecord,
-  name: string,
-  reason: string | undefined,
-): string | undefined {
-  if (reason === "CrashLoopBackOff")
-    return `Back-off restarting failed container ${name} in pod ${describePod(pod)}`;
-  if (reason === "ImagePullBackOff")
-    return `Back-off pulling image "${specOf(pod, name)?.image ?? ""}"`;
-  return undefined;
 }

@@ -21,7 +21,10 @@ export const CANARY_TABLES: readonly Table[] = ["mangle", "nat", "filter"];
 
 const PER_SERVICE = /^KUBE-(?:SVC|SVL|EXT|FW|SEP)-/;
 
-/** True for the chains that belong to one service port or endpoint. */
+/**
+ * True for the chains that belong to one service port or endpoint, and for those that KUBE-SERVICES and its like are
+ * divided into: they have the same prefixes so that kube-proxy, should it come after us, takes them for stale ones too.
+ */
 export function isServiceChain(chain: string): boolean {
   return PER_SERVICE.test(chain);
 }
@@ -29,25 +32,33 @@ export function isServiceChain(chain: string): boolean {
 export type ServiceChainKind = "SVC" | "SVL" | "EXT" | "FW";
 
 export function serviceChain(kind: ServiceChainKind, name: string, protocol: string): string {
-  return `KUBE-${kind}-${chainHash(name + protocol)}`;
+  return flat("KUBE-", kind, "-", chainHash(name + protocol));
 }
 
 export function endpointChain(name: string, protocol: string, target: string): string {
-  return `KUBE-SEP-${chainHash(name + protocol + target)}`;
+  return flat("KUBE-SEP-", chainHash(name + protocol + target));
+}
+
+/** One string, and not the tree that `+` makes: names and keys are kept by the ten thousand. */
+export function flat(...parts: readonly string[]): string {
+  return parts.join("");
 }
 
 const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /** The first 16 characters of the base32 of the SHA-256. */
 export function chainHash(text: string): string {
-  // 16 characters of 5 bits are the first 80 bits: 10 bytes.
-  let bits = BigInt(`0x${sha256(text).subarray(0, 10).toString("hex")}`);
-  let hash = "";
-  for (let i = 0; i < 16; i++) {
-    hash = BASE32[Number(bits & 31n)] + hash;
-    bits >>= 5n;
+  const bytes = sha256(text);
+  const characters = Buffer.alloc(16);
+  // 8 characters of 5 bits are 5 bytes.
+  for (const half of [0, 1]) {
+    let bits = bytes.readUIntBE(5 * half, 5);
+    for (let at = 8 * half + 7; at >= 8 * half; at--) {
+      characters[at] = BASE32.charCodeAt(bits % 32);
+      bits = Math.floor(bits / 32);
+    }
   }
-  return hash;
+  return characters.toString("latin1");
 }
 
 const NEW = ["-m", "conntrack", "--ctstate", "NEW"] as const;

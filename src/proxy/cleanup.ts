@@ -5,7 +5,8 @@
 
 import type { Iptables, Table } from "../core/iptables.ts";
 import * as chain from "./chains.ts";
-import { chainsOf } from "./render.ts";
+import { OWNER_MARK } from "./detect-foreign.ts";
+import { chainsOf, renderRemoval } from "./render.ts";
 
 const OWNED: Readonly<Record<Table, readonly string[]>> = {
   nat: [chain.SERVICES, chain.NODEPORTS, chain.POSTROUTING, chain.MARK_MASQ, chain.CANARY],
@@ -17,7 +18,7 @@ const OWNED: Readonly<Record<Table, readonly string[]>> = {
     chain.PROXY_FIREWALL,
     chain.CANARY,
   ],
-  mangle: [chain.CANARY],
+  mangle: [chain.CANARY, OWNER_MARK],
 };
 
 /** Idempotent: what is not there is not missed. */
@@ -25,16 +26,9 @@ export async function removeProxyRules(iptables: Iptables, signal: AbortSignal):
   for (const jump of chain.JUMPS) await iptables.removeJump(jump, signal);
   for (const table of ["nat", "filter", "mangle"] as const) {
     const there = chainsOf(await iptables.save(table, signal)).filter(
-      (name) => OWNED[table].includes(name) || (table === "nat" && chain.isServiceChain(name)),
+      (name) => OWNED[table].includes(name) || chain.isServiceChain(name),
     );
-    if (there.length === 0) continue;
-    const lines = [
-      `*${table}`,
-      ...there.map((name) => `:${name} - [0:0]`),
-      ...there.map((name) => `-X ${name}`),
-      "COMMIT",
-    ];
-    await iptables.restore(`${lines.join("\n")}\n`, signal);
+    for (const text of renderRemoval(table, there)) await iptables.restore(text, signal);
   }
   await removeFirewall(iptables, signal);
 }
@@ -43,6 +37,6 @@ async function removeFirewall(iptables: Iptables, signal: AbortSignal): Promise<
   const rules = await iptables.list("filter", chain.FIREWALL, signal);
   if (rules === undefined || rules.includes(`-A ${chain.FIREWALL}`)) return;
   for (const jump of chain.FIREWALL_JUMPS) await iptables.removeJump(jump, signal);
-  const lines = ["*filter", `:${chain.FIREWALL} - [0:0]`, `-X ${chain.FIREWALL}`, "COMMIT"];
-  await iptables.restore(`${lines.join("\n")}\n`, signal);
+  for (const text of renderRemoval("filter", [chain.FIREWALL]))
+    await iptables.restore(text, signal);
 }

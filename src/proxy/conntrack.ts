@@ -1,94 +1,72 @@
 /**
  * Stale UDP flows: a flow stays bound to the endpoint it was first sent to, so after endpoints changed, flows that
- * lead to one that is gone are deleted. TCP and SCTP entries are never touched. Which flows are stale is pure;
- * reading and deleting goes through the conntrack tool. Called by the proxier after a sync that changed UDP endpoints.
+ * lead to one that is gone are deleted, those of one address and endpoint by one process. TCP and SCTP entries are never
+ * touched. Which flows are stale is pure; reading and deleting goes through the conntrack tool. Called by the proxier after a
+ * sync that changed UDP endpoints.
  */
 
 import { hasCode } from "../core/errors.ts";
 import { type Exec, execOk } from "../core/exec.ts";
 import type { Family } from "../core/ip.ts";
 import type { Logger } from "../core/logger.ts";
-import type { Endpoint } from "./endpoints.ts";
-import type { ServicePort } from "./services.ts";
+import { withPort } from "./endpoints.ts";
+import { isLoopback } from "./options.ts";
+import type { UdpPort } from "./service-rules.ts";
 
 export interface Flow {
-  readonly source: string;
-  readonly sourcePort: number;
   readonly destination: string;
   readonly destinationPort: number;
-  /** Who answers, `ip:port` or `[ip]:port`. */
-  readonly answeredBy: string;
-}
-
-/** What UDP flows may lead to, by the address they were sent to. */
-export interface UdpBackends {
-  /** `ip:port` of services → allowed targets. */
-  readonly byAddress: ReadonlyMap<string, ReadonlySet<string>>;
-  /** NodePort → allowed targets. */
-  readonly byNodePort: ReadonlyMap<number, ReadonlySet<string>>;
+  /** Who answers. */
+  readonly replier: string;
+  readonly replierPort: number;
 }
 
 export interface Conntrack {
-  /** Deletes the flows that lead where they should no longer. */
-  cleanStale(backends: UdpBackends, signal: AbortSignal): Promise<void>;
+  /**
+   * Deletes the flows that lead where they should no longer.
+   * @param localIps addresses of this node: only flows to them can be a NodePort's
+   * @returns how many those were
+   */
+  cleanStale(
+    ports: readonly UdpPort[],
+    localIps: readonly string[],
+    signal: AbortSignal,
+  ): Promise<number>;
 }
 
-/** A port without a serving endpoint is left out: its flows are refused by the rules and need no deletion. */
-export function computeUdpBackends(
-  servicePorts: ReadonlyMap<string, ServicePort>,
-  endpoints: ReadonlyMap<string, readonly Endpoint[]>,
-): UdpBackends {
-  const byAddress = new Map<string, ReadonlySet<string>>();
+export function computeStaleFlows(
+  flows: readonly Flow[],
+  ports: readonly UdpPort[],
+  localIps: readonly string[],
+): readonly Flow[] {
+  const byFront = new Map<string, ReadonlySet<string>>();
   const byNodePort = new Map<number, ReadonlySet<string>>();
-  for (const [key, port] of servicePorts) {
-    const serving = (endpoints.get(key) ?? []).filter((endpoint) => endpoint.isServing);
-    if (port.protocol !== "udp" || serving.length === 0) continue;
-    const allowed = new Set(serving.map((endpoint) => endpoint.target));
-    for (const ip of [port.clusterIp, ...port.loadBalancerVips, ...port.externalIps])
-      byAddress.set(withPort(ip, port.port), allowed);
-    if (port.nodePort !== 0) byNodePort.set(port.nodePort, allowed);
+  for (const { fronts, port, nodePort, targets } of ports) {
+    const allowed = new Set(targets);
+    for (const ip of fronts) byFront.set(withPort(ip, port), allowed);
+    if (nodePort !== 0) byNodePort.set(nodePort, allowed);
   }
-  return { byAddress, byNodePort };
-}
-
-/** One line that differs whenever the backends do. */
-export function backendsSignature(backends: UdpBackends): string {
-  const rows = [...backends.byAddress, ...backends.byNodePort].map(
-    ([front, targets]) => `${front}=${[...targets].join(",")}`,
-  );
-  return rows.join(";");
-}
-
-export function computeStaleFlows(flows: readonly Flow[], backends: UdpBackends): readonly Flow[] {
-  return flows.filter((flow) => {
-    const front = withPort(flow.destination, flow.destinationPort);
-    const allowed = backends.byAddress.get(front);
-    if (allowed !== undefined) return !allowed.has(flow.answeredBy);
-    // The same number may be anybody's port elsewhere: only a flow that was redirected was to our NodePort.
-    const ofNodePort = backends.byNodePort.get(flow.destinationPort);
-    return (
-      ofNodePort !== undefined && flow.answeredBy !== front && !ofNodePort.has(flow.answeredBy)
-    );
+  const local = new Set(localIps);
+  const isLocal = (ip: string) => local.has(ip) || isLoopback(ip);
+  return flows.filter(({ destination, destinationPort, replier, replierPort }) => {
+    const ofNode = isLocal(destination) ? byNodePort.get(destinationPort) : undefined;
+    const allowed = byFront.get(withPort(destination, destinationPort)) ?? ofNode;
+    return allowed !== undefined && !allowed.has(withPort(replier, replierPort));
   });
 }
 
 /** Reads the output of `conntrack -L -p udp`. */
 export function parseFlows(text: string): readonly Flow[] {
-  const form =
-    /src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+).*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+/;
+  const form = /dst=(\S+) sport=\d+ dport=(\d+).*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+/;
   return text.split("\n").flatMap((line) => {
     const match = form.exec(line);
     if (match === null) return [];
-    const [, source = "", destination = "", sourcePort, destinationPort, by = "", byPort] = match;
-    return [
-      {
-        source,
-        sourcePort: Number(sourcePort),
-        destination,
-        destinationPort: Number(destinationPort),
-        answeredBy: withPort(by, Number(byPort)),
-      },
-    ];
+    const [, destination = "", destinationPort, replier = "", replierPort] = match;
+    return {
+      ...{ destination, replier },
+      destinationPort: Number(destinationPort),
+      replierPort: Number(replierPort),
+    };
   });
 }
 
@@ -102,8 +80,8 @@ export function createConntrack(options: {
   const base = ["-p", "udp", "-f", options.family.toLowerCase()];
   const warned = { isDone: false };
   return {
-    async cleanStale(backends, signal) {
-      if (backends.byAddress.size === 0) return;
+    async cleanStale(ports, localIps, signal) {
+      if (ports.length === 0) return 0;
       let listing: string;
       try {
         listing = await execOk(exec, { file: "conntrack", args: ["-L", ...base] }, signal);
@@ -116,23 +94,24 @@ export function createConntrack(options: {
           );
           warned.isDone = true;
         }
-        return;
+        return 0;
       }
-      for (const flow of computeStaleFlows(parseFlows(listing), backends)) {
-        const which = [
-          ["--orig-src", flow.source],
-          ["--orig-dst", flow.destination],
-          ["--sport", String(flow.sourcePort)],
-          ["--dport", String(flow.destinationPort)],
-        ].flat();
-        const done = await exec({ file: "conntrack", args: ["-D", ...base, ...which] }, signal);
+      const stale = computeStaleFlows(parseFlows(listing), ports, localIps);
+      // Each run goes through the whole table, so one for all flows that have the same wrong way.
+      for (const filter of new Set(stale.map(filterOf))) {
         // 1 = there is no such flow any more.
-        log.debug({ ...flow, code: done.code }, "deleted a stale UDP flow");
+        const { code } = await exec(
+          { file: "conntrack", args: ["-D", ...base, ...filter.split(" ")] },
+          signal,
+        );
+        log.debug({ filter, code }, "deleted stale UDP flows");
       }
+      return stale.length;
     },
   };
 }
 
-function withPort(ip: string, port: number): string {
-  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+function filterOf({ destination, destinationPort, replier, replierPort }: Flow): string {
+  const sent = `--orig-dst ${destination} --orig-port-dst ${destinationPort}`;
+  return `${sent} --reply-src ${replier} --reply-port-src ${replierPort}`;
 }

@@ -1,16 +1,19 @@
 /**
  * Endpoints of service ports: read from EndpointSlices, merged over slices, and chosen by readiness, topology hints
- * and traffic policy as kube-proxy 1.36 does. Pure; computed from the store's content for each sync.
+ * and traffic policy as kube-proxy 1.36 does. Pure; what cannot be an endpoint is left out and said.
  */
 
 import type { EndpointSlice } from "../api/types.ts";
 import { canonicalAddress, type Family, familyOf } from "../core/ip.ts";
 import {
   isExternallyAccessible,
+  isPortNumber,
+  type OnSkip,
   protocolOf,
   type ServicePort,
   servicePortKey,
   servicePortName,
+  shown,
 } from "./services.ts";
 
 export interface Endpoint {
@@ -45,16 +48,25 @@ export interface Place {
 const HEADLESS_LABEL = "service.kubernetes.io/headless";
 const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
 
+/** The Service a slice belongs to, as a store's key; undefined when it is not the proxy's business. */
+export function serviceKeyOf(slice: EndpointSlice): string | undefined {
+  const labels = slice.metadata.labels ?? {};
+  const service = labels[SERVICE_NAME_LABEL];
+  if (service === undefined || labels[HEADLESS_LABEL] !== undefined) return undefined;
+  return `${slice.metadata.namespace}/${service}`;
+}
+
 /** Endpoints by service port key, each list sorted by `target`. */
 export function computeEndpoints(
   slices: readonly EndpointSlice[],
   family: Family,
   nodeName: string,
+  skip: OnSkip = () => undefined,
 ): ReadonlyMap<string, readonly Endpoint[]> {
   const byPort = new Map<string, Map<string, Endpoint>>();
   // Sorted, so that which of two entries of one address wins does not depend on the order of events.
   for (const slice of [...slices].sort((a, b) => compare(a.metadata.name, b.metadata.name))) {
-    for (const [key, endpoint] of entriesOf(slice, family, nodeName)) {
+    for (const [key, endpoint] of entriesOf(slice, { family, nodeName }, skip)) {
       const merged = byPort.get(key) ?? new Map<string, Endpoint>();
       byPort.set(key, merged);
       if (!merged.has(endpoint.target) || !endpoint.isTerminating)
@@ -103,19 +115,30 @@ export function selectEndpoints(
   };
 }
 
-function entriesOf(slice: EndpointSlice, family: Family, nodeName: string): [string, Endpoint][] {
-  const labels = slice.metadata.labels ?? {};
-  const service = labels[SERVICE_NAME_LABEL];
-  if (service === undefined || labels[HEADLESS_LABEL] !== undefined) return [];
-  if (slice.addressType !== family) return [];
+function entriesOf(
+  slice: EndpointSlice,
+  of: { readonly family: Family; readonly nodeName: string },
+  skip: OnSkip,
+): [string, Endpoint][] {
+  const service = slice.metadata.labels?.[SERVICE_NAME_LABEL];
+  if (serviceKeyOf(slice) === undefined || service === undefined) return [];
+  if (slice.addressType !== of.family) return [];
+  const parsed = (slice.endpoints ?? []).map((entry) => ipOf(entry, of.family));
+  const where = `EndpointSlice ${shown(slice.metadata.name)}`;
+  const odd = (slice.endpoints ?? []).filter((_, index) => parsed[index] === undefined);
+  if (odd.length > 0) skip(`${where}: ${odd.length} endpoints, first ${shown(odd[0]?.addresses)}`);
   const entries: [string, Endpoint][] = [];
-  for (const port of slice.ports ?? []) {
-    if (port.name === undefined || !port.port) continue;
-    const name = servicePortName(slice.metadata.namespace, service, port.name);
-    const key = servicePortKey(name, protocolOf(port.protocol));
-    for (const entry of slice.endpoints ?? []) {
-      const endpoint = endpointOf(entry, port.port, { family, nodeName });
-      if (endpoint !== undefined) entries.push([key, endpoint]);
+  for (const { name, port, protocol: text } of slice.ports ?? []) {
+    const protocol = protocolOf(text);
+    if (name === undefined || protocol === undefined || !isPortNumber(port)) {
+      skip(`${where}: port ${shown(name)}: ${shown(text ?? "TCP")} ${shown(port)}`);
+      continue;
+    }
+    const fullName = servicePortName(slice.metadata.namespace, service, name);
+    const key = servicePortKey(fullName, protocol);
+    for (const [index, entry] of (slice.endpoints ?? []).entries()) {
+      const ip = parsed[index];
+      if (ip !== undefined) entries.push([key, endpointOf(entry, { ip, port }, of.nodeName)]);
     }
   }
   return entries;
@@ -123,24 +146,31 @@ function entriesOf(slice: EndpointSlice, family: Family, nodeName: string): [str
 
 type SliceEntry = NonNullable<EndpointSlice["endpoints"]>[number];
 
+function ipOf(entry: SliceEntry, family: Family): string | undefined {
+  const ip = canonicalAddress(entry.addresses[0] ?? "");
+  return ip === undefined || familyOf(ip) !== family ? undefined : ip;
+}
+
 function endpointOf(
   entry: SliceEntry,
-  port: number,
-  of: { readonly family: Family; readonly nodeName: string },
-): Endpoint | undefined {
-  const text = entry.addresses[0] ?? "";
-  const ip = canonicalAddress(text);
-  if (ip === undefined || familyOf(ip) !== of.family) return undefined;
+  { ip, port }: { readonly ip: string; readonly port: number },
+  nodeName: string,
+): Endpoint {
   return {
     ip,
-    target: of.family === "IPv6" ? `[${ip}]:${port}` : `${ip}:${port}`,
-    isLocal: entry.nodeName === of.nodeName,
+    target: withPort(ip, port),
+    isLocal: entry.nodeName === nodeName,
     isReady: entry.conditions?.ready ?? true,
     isServing: entry.conditions?.serving ?? true,
     isTerminating: entry.conditions?.terminating ?? false,
     zoneHints: (entry.hints?.forZones ?? []).map((hint) => hint.name),
     nodeHints: (entry.hints?.forNodes ?? []).map((hint) => hint.name),
   };
+}
+
+/** `ip:port`, `[ip]:port` for IPv6. */
+export function withPort(ip: string, port: number): string {
+  return ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
 function isDraining(endpoint: Endpoint): boolean {

@@ -1,41 +1,43 @@
 /**
- * The proxy's loop: keeps the kernel's rules equal to the rule set computed from Services and EndpointSlices. Owns the
- * KUBE-* chains of one address family; one iptables-restore per sync, with only what changed. Nothing is written
- * before both stores are synced, and `stop` leaves the rules, so that connections keep working across a restart.
- * Made and started by agent.ts, one per family.
+ * The proxy's loop: keeps the kernel's rules equal to what Services and EndpointSlices ask for. Owns the KUBE-* chains of
+ * one address family. A sync computes only the Services that changed and sends only the chains whose rules did; the
+ * first one, one after a failure, after a flush by somebody, or after the hourly look found a difference, sends all, in pieces.
+ * Nothing is written before both stores are synced, and `stop` leaves the rules. Made by agent.ts, one per family.
  */
 
 import type { Store } from "../api/store.ts";
 import type { EndpointSlice, Service } from "../api/types.ts";
+import { sleep } from "../core/abort.ts";
 import { Backoff } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
 import type { Iptables } from "../core/iptables.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
-import { CANARY, CANARY_TABLES, FIREWALL, FIREWALL_JUMPS, JUMPS } from "./chains.ts";
-import { backendsSignature, type Conntrack, computeUdpBackends } from "./conntrack.ts";
-import { computeEndpoints } from "./endpoints.ts";
-import { chainsOf, computeRestore, type RenderedRules, renderRules } from "./render.ts";
-import type { RuleSettings } from "./rule.ts";
-import { computeRuleSet } from "./rules.ts";
-import { computeServicePorts } from "./services.ts";
+import { ServiceChanges } from "./changes.ts";
+import type { Conntrack } from "./conntrack.ts";
+import { KernelRules } from "./kernel-rules.ts";
+import type { ProxyObserver, RuleCounts } from "./observer.ts";
+import type { ProxyRulesOptions } from "./options.ts";
+import { RuleBook } from "./rule-book.ts";
+
+/** What the rules depend on that somebody else knows; the rest the proxier finds out itself. */
+export type ProxierRules = Omit<ProxyRulesOptions, "family" | "randomFully">;
 
 export interface ProxierOptions {
   readonly services: Store<Service>;
   readonly endpointSlices: Store<EndpointSlice>;
-  readonly nodeName: string;
-  /** Sources inside it are pods; without it no traffic to cluster addresses is masqueraded. */
-  readonly clusterCidr?: string;
+  /** Read at each sync; after a change that no store tells of, call `request`. */
+  readonly rules: () => ProxierRules;
   readonly iptables: Iptables;
   readonly conntrack: Conntrack;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly masqueradeAll: boolean;
   /** Time between looks at the canary chains, and the longest wait before a failed sync is tried again. */
   readonly syncPeriodMs: number;
   /** Least time between the end of a sync and the start of the next. */
   readonly minSyncPeriodMs: number;
+  readonly observer?: ProxyObserver;
 }
 
 /** For healthz: unhealthy when something has waited too long to reach the kernel. */
@@ -47,21 +49,25 @@ export interface ProxierState {
   readonly lastError?: string;
 }
 
-const FULL_SYNC_MS = 3_600_000;
+const HOUR_MS = 3_600_000;
 const SYNC = "sync";
 const CANARY_CHECK = "canary";
-const MASQUERADE_BIT = 14;
+/** Services computed before others may have a turn. */
+const BATCH = 200;
 
 export class Proxier {
   readonly #options: ProxierOptions;
   readonly #queue: WorkQueue;
   readonly #backoff: Backoff;
-  /** What the kernel holds for certain; undefined = unknown, the next sync is full. */
-  #known: RenderedRules | undefined;
-  #randomFully: boolean | undefined;
-  #lastFullAt = 0;
+  readonly #changes: ServiceChanges;
+  readonly #kernel: KernelRules;
+  #book: RuleBook | undefined;
+  /** False while nobody knows what the kernel holds: the next sync is full. */
+  #isKnown = false;
+  #lastVerifiedAt = 0;
+  /** `RuleBook.udpVersion` that stale flows were last cleaned for. */
+  #cleanedVersion = -1;
   #lastEndAt = Number.NEGATIVE_INFINITY;
-  #udpSignature: string | undefined;
   /** Since when changes wait for a sync, and since when those waited that the running sync writes. */
   #waitingSince: number | undefined;
   #writingSince: number | undefined;
@@ -69,12 +75,15 @@ export class Proxier {
   #lastError: string | undefined;
 
   constructor(options: ProxierOptions) {
-    this.#options = options;
+    const log = options.log.child({ family: options.iptables.family });
+    this.#options = { ...options, log };
+    this.#changes = new ServiceChanges(options.services, options.endpointSlices);
+    this.#kernel = new KernelRules(options.iptables);
     const retry = Math.max(options.minSyncPeriodMs, 1000);
     this.#backoff = new Backoff({
       initialMs: retry,
       maxMs: Math.max(options.syncPeriodMs, retry),
-      resetMs: FULL_SYNC_MS,
+      resetMs: HOUR_MS,
     });
     this.#queue = new WorkQueue({
       clock: options.clock,
@@ -95,15 +104,16 @@ export class Proxier {
 
   /** Begins to follow the stores. Call once. */
   start(): void {
-    this.#options.services.onChange(() => this.request());
-    this.#options.endpointSlices.onChange(() => this.request());
+    this.#changes.start(() => this.request());
     this.request();
     this.#queue.add(CANARY_CHECK, this.#options.syncPeriodMs);
   }
 
   /** Asks for a sync, at once or as soon as `minSyncPeriodMs` allows. */
   request(): void {
-    this.#waitingSince ??= this.#options.clock.now();
+    const { clock, observer, iptables } = this.#options;
+    this.#waitingSince ??= clock.now();
+    observer?.onSyncQueued(iptables.family);
     this.#queue.add(SYNC);
   }
 
@@ -113,19 +123,17 @@ export class Proxier {
   }
 
   async #sync(signal: AbortSignal): Promise<number> {
-    const { services, endpointSlices, clock, log, minSyncPeriodMs, syncPeriodMs } = this.#options;
+    const { clock, minSyncPeriodMs, syncPeriodMs } = this.#options;
     // A store that is synced but empty tells nobody, so that is looked for, too.
-    if (!services.isSynced || !endpointSlices.isSynced) return Math.min(1000, syncPeriodMs);
+    if (!this.#changes.isSynced) return Math.min(1000, syncPeriodMs);
     const early = this.#lastEndAt + minSyncPeriodMs - clock.monotonic();
     if (early > 0) return early;
-    const startedAt = clock.monotonic();
     this.#writingSince = this.#waitingSince;
     this.#waitingSince = undefined;
     try {
       await this.#program(signal);
     } catch (error) {
-      // Nobody knows what the kernel holds now, so the next sync is full.
-      this.#known = undefined;
+      this.#isKnown = false;
       this.#waitingSince = this.#writingSince ?? this.#waitingSince;
       this.#lastError = messageOf(error);
       throw error;
@@ -136,64 +144,105 @@ export class Proxier {
     this.#backoff.reset(SYNC);
     this.#lastError = undefined;
     this.#lastSyncAt = clock.now();
-    log.debug({ ms: Math.round(clock.monotonic() - startedAt) }, "service rules are in step");
-    return Math.max(0, this.#lastFullAt + FULL_SYNC_MS - clock.monotonic());
+    return Math.max(0, this.#lastVerifiedAt + HOUR_MS - clock.monotonic());
   }
 
   async #program(signal: AbortSignal): Promise<void> {
-    const { services, endpointSlices, nodeName, iptables, clock, log } = this.#options;
-    const isFull =
-      this.#known === undefined || clock.monotonic() - this.#lastFullAt >= FULL_SYNC_MS;
-    const settings = await this.#settings(signal);
-    const ports = computeServicePorts(services.list(), iptables.family);
-    const endpoints = computeEndpoints(endpointSlices.list(), iptables.family, nodeName);
-    const wanted = renderRules(computeRuleSet(ports, endpoints, settings));
-    const existing = isFull ? chainsOf(await iptables.save("nat", signal)) : [];
-    const restore = computeRestore(isFull ? undefined : this.#known, wanted, existing);
-    if (restore.text !== "") await iptables.restore(restore.text, signal);
-    if (isFull) await this.#hookUp(signal);
-    this.#known = wanted;
-    if (isFull) this.#lastFullAt = clock.monotonic();
-    const { text, ...counts } = restore;
-    log.debug({ isFull, bytes: text.length, ...counts }, "sent service rules");
-    await this.#cleanConntrack(computeUdpBackends(ports, endpoints), signal);
-  }
-
-  /** The jumps, once the chains they lead to are there and complete, and the canaries. */
-  async #hookUp(signal: AbortSignal): Promise<void> {
-    const { iptables } = this.#options;
-    await iptables.ensureChain("filter", FIREWALL, signal);
-    for (const jump of [...JUMPS, ...FIREWALL_JUMPS]) await iptables.ensureJump(jump, signal);
-    for (const table of CANARY_TABLES) await iptables.ensureChain(table, CANARY, signal);
-  }
-
-  async #settings(signal: AbortSignal): Promise<RuleSettings> {
-    const { iptables, nodeName, clusterCidr, masqueradeAll } = this.#options;
-    this.#randomFully ??= isAtLeast((await iptables.version(signal)).version, [1, 6, 2]);
-    return {
-      family: iptables.family,
-      nodeName,
-      ...(clusterCidr === undefined ? {} : { clusterCidr }),
-      masqueradeAll,
-      masqueradeBit: MASQUERADE_BIT,
-      randomFully: this.#randomFully,
-      // Needs route_localnet, which lets other hosts of the segment reach what listens on loopback.
-      localhostNodePorts: false,
-      nodePortIps: "all",
-      dropInvalid: true,
-    };
-  }
-
-  /** Failing here must not make the rules unknown: it is tried again at the next change. */
-  async #cleanConntrack(
-    backends: ReturnType<typeof computeUdpBackends>,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const signature = backendsSignature(backends);
-    if (signature === this.#udpSignature) return;
+    const { clock, iptables, observer } = this.#options;
+    const startedAt = clock.monotonic();
+    const book = await this.#openBook(signal);
+    await this.#verify(book, signal);
+    observer?.onSyncStarted(iptables.family);
+    const keys = this.#changes.take();
+    const isFull = !this.#isKnown;
     try {
-      await this.#options.conntrack.cleanStale(backends, signal);
-      this.#udpSignature = signature;
+      await this.#compute(book, keys, signal);
+      const change = book.take();
+      const written = isFull
+        ? await this.#kernel.writeAll(book.rules, signal)
+        : await this.#kernel.write(change, signal);
+      this.#isKnown = true;
+      if (isFull) this.#lastVerifiedAt = clock.monotonic();
+      this.#tellSynced({ isFull, owned: book.ruleCount, written, startedAt });
+    } catch (error) {
+      this.#changes.putBack(keys);
+      observer?.onFailed(iptables.family, isFull);
+      throw error;
+    }
+    await this.#cleanConntrack(book, signal);
+  }
+
+  #tellSynced(turn: {
+    readonly isFull: boolean;
+    readonly owned: RuleCounts;
+    readonly written: RuleCounts;
+    readonly startedAt: number;
+  }): void {
+    const { clock, iptables, log, observer } = this.#options;
+    const { startedAt, ...report } = turn;
+    const seconds = (clock.monotonic() - startedAt) / 1000;
+    log.debug({ ...report, seconds }, "synced service rules");
+    observer?.onSynced({ ...report, family: iptables.family, seconds });
+  }
+
+  /** The rule set, made by the first sync. */
+  async #openBook(signal: AbortSignal): Promise<RuleBook> {
+    const { iptables, rules, log } = this.#options;
+    if (this.#book !== undefined) return this.#book;
+    const { version, backend } = await iptables.version(signal);
+    log.info({ version, backend }, "service rules go through iptables");
+    const { family } = iptables;
+    this.#book = new RuleBook({ ...rules(), family, randomFully: isAtLeast(version, [1, 6, 2]) });
+    return this.#book;
+  }
+
+  /** Brings the rule set up to date, with pauses in which others may run. */
+  async #compute(book: RuleBook, changed: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    const { rules, clock } = this.#options;
+    const { family, randomFully } = book.options;
+    const isOther = book.setOptions({ ...rules(), family, randomFully });
+    const todo = new Set([...changed, ...(isOther ? book.keys() : [])]);
+    let count = 0;
+    for (const key of todo) {
+      todo.delete(key);
+      this.#tellSkipped(key, book.set(key, this.#changes.objectsOf(key)));
+      const isBatchEnd = ++count % BATCH === 0;
+      // What is added to a Set while it is gone through is gone through, too.
+      if ((isBatchEnd || todo.size === 0) && book.updateComments())
+        for (const other of book.keys()) todo.add(other);
+      if (isBatchEnd) await sleep(clock, 0, signal);
+    }
+  }
+
+  #tellSkipped(key: string, skipped: readonly string[] | undefined): void {
+    const { observer, iptables } = this.#options;
+    const [namespace = "", name = ""] = key.split("/");
+    if (skipped !== undefined) observer?.onSkipped(iptables.family, { namespace, name, skipped });
+  }
+
+  /** Once an hour: somebody may have changed what the canary does not show. */
+  async #verify(book: RuleBook, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    if (!this.#isKnown || clock.monotonic() - this.#lastVerifiedAt < HOUR_MS) return;
+    const chain = await this.#kernel.findDifference(book.rules, signal);
+    this.#lastVerifiedAt = clock.monotonic();
+    if (chain === undefined) return;
+    log.warn({ chain }, "service rules were changed by somebody; writing all of them again");
+    this.#isKnown = false;
+  }
+
+  /** Failing here must not make the rules unknown: it is tried again at the next sync. */
+  async #cleanConntrack(book: RuleBook, signal: AbortSignal): Promise<void> {
+    const { clock, conntrack, iptables, observer } = this.#options;
+    const { udpVersion } = book;
+    if (udpVersion === this.#cleanedVersion) return;
+    const startedAt = clock.monotonic();
+    try {
+      const { interfaceIps } = book.options;
+      const deleted = await conntrack.cleanStale(book.udpPorts, interfaceIps, signal);
+      this.#cleanedVersion = udpVersion;
+      const seconds = (clock.monotonic() - startedAt) / 1000;
+      observer?.onConntrackCleaned(iptables.family, seconds, deleted);
     } catch (err) {
       if (hasCode(err, "Aborted")) throw err;
       this.#options.log.warn({ err }, "could not delete stale UDP flows");
@@ -201,12 +250,11 @@ export class Proxier {
   }
 
   async #checkCanary(signal: AbortSignal): Promise<number> {
-    const { iptables, log, syncPeriodMs } = this.#options;
-    for (const table of CANARY_TABLES) {
-      if (this.#known === undefined) break;
-      if ((await iptables.list(table, CANARY, signal)) !== undefined) continue;
+    const { log, syncPeriodMs } = this.#options;
+    const table = this.#isKnown ? await this.#kernel.findLostCanary(signal) : undefined;
+    if (table !== undefined) {
       log.warn({ table }, "service rules were flushed by somebody; writing all of them again");
-      this.#known = undefined;
+      this.#isKnown = false;
       this.request();
     }
     return syncPeriodMs;

@@ -1,56 +1,38 @@
 /**
- * The vocabulary of the rule set: rules as arguments, chains, and the settings they depend on. Values only, so that
- * a rule set can be compared, rendered, explained and traced. Used by everything in proxy/.
+ * The vocabulary of the rule set: a rule is its text after the chain's name, a chain is its rules in order, a rule set
+ * is the chains of both tables. Values only, so that a rule set can be compared, rendered, explained and traced.
+ * Used by everything in proxy/.
  */
 
-import type { Family } from "../core/ip.ts";
-import type { Place } from "./endpoints.ts";
+import { LongshoreError } from "../core/errors.ts";
 
-/** One rule, as arguments; `comment` is rendered first, as kube-proxy does. */
-export interface Rule {
-  readonly comment?: string;
-  readonly match: readonly string[];
-  /** Empty = the rule decides nothing. */
-  readonly target: readonly string[];
-}
+/** One rule in iptables-restore's words, without `-A CHAIN`. */
+export type Rule = string;
 
 /** Chain → its rules, in order. A chain with no rules is there and empty. */
 export type Chains = ReadonlyMap<string, readonly Rule[]>;
 
-export interface RuleSet {
-  readonly filter: Chains;
-  readonly nat: Chains;
-}
+export type RuleTable = "filter" | "nat";
 
-export interface RuleSettings extends Place {
-  readonly family: Family;
-  /** Sources inside it are pods; undefined = nobody can tell. */
-  readonly clusterCidr?: string;
-  readonly masqueradeAll: boolean;
-  /** Bit of the packet mark, 14 by default. */
-  readonly masqueradeBit: number;
-  /** iptables from 1.6.2 knows `--random-fully`. */
-  readonly randomFully: boolean;
-  readonly localhostNodePorts: boolean;
-  /** Where NodePorts are answered: every local address, or these. */
-  readonly nodePortIps: "all" | readonly string[];
-  /** Primary address of this node: decides whether source ranges admit the node itself. */
-  readonly nodeIp?: string;
-  /** False where nf_conntrack_tcp_be_liberal is on. */
-  readonly dropInvalid: boolean;
-}
+export type RuleSet = Readonly<Record<RuleTable, Chains>>;
 
-/** Collects rules chain by chain; lives only while one rule set is computed. */
-export interface RuleSink {
-  /** Makes the chain if it is new, and appends the rules. */
-  add(table: "filter" | "nat", chainName: string, ...rules: readonly Rule[]): void;
-}
+export const RULE_TABLES: readonly RuleTable[] = ["filter", "nat"];
 
-/** Shorthand for a rule. */
+/** What is put together to a rule; the comment comes first, as kube-proxy does. */
 export function rule(
   comment: string | undefined,
   match: readonly string[],
   ...target: readonly string[]
 ): Rule {
-  return { ...(comment === undefined ? {} : { comment }), match, target };
+  const said = comment === undefined ? [] : ["-m", "comment", "--comment", comment];
+  return [...said, ...match, ...target].map(quote).join(" ");
+}
+
+/** iptables-restore splits at blanks outside double quotes, and knows backslash inside them. */
+function quote(argument: string): string {
+  if (/^[\w!./:,=+@%[\]-]+$/.test(argument)) return argument;
+  // A line break would end the rule and begin another: whoever builds rules must not have let it come this far.
+  if (/\p{Cc}/u.test(argument))
+    throw new LongshoreError("Bug", `a rule cannot hold ${JSON.stringify(argument)}`);
+  return `"${argument.replace(/[\\"]/g, (character) => `\\${character}`)}"`;
 }

@@ -1,117 +1,77 @@
 /**
- * The rule set: what the kernel should hold, as a value, from service ports, endpoints and settings. Pure. The rules,
- * their order and their words are kube-proxy 1.36's iptables mode; service-chains.ts writes those of one service port.
- * Called by the proxier for each sync and by the packet-flow tests.
+ * The rule set: what the kernel should hold, as a value, from Services, EndpointSlices and options. Pure. The rules,
+ * their order and their words are kube-proxy 1.36's iptables mode, but for long shared chains, which dispatch.ts divides.
+ * Called by `longshore proxy render` and tests; rule-book.ts comes to the same rule set one change at a time.
  */
 
-import { parseAddress } from "../core/ip.ts";
-import * as chain from "./chains.ts";
-import { type Endpoint, selectEndpoints } from "./endpoints.ts";
-import { type Rule, type RuleSet, type RuleSettings, type RuleSink, rule } from "./rule.ts";
-import { addServicePort } from "./service-chains.ts";
-import type { ServicePort } from "./services.ts";
+import { keyOf } from "../api/store.ts";
+import type { EndpointSlice, Service } from "../api/types.ts";
+import type { SharedRule } from "./dispatch.ts";
+import { serviceKeyOf } from "./endpoints.ts";
+import type { Skip } from "./observer.ts";
+import type { ProxyRulesOptions } from "./options.ts";
+import type { Rule, RuleSet } from "./rule.ts";
+import { computeServiceRules, type ServiceRules } from "./service-rules.ts";
+import {
+  computeFrame,
+  computeSharedChain,
+  SHARED_PARTS,
+  type SharedRules,
+} from "./shared-chains.ts";
 
-export function computeRuleSet(
-  servicePorts: ReadonlyMap<string, ServicePort>,
-  endpoints: ReadonlyMap<string, readonly Endpoint[]>,
-  settings: RuleSettings,
-): RuleSet {
-  const chains = {
-    filter: new Map<string, Rule[]>(),
-    nat: new Map<string, Rule[]>(),
+export interface ProxyRules {
+  readonly rules: RuleSet;
+  /** Services of which something is left out. */
+  readonly skipped: readonly Skip[];
+}
+
+/** With more endpoints than this in all, per-endpoint comments are left out, as kube-proxy does. */
+export const LARGE_CLUSTER_ENDPOINTS = 1000;
+
+/** Objects may come in any order; the result does not depend on it. */
+export function computeProxyRules(
+  objects: {
+    readonly services: readonly Service[];
+    readonly endpointSlices: readonly EndpointSlice[];
+  },
+  options: ProxyRulesOptions,
+): ProxyRules {
+  const slices = Map.groupBy(objects.endpointSlices, serviceKeyOf);
+  const compute = (hasComments: boolean) =>
+    objects.services.map((service) =>
+      computeServiceRules(
+        { service, endpointSlices: slices.get(keyOf(service)) ?? [] },
+        options,
+        hasComments,
+      ),
+    );
+  const full = compute(true);
+  const total = full.reduce((sum, part) => sum + part.endpointCount, 0);
+  const parts = total > LARGE_CLUSTER_ENDPOINTS ? compute(false) : full;
+  const skipped = objects.services.flatMap(({ metadata: { namespace, name } }, index) => {
+    const reasons = parts[index]?.skipped ?? [];
+    return reasons.length === 0 ? [] : { namespace, name, skipped: reasons };
+  });
+  return { rules: assemble(parts, options), skipped };
+}
+
+function assemble(parts: readonly ServiceRules[], options: ProxyRulesOptions): RuleSet {
+  const rules = {
+    filter: new Map<string, readonly Rule[]>(),
+    nat: new Map<string, readonly Rule[]>(),
   };
-  const sink: RuleSink = {
-    add(table, name, ...rules) {
-      const existing = chains[table].get(name);
-      if (existing === undefined) chains[table].set(name, [...rules]);
-      else existing.push(...rules);
-    },
-  };
-  addFilterFrame(sink, settings);
-  addNatFrame(sink, settings);
-  for (const [key, port] of servicePorts) {
-    addServicePort(sink, port, selectEndpoints(port, endpoints.get(key) ?? [], settings), settings);
-  }
-  sink.add("nat", chain.SERVICES, ...nodePortTail(settings));
-  return chains;
+  const all = parts.flatMap((part) => part.shared).sort(compareKeys);
+  const byPart = Map.groupBy(all, (shared) => shared.part);
+  const shared = Object.fromEntries(
+    SHARED_PARTS.map((part) => [part, byPart.get(part) ?? []]),
+  ) as unknown as SharedRules;
+  const sharedChains = SHARED_PARTS.map((part) => computeSharedChain(part, shared, options));
+  for (const { table, chains } of [...computeFrame(options), ...sharedChains])
+    for (const [name, inside] of chains) rules[table].set(name, inside);
+  for (const part of parts) for (const [name, own] of part.chains) rules.nat.set(name, own);
+  return rules;
 }
 
-/** The mark as kube-proxy writes it, and as value/mask. */
-function markOf(settings: RuleSettings): { mark: string; masked: string } {
-  const mark = `0x${(2 ** settings.masqueradeBit).toString(16).padStart(8, "0")}`;
-  return { mark, masked: `${mark}/${mark}` };
-}
-
-function addFilterFrame(sink: RuleSink, settings: RuleSettings): void {
-  const { masked } = markOf(settings);
-  for (const name of [
-    chain.SERVICES,
-    chain.EXTERNAL_SERVICES,
-    chain.NODEPORTS,
-    chain.PROXY_FIREWALL,
-  ]) {
-    sink.add("filter", name);
-  }
-  if (settings.family === "IPv4" && settings.localhostNodePorts) {
-    const foreign = ["-d", "127.0.0.0/8", "!", "-s", "127.0.0.0/8"];
-    const fresh = ["-m", "conntrack", "!", "--ctstate", "RELATED,ESTABLISHED,DNAT"];
-    const comment = "block incoming localnet connections";
-    sink.add("filter", chain.FIREWALL, rule(comment, [...foreign, ...fresh], "-j", "DROP"));
-  }
-  if (settings.dropInvalid) {
-    const invalid = ["-m", "conntrack", "--ctstate", "INVALID"];
-    sink.add("filter", chain.FORWARD, rule(undefined, invalid, "-j", "DROP"));
-  }
-  sink.add(
-    "filter",
-    chain.FORWARD,
-    rule("kubernetes forwarding rules", ["-m", "mark", "--mark", masked], "-j", "ACCEPT"),
-    rule(
-      "kubernetes forwarding conntrack rule",
-      ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"],
-      "-j",
-      "ACCEPT",
-    ),
-  );
-}
-
-function addNatFrame(sink: RuleSink, settings: RuleSettings): void {
-  const { mark, masked } = markOf(settings);
-  const random = settings.randomFully ? ["--random-fully"] : [];
-  sink.add("nat", chain.SERVICES);
-  sink.add("nat", chain.NODEPORTS);
-  sink.add(
-    "nat",
-    chain.POSTROUTING,
-    rule(undefined, ["-m", "mark", "!", "--mark", masked], "-j", "RETURN"),
-    // Cleared, so that a packet that comes by again is not masqueraded again.
-    rule(undefined, [], "-j", "MARK", "--xor-mark", mark),
-    rule("kubernetes service traffic requiring SNAT", [], "-j", "MASQUERADE", ...random),
-  );
-  sink.add("nat", chain.MARK_MASQ, rule(undefined, [], "-j", "MARK", "--or-mark", mark));
-}
-
-/** The last rules of KUBE-SERVICES: what is for this node itself may be for a NodePort. */
-function nodePortTail(settings: RuleSettings): readonly Rule[] {
-  const comment = "kubernetes service nodeports; NOTE: this must be the last rule in this chain";
-  const { family, localhostNodePorts, nodePortIps } = settings;
-  if (nodePortIps === "all") {
-    const exceptLoopback =
-      family === "IPv6"
-        ? ["!", "-d", "::1/128"]
-        : localhostNodePorts
-          ? []
-          : ["!", "-d", "127.0.0.0/8"];
-    const match = ["-m", "addrtype", "--dst-type", "LOCAL", ...exceptLoopback];
-    return [rule(comment, match, "-j", chain.NODEPORTS)];
-  }
-  return nodePortIps
-    .filter((ip) => !isLoopback(ip) || (family === "IPv4" && localhostNodePorts))
-    .map((ip) => rule(comment, ["-d", ip], "-j", chain.NODEPORTS));
-}
-
-function isLoopback(ip: string): boolean {
-  const address = parseAddress(ip);
-  if (address?.family === "IPv6") return address.value === 1n;
-  return address !== undefined && address.value >> 24n === 127n;
+export function compareKeys(a: SharedRule, b: SharedRule): number {
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }

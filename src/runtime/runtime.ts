@@ -65,6 +65,14 @@ interface SeLinuxOptions {
   readonly level?: string;
 }
 
+/** Absent = no limit. cpuShares is never absent: 2 without a request. */
+export interface ContainerResources {
+  readonly cpuShares: number;
+  readonly cpuQuotaMicros?: number;
+  readonly cpuPeriodMicros?: number;
+  readonly memoryBytes?: number;
+}
+
 /** Everything needed to create a container; computed by container-config.ts (pure). */
 export interface ContainerConfig {
   readonly pod: PodIdentity;
@@ -91,6 +99,8 @@ export interface ContainerConfig {
   readonly stopSignal?: string;
   readonly user?: string;
   readonly supplementalGroups: readonly string[];
+  /** Whether the groups that the image gives its user are left out. */
+  readonly hasStrictGroups?: boolean;
   readonly privileged: boolean;
   readonly readOnlyRootfs: boolean;
   /** allowPrivilegeEscalation: false. */
@@ -113,14 +123,7 @@ export interface ContainerConfig {
   /** The container whose processes this one is to see. */
   readonly pidOf?: string;
   readonly hostPid: boolean;
-  /** Absent = no limit. cpuShares is never absent: 2 without a request. */
-  readonly resources: {
-    readonly cpuShares: number;
-    readonly cpuQuotaMicros?: number;
-    readonly cpuPeriodMicros?: number;
-    readonly memoryBytes?: number;
-    readonly pidsLimit?: number;
-  };
+  readonly resources: ContainerResources & { readonly pidsLimit?: number };
   /** Only passed on where the host can (D11). */
   readonly oomScoreAdj?: number;
   /** Facts the agent needs again after its restart; never a secret. */
@@ -148,6 +151,8 @@ export interface Container {
   readonly oomKilled: boolean;
   /** The engine's words when it could not start; else empty. */
   readonly error: string;
+  /** What it runs with now. */
+  readonly resources: ContainerResources;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -160,6 +165,19 @@ export interface Image {
   /** User of the image: empty, a number or a name, with an optional group. */
   readonly user: string;
 }
+
+/** An image that a pod shows as a volume. */
+export interface ImageHold {
+  readonly podUid: string;
+  readonly imageId: string;
+}
+
+/** Where the files of an image are. */
+export type ImageFiles =
+  /** Directories on the host that lie upon each other, the uppermost first. */
+  | { readonly kind: "layers"; readonly directories: readonly string[] }
+  /** Nowhere yet: they can be written to an empty directory. */
+  | { readonly kind: "archive"; readonly unpack: (directory: string) => Promise<void> };
 
 export interface ImageCredentials {
   readonly username?: string;
@@ -261,6 +279,11 @@ export interface Runtime {
   startContainer(id: string, signal: AbortSignal): Promise<void>;
   /** Stop signal, up to `graceSeconds`, SIGKILL. Resolves when it does not run; already so is success. */
   stopContainer(id: string, graceSeconds: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Gives a container other resources while it runs; a limit that is absent stays as it is. Throws EngineConflict where
+   * it uses more memory than it is to have.
+   */
+  updateResources(id: string, resources: ContainerResources, signal: AbortSignal): Promise<void>;
   removeContainer(id: string, signal: AbortSignal): Promise<void>;
 
   /** undefined when the image is not present. Throws ImageInvalidName. */
@@ -275,6 +298,10 @@ export interface Runtime {
     signal: AbortSignal,
   ): Promise<Image>;
   listImages(signal: AbortSignal): Promise<readonly Image[]>;
+  /** Keeps an image on the node until it is released, and tells where its files are. */
+  holdImage(hold: ImageHold, signal: AbortSignal): Promise<ImageFiles>;
+  /** Of one pod, or of all. Nothing may be mounted from them any more. */
+  releaseImages(podUid: string | undefined, signal: AbortSignal): Promise<void>;
 
   /**
    * Joins the container's own program from now on. `exitCode` is 0 when its outputs have ended, `kill` only lets go.

@@ -42,6 +42,7 @@ type SecurityConfig = Pick<
   ContainerConfig,
   | "user"
   | "supplementalGroups"
+  | "hasStrictGroups"
   | "privileged"
   | "readOnlyRootfs"
   | "noNewPrivileges"
@@ -67,6 +68,9 @@ export function computeSecurity(
   return {
     ...(user === undefined ? {} : { user }),
     supplementalGroups: computeGroups(pod),
+    ...(pod.spec.securityContext?.supplementalGroupsPolicy === "Strict"
+      ? { hasStrictGroups: true }
+      : {}),
     privileged: security?.privileged ?? false,
     readOnlyRootfs: security?.readOnlyRootFilesystem ?? false,
     noNewPrivileges: security?.allowPrivilegeEscalation === false,

@@ -4,7 +4,7 @@
  *
  *   npm run bench -- [--short] [--only single,burst,idle,crash] [--write] [--profile DIR]
  *
- * `--short` takes two minutes instead of fifteen; `--write` makes the result the new baseline; `--profile` leaves the
+ * `--short` takes two minutes instead of fifteen; `--write` puts the result into the baseline; `--profile` leaves the
  * agent's CPU profile in DIR. Wants dist/longshore (`npm run build`) and the node image (scripts/node-image).
  */
 
@@ -74,14 +74,19 @@ function format(measure: Measure, baseline: readonly Measure[]): string {
   return `${name.padEnd(42)}${value.toFixed(2).padStart(8)} ${unit.padEnd(12)} ${compared.padEnd(40)} ${known}`.trimEnd();
 }
 
-function writeBaseline(measures: readonly Measure[]): void {
+/** What was not measured this time stays as it was. */
+function writeBaseline(fresh: readonly Measure[]): void {
+  const names = new Set(fresh.map(({ name }) => name));
+  const measures = [...fresh, ...readBaseline().filter(({ name }) => !names.has(name))];
   const machine = `${availableParallelism()} x ${cpus()[0]?.model ?? "?"}, node containers`;
   const rounded = measures.map((measure) => ({
     ...measure,
     value: Number(measure.value.toPrecision(3)),
     ...(measure.ratio === undefined ? {} : { ratio: Number(measure.ratio.toPrecision(3)) }),
   }));
-  writeFileSync(BASELINE, `${JSON.stringify({ machine, plan, measures: rounded }, null, 2)}\n`);
+  const { only: _, ...sizes } = plan;
+  const baseline = { machine, plan: sizes, measures: rounded };
+  writeFileSync(BASELINE, `${JSON.stringify(baseline, null, 2)}\n`);
 }
 
 const profileDir = flags.profile === undefined ? undefined : resolve(flags.profile);

@@ -1,6 +1,19 @@
 /** Services and EndpointSlices for tests of the proxy: one plain object each, and overrides. */
 
 import type { EndpointSlice, Service } from "../../src/api/types.ts";
+import type { ProxierRules } from "../../src/proxy/proxier.ts";
+
+/** What the proxy is told of its node, in tests to which it matters little. */
+export const PROXIER_RULES: ProxierRules = {
+  nodeName: "this-node",
+  interfaceIps: ["127.0.0.1", "192.0.2.1"],
+  nodePortAddresses: [],
+  detectLocal: { kind: "Cidr", cidr: "10.0.0.0/8" },
+  masqueradeAll: false,
+  masqueradeBit: 14,
+  localhostNodePorts: false,
+  dropInvalid: true,
+};
 
 export interface ServiceParts {
   readonly name: string;

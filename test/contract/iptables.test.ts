@@ -4,24 +4,30 @@ import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
+import type { Family } from "../../src/core/ip.ts";
 import { createIptables, type Iptables, type Jump } from "../../src/core/iptables.ts";
 import { chainsOf } from "../../src/proxy/render.ts";
 import { FakeIptables } from "../fakes/iptables.ts";
 import { parseRestore, targetOf } from "../support/iptables-parser.ts";
 
-const NAMESPACE = "network-c";
+const NAMESPACE = "proxy-core-c";
 const signal = new AbortController().signal;
 
-function realIptables(): Iptables {
+/** @param program takes the place of `iptables` in the names of the programs */
+function realIptables(family: Family, program: string): Iptables {
   const exec = createExec(systemClock);
   return createIptables({
-    family: "IPv4",
+    family,
     exec: (command, inner) =>
       exec(
         {
           ...command,
           file: "ip",
-          args: ["netns", "exec", NAMESPACE, command.file, ...command.args],
+          args: [
+            ...["netns", "exec", NAMESPACE],
+            command.file.replace(/^ip6?tables/, program),
+            ...command.args,
+          ],
         },
         inner,
       ),
@@ -48,7 +54,10 @@ async function targets(iptables: Iptables, chain: string) {
 
 describe.each([
   { name: "the fake", make: () => new FakeIptables() },
-  { name: "the real one", make: realIptables },
+  { name: "iptables, nft", make: () => realIptables("IPv4", "iptables-nft") },
+  { name: "iptables, legacy", make: () => realIptables("IPv4", "iptables-legacy") },
+  { name: "ip6tables, nft", make: () => realIptables("IPv6", "ip6tables-nft") },
+  { name: "ip6tables, legacy", make: () => realIptables("IPv6", "ip6tables-legacy") },
 ])("$name", ({ make }) => {
   let iptables: Iptables;
   beforeAll(() => {
@@ -79,6 +88,13 @@ describe.each([
     await iptables.removeJump(jump, signal);
     await iptables.ensureJump(jump, signal, 2);
     expect(await targets(iptables, "OUTPUT")).toEqual(["T-TWO", "T-ONE"]);
+  });
+
+  test("puts a rule in front of those that are there, the last one first", async () => {
+    const front = ["-I T-TWO -j RETURN", "-I T-TWO -j T-ONE"];
+    await iptables.restore(nat(":T-ONE - [0:0]", ...front), signal);
+    expect(await targets(iptables, "T-TWO")).toEqual(["T-ONE", "RETURN", "ACCEPT"]);
+    await iptables.restore(nat(":T-TWO - [0:0]", "-A T-TWO -j ACCEPT"), signal);
   });
 
   test.each([

@@ -69,6 +69,26 @@ describe.each([
     expect(sandboxes).toMatchObject([{ id: sandbox.id, state: "ready" }]);
   });
 
+  it("gives a running container other resources, and keeps the limits it is not told of", async () => {
+    const sandbox = await runtime.runSandbox(sandboxOf(pod, { attempt: 4 }), signal);
+    const config = containerOf(pod, sandbox.id, { name: "resized", imageId: await imageId() });
+    const id = await runtime.createContainer(config, signal);
+    await runtime.startContainer(id, signal);
+    const resourcesOf = async () =>
+      (await runtime.list(signal, pod.uid)).containers.find((one) => one.id === id)?.resources;
+    expect(await resourcesOf()).toEqual({ cpuShares: 2 });
+    const limits = { cpuQuotaMicros: 5000, cpuPeriodMicros: 100_000, memoryBytes: 2 ** 26 };
+    for (const memoryBytes of [2 ** 26, 2 ** 27, 2 ** 25]) {
+      const wanted = { ...limits, cpuShares: 20, memoryBytes };
+      await runtime.updateResources(id, wanted, signal);
+      expect(await resourcesOf()).toEqual(wanted);
+    }
+    await runtime.updateResources(id, { cpuShares: 30 }, signal);
+    expect(await resourcesOf()).toEqual({ ...limits, cpuShares: 30, memoryBytes: 2 ** 25 });
+    const missing = runtime.updateResources("f".repeat(64), { cpuShares: 2 }, signal);
+    await expect(missing).rejects.toMatchObject({ code: "EngineNotFound" });
+  });
+
   it("refuses a container whose sandbox is missing", async () => {
     const config = containerOf(pod, "0".repeat(64), { name: "lost", imageId: await imageId() });
     const attempt = runtime

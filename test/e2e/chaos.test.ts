@@ -61,6 +61,17 @@ const SPECS = [
   { restartPolicy: "OnFailure", containers: [shell("main", "sleep 1; exit 1")] },
   { restartPolicy: "Never", ...VOLUMES, containers: [shell("main", "sleep 0.5", MOUNTS)] },
   { containers: [shell("main", "sleep 60"), shell("crash", "exit 3")] },
+  {
+    initContainers: [shell("side", IDLE, { restartPolicy: "Always" })],
+    containers: [
+      shell("main", IDLE, {
+        lifecycle: {
+          postStart: { exec: { command: ["sleep", "0.3"] } },
+          preStop: { exec: { command: ["sleep", "0.3"] } },
+        },
+      }),
+    ],
+  },
 ] as const;
 
 async function startAgent(): Promise<void> {
@@ -127,10 +138,11 @@ beforeAll(async () => {
 afterAll(() => node.stop());
 
 test(`${KILLS} kills under churn (seed ${SEED})`, { timeout: LAST_LONG_MS }, async () => {
-  const lasting = ["l0", "l1"] as const;
+  const lasting = ["l0", "l1", "l2"] as const;
   await cluster.apply(
     podManifest("l0", SPECS[0]),
     podManifest("l1", { ...SPECS[1], restartPolicy: "Never" }),
+    podManifest("l2", SPECS[5]),
   );
   for (const name of lasting) await cluster.ready(name);
   const before = await node.containerIds();
@@ -165,7 +177,7 @@ test(`${KILLS} kills under churn (seed ${SEED})`, { timeout: LAST_LONG_MS }, asy
     const pods = await node.json<{ items: SeenList }>("-n", "default", "get", "pods");
     const running = new Set(
       pods.items.flatMap(({ status }) =>
-        (status.containerStatuses ?? [])
+        [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])]
           .filter(({ state }) => state.running !== undefined)
           .map(({ containerID }) => containerID?.replace("docker://", "") ?? ""),
       ),

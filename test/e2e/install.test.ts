@@ -55,7 +55,7 @@ test("systemctl restart, and a kill -9 that systemd mends, restart no container"
 test("uninstall removes pods, rules, bridge, files and state", async () => {
   await node.sh("/src/scripts/install --uninstall", { timeoutMs: 120_000 });
   const left = await node.sh(
-    "docker ps -aq; ls /etc/longshore /etc/systemd/system/longshore.service 2>/dev/null; ls /var/lib/longshore 2>/dev/null | grep -v controlplane; iptables-save | grep -E 'KUBE-SVC|LONGSHORE' ; ip -o link | grep longshore0; true",
+    "docker ps -aq; ls /etc/longshore /etc/systemd/system/longshore.service 2>/dev/null; ls /var/lib/longshore 2>/dev/null | grep -v controlplane; iptables-save | grep -E 'KUBE-SVC|LONGSHORE' ; ip -o link | grep longshore0; ls -d /sys/fs/cgroup/*/kubepods 2>/dev/null; true",
   );
   expect(left).toBe("");
 });

@@ -33,6 +33,21 @@ beforeAll(async () => {
       containers: [twice(1, { restartPolicy: "OnFailure" })],
       volumes,
     }),
+    podManifest("all", {
+      restartPolicy: "Never",
+      initContainers: [shell("setup", "true")],
+      containers: [
+        shell("main", `[ -e /d/ran ] && { ${IDLE}; }; touch /d/ran; exit 42`, {
+          volumeMounts,
+          restartPolicy: "Never",
+          restartPolicyRules: [
+            { action: "RestartAllContainers", exitCodes: { operator: "In", values: [42] } },
+          ],
+        }),
+        shell("other", IDLE),
+      ],
+      volumes,
+    }),
     podManifest("gated", {
       readinessGates: [{ conditionType: "example.com/open" }],
       containers: [shell("main", IDLE)],
@@ -49,6 +64,15 @@ describe("a container", () => {
     const pod = await cluster.until(name, phase, ({ status }) => status.phase === phase);
     expect(pod.status.containerStatuses?.[0]?.restartCount).toBe(restarts);
   });
+});
+
+test("RestartAllContainers begins the pod anew, init containers too, with its address and its data", async () => {
+  const pod = await cluster.until("all", "restarted", ({ status }) =>
+    (status.containerStatuses ?? []).every(
+      ({ ready, restartCount }) => ready && restartCount === 1,
+    ),
+  );
+  expect(pod.status.initContainerStatuses?.map(({ restartCount }) => restartCount)).toEqual([1]);
 });
 
 test("a pod is Ready when its gates are open, and no longer when one is shut", async () => {

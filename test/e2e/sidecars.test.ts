@@ -1,4 +1,4 @@
-/** Pods of many parts: sidecars in their order, restart rules, stop signals, and a great many containers. */
+/** Pods of many parts: sidecars in their order, stop signals, and a great many containers. */
 
 import { describe, expect, test } from "vitest";
 import { IDLE, podManifest, shell, useCluster } from "../support/cluster.ts";
@@ -86,49 +86,6 @@ describe.concurrent("a pod of many parts", () => {
     expect(done.status.containerStatuses?.[0]?.restartCount).toBe(0);
   });
 
-  test("restart rules: a code that is named restarts a container, or all of them, in a pod that restarts nothing", async () => {
-    const rule = (action: string): object => ({
-      restartPolicy: "Never",
-      restartPolicyRules: [{ action, exitCodes: { operator: "In", values: [42] } }],
-    });
-    const once = (pod: string): string =>
-      `[ -e /order/${pod} ] && { ${IDLE}; }; touch /order/${pod}; exit 42`;
-    await cluster.apply(
-      podManifest("rule-one", {
-        ...SHARED,
-        restartPolicy: "Never",
-        containers: [
-          shell("main", once("rule-one"), { ...MOUNT, ...rule("Restart") }),
-          shell("other", IDLE),
-        ],
-      }),
-      podManifest("rule-all", {
-        ...SHARED,
-        restartPolicy: "Never",
-        initContainers: [shell("setup", "true")],
-        containers: [
-          shell("main", once("rule-all"), { ...MOUNT, ...rule("RestartAllContainers") }),
-          shell("other", IDLE),
-        ],
-      }),
-    );
-    const countsOf = async (name: string): Promise<readonly number[]> => {
-      const pod = await cluster.until(name, "restarted", ({ status }) => {
-        const [main] = status.containerStatuses ?? [];
-        return main?.restartCount === 1 && main.ready;
-      });
-      const { initContainerStatuses = [], containerStatuses = [] } = pod.status;
-      return [...initContainerStatuses, ...containerStatuses].map((one) => one.restartCount);
-    };
-    expect(await countsOf("rule-one")).toEqual([1, 0]);
-    await cluster.until("rule-all", "Ready again", ({ status }) =>
-      (status.containerStatuses ?? []).every(
-        ({ ready, restartCount }) => ready && restartCount === 1,
-      ),
-    );
-    expect(await countsOf("rule-all")).toEqual([1, 1, 1]);
-  });
-
   test("lifecycle.stopSignal is the signal a container gets", async () => {
     const script =
       "trap 'echo usr1 >>/order/signal; exit 0' USR1; trap 'echo term >>/order/signal; exit 0' TERM; while true; do sleep 0.2; done";
@@ -143,26 +100,6 @@ describe.concurrent("a pod of many parts", () => {
     await cluster.ready("signal");
     await cluster.kubectl("delete", "pod", "signal");
     expect(await linesOf("signal")).toEqual(["usr1"]);
-  });
-
-  test("a readiness gate keeps the pod unready until its condition is set", async () => {
-    await cluster.apply(
-      podManifest("gated", {
-        readinessGates: [{ conditionType: "example.com/ok" }],
-        containers: [shell("main", IDLE)],
-      }),
-    );
-    const gated = await cluster.until(
-      "gated",
-      "running",
-      ({ status }) => status.phase === "Running",
-    );
-    expect(JSON.stringify(gated.status)).toContain("ReadinessGatesNotReady");
-    await cluster.kubectl(
-      ...["patch", "pod", "gated", "--subresource=status", "--type=strategic", "-p"],
-      JSON.stringify({ status: { conditions: [{ type: "example.com/ok", status: "True" }] } }),
-    );
-    await cluster.ready("gated");
   });
 
   test("50 containers run in one pod, and 30 init containers one after the other in another", async () => {

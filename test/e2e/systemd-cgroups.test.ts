@@ -23,6 +23,15 @@ beforeAll(async () => {
 
 afterAll(() => node.stop());
 
+/** Waits until neither unit nor directory of a slice is left. */
+async function goneSlice(slice: string): Promise<void> {
+  await eventually(`the slice ${slice} is gone`, async () => {
+    const units = await node.sh(`systemctl list-units --all --no-legend '${slice}'`);
+    const directories = await node.sh(`find /sys/fs/cgroup -name '${slice}'`);
+    return units.trim() === "" && directories === "";
+  });
+}
+
 test("a pod has a slice of its class with what it may use, for as long as it lasts", async () => {
   const resources = { requests: { cpu: "100m" }, limits: { cpu: "200m", memory: "64Mi" } };
   await cluster.apply(
@@ -42,10 +51,18 @@ test("a pod has a slice of its class with what it may use, for as long as it las
   expect(await read(`memory/${own}/memory.limit_in_bytes`)).toBe("67108864\n");
   expect(await node.sh(`ls -d /sys/fs/cgroup/memory/${own}/docker-*.scope | wc -l`)).toBe("2\n");
   await cluster.kubectl("delete", "pod", "bounded");
-  await eventually("the slice is gone", async () => {
-    const units = await node.sh(`systemctl list-units --all --no-legend '${slice}'`);
-    const directories = await node.sh(`ls -d /sys/fs/cgroup/*/${own} 2>/dev/null || true`);
-    return units.trim() === "" && directories === "";
-  });
+  await goneSlice(slice);
   expect(await node.sh("systemctl is-active kubepods-besteffort.slice")).toBe("active\n");
+});
+
+test("an agent that comes again ends the slices of no pod, and none in which something runs", async () => {
+  await cluster.apply(podManifest("steady", { containers: [shell("main", IDLE)] }));
+  await cluster.ready("steady");
+  const before = await node.containerIds();
+  await node.kill("up");
+  await node.sh("systemctl start kubepods-besteffort-podgone.slice");
+  await node.up();
+  await goneSlice("kubepods-besteffort-podgone.slice");
+  expect(await node.containerIds()).toEqual(before);
+  expect((await cluster.ready("steady")).status.containerStatuses?.[0]?.restartCount).toBe(0);
 });

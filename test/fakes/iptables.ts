@@ -23,8 +23,8 @@ export class FakeIptables implements Iptables {
   readonly #tables = new Map<Table, Chains>();
   /** Every text given to `restore`, also those that failed. */
   readonly restores: string[] = [];
-  /** Errors that the next restores throw, first one first. */
-  readonly failures: Error[] = [];
+  /** Errors that the next restores throw, first one first; undefined = that one works. */
+  readonly failures: (Error | undefined)[] = [];
 
   constructor() {
     for (const table of ["filter", "nat", "mangle"] as const)
@@ -48,11 +48,13 @@ export class FakeIptables implements Iptables {
         [...this.#chains(name as Table)].map(([chain, rules]) => [chain, [...rules]]),
       );
       for (const chain of parsed.chains) next.set(chain, []);
-      for (const { chain, words } of parsed.rules) {
+      const at = (chain: string): string[][] => {
         const rules = next.get(chain);
         if (rules === undefined) throw refused(`no chain ${chain}`);
-        rules.push([...words]);
-      }
+        return rules;
+      };
+      for (const { chain, words } of parsed.rules) at(chain).push([...words]);
+      for (const { chain, words } of parsed.inserted) at(chain).unshift([...words]);
       for (const chain of parsed.deleted) deleteChain(next, chain);
       for (const [chain, rules] of next) checkTargets(next, chain, rules);
       this.#tables.set(name as Table, next);

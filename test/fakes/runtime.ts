@@ -11,11 +11,14 @@ import type {
   AttachRequest,
   Container,
   ContainerConfig,
+  ContainerResources,
   ExecRequest,
   ExecResult,
   ExecSession,
   Image,
   ImageCredentials,
+  ImageFiles,
+  ImageHold,
   LogOptions,
   LogRecord,
   Runtime,
@@ -198,7 +201,7 @@ export class FakeRuntime implements Runtime {
     this.#containers.set(id, {
       ...{ id, pod, name, kind, attempt, specHash, sandboxId, image, imageId, annotations },
       ...{ state: "created", pid: 0, createdAt: this.#options.now(), startedAt: 0, finishedAt: 0 },
-      ...{ exitCode: 0, oomKilled: false, error: "" },
+      ...{ exitCode: 0, oomKilled: false, error: "", resources: config.resources },
     });
     this.#configs.set(id, config);
     this.#logs.set(id, []);
@@ -241,6 +244,20 @@ export class FakeRuntime implements Runtime {
     if (container?.state === "running") this.#end(container, 137, false);
   }
 
+  async updateResources(
+    id: string,
+    resources: ContainerResources,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#enter("updateResources", `${id} ${JSON.stringify(resources)}`, signal);
+    const container = this.#existing(id);
+    this.#containers.set(id, {
+      ...container,
+      resources: { ...container.resources, ...resources },
+    });
+    this.#emit({ kind: "pod-changed", podUid: container.pod.uid });
+  }
+
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
     this.#enter("removeContainer", id, signal);
     const container = this.#containers.get(id);
@@ -276,6 +293,15 @@ export class FakeRuntime implements Runtime {
   async listImages(signal: AbortSignal): Promise<readonly Image[]> {
     this.#enter("listImages", "", signal);
     return [...this.#images.values()];
+  }
+
+  async holdImage({ podUid, imageId }: ImageHold, signal: AbortSignal): Promise<ImageFiles> {
+    this.#enter("holdImage", `${podUid} ${imageId}`, signal);
+    return { kind: "layers", directories: [`/layers/${imageId}`] };
+  }
+
+  async releaseImages(podUid: string | undefined, signal: AbortSignal): Promise<void> {
+    this.#enter("releaseImages", podUid ?? "", signal);
   }
 
   async attach(id: string, _request: AttachRequest, signal: AbortSignal): Promise<ExecSession> {

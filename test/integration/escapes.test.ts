@@ -16,11 +16,12 @@ const pods = new SpecPods(createReal(undefined, undefined, { seccompDir: join(di
 
 /** An image that says of user 1000 that it is root, and that has a setuid program. */
 beforeAll(() => {
-  writeFileSync(join(dir, "passwd"), "1000:x:0:0:root:/:/bin/sh\nroot:x:0:0:root:/:/bin/sh\n");
-  writeFileSync(join(dir, "group"), "root:x:0:1000,app\n");
+  const users = ["1000:x:0:0:", "app:x:1000:0:", "plain:x:2000:2000:"];
+  writeFileSync(join(dir, "passwd"), users.map((user) => `${user}:/:/bin/sh\n`).join(""));
+  writeFileSync(join(dir, "group"), "root:x:0:\nmore:x:5000:app\nother:x:6000:plain\n");
   writeFileSync(
     join(dir, "Dockerfile"),
-    `FROM ${IMAGE}\nCOPY passwd group /etc/\nRUN cp /bin/busybox /busybox-suid && chmod 4755 /busybox-suid\n`,
+    `FROM ${IMAGE}\nCOPY passwd group /etc/\nRUN cp /bin/busybox /busybox-suid && chmod 4755 /busybox-suid\nUSER plain\n`,
   );
   execFileSync("docker", ["build", "-q", "-t", HOSTILE, dir], { stdio: "pipe" });
 });
@@ -71,9 +72,26 @@ describe("a hostile image", () => {
     expect((await run("id -u", { runAsUser: 1000 })).output).toBe("1000\n");
   });
 
-  it("cannot add its groups where the spec says the group", async () => {
-    const { output } = await run("id -G", { runAsUser: 1000, runAsGroup: 1000 });
-    expect(output).toBe("1000\n");
+  it.each<readonly [string, OfContainer, string]>([
+    ["whose group the spec says", { runAsUser: 1000, runAsGroup: 3000 }, "3000"],
+    ["whose group the image says", { runAsUser: 1000 }, "0"],
+    ["who is its own", {}, "2000"],
+  ])("cannot add its groups to a user %s where the pod is strict", async (_who, own, expected) => {
+    const supplementalGroupsPolicy = "Strict" as const;
+    // Twice: the second time what the image says is known.
+    for (let n = 0; n < 2; n++)
+      expect((await run("id -G", own, { supplementalGroupsPolicy })).output).toBe(`${expected}\n`);
+  });
+
+  it.each<readonly [string, OfContainer, string]>([
+    ["whose group the spec says", { runAsUser: 1000, runAsGroup: 3000 }, "3000 5000 7"],
+    ["whose group the image says", { runAsUser: 1000 }, "0 5000 7"],
+    ["who is its own", {}, "2000 6000 7"],
+  ])("adds its groups to a user %s where the pod is not", async (_who, own, expected) => {
+    for (let n = 0; n < 2; n++) {
+      const { output } = await run("id -G", own, { supplementalGroups: [7] });
+      expect(output.trim().split(" ").sort()).toEqual(expected.split(" ").sort());
+    }
   });
 
   it("gains nothing by a setuid program", async () => {

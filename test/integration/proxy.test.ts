@@ -9,7 +9,7 @@ import { BridgePodNetwork } from "../../src/network/pod-network.ts";
 import { removeProxyRules } from "../../src/proxy/cleanup.ts";
 import { createConntrack } from "../../src/proxy/conntrack.ts";
 import { Proxier } from "../../src/proxy/proxier.ts";
-import { makeService, makeSlice } from "../builders/services.ts";
+import { makeService, makeSlice, PROXIER_RULES } from "../builders/services.ts";
 import {
   ask,
   hostRules,
@@ -54,13 +54,14 @@ function makeProxier(): Proxier {
   return new Proxier({
     services,
     endpointSlices,
-    nodeName: "this-node",
-    clusterCidr: "10.120.0.0/16",
+    rules: () => ({
+      ...PROXIER_RULES,
+      detectLocal: { kind: "Cidr", cidr: "10.120.0.0/16" },
+    }),
     iptables: createIptables({ exec: node.exec, family: "IPv4" }),
     conntrack: createConntrack({ exec: node.exec, family: "IPv4", log }),
     clock: systemClock,
     log,
-    masqueradeAll: false,
     syncPeriodMs: 300,
     minSyncPeriodMs: 10,
   });

@@ -135,7 +135,11 @@ describe("a pod", () => {
 
   it("without a cgroup of its own has its container's processes limited", async () => {
     const ensurePod = async () => ({ pidsLimit: 50 });
-    const without = new SpecPods(runtime, { ensurePod, sync: async () => undefined });
+    const without = new SpecPods(runtime, {
+      ensurePod,
+      resizePod: async () => undefined,
+      sync: async () => undefined,
+    });
     try {
       const { output } = await without.run("cat /sys/fs/cgroup/pids/pids.max; sleep 0", {});
       expect(output).toBe("50\n");

@@ -37,6 +37,7 @@ interface SeenCondition {
   readonly status: string;
   readonly reason?: string;
   readonly message?: string;
+  readonly observedGeneration?: number;
 }
 
 export interface SeenContainer {

@@ -13,18 +13,24 @@ export interface ParsedTable {
   /** Chains in the order of their `:` lines. */
   readonly chains: readonly string[];
   readonly rules: readonly ParsedRule[];
+  /** Put in front one after the other, so that the last one is first. */
+  readonly inserted: readonly ParsedRule[];
   readonly deleted: readonly string[];
 }
 
 export function parseRestore(text: string): ReadonlyMap<string, ParsedTable> {
   const tables = new Map<string, ParsedTable>();
-  let open: { name: string; chains: string[]; rules: ParsedRule[]; deleted: string[] } | undefined;
+  type Open = { name: string; chains: string[]; deleted: string[] } & Record<
+    "rules" | "inserted",
+    ParsedRule[]
+  >;
+  let open: Open | undefined;
   for (const [index, line] of text.split("\n").entries()) {
     if (line === "" || line.startsWith("#")) continue;
     if (line.startsWith("*")) {
       if (open !== undefined)
         throw new Error(`line ${index + 1}: table ${open.name} has no COMMIT`);
-      open = { name: line.slice(1), chains: [], rules: [], deleted: [] };
+      open = { name: line.slice(1), chains: [], rules: [], inserted: [], deleted: [] };
       continue;
     }
     if (open === undefined) throw new Error(`line ${index + 1} is outside of a table: ${line}`);
@@ -34,6 +40,7 @@ export function parseRestore(text: string): ReadonlyMap<string, ParsedTable> {
       open = undefined;
     } else if (command.startsWith(":")) open.chains.push(command.slice(1));
     else if (command === "-A") open.rules.push({ chain, words });
+    else if (command === "-I") open.inserted.push({ chain, words });
     else if (command === "-X") open.deleted.push(chain);
     else throw new Error(`line ${index + 1} is not understood: ${line}`);
   }

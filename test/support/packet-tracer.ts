@@ -12,6 +12,8 @@ export interface Packet {
   readonly destination: string;
   readonly port: number;
   readonly protocol: "tcp" | "udp" | "sctp";
+  /** It arrives on; absent = it comes from a process of this node. */
+  readonly interface?: string;
 }
 
 export interface Trace {
@@ -147,7 +149,9 @@ function matchOne(
     case "-d":
       return isIn(packet.destination, value);
     case "--dport":
-      return packet.port === Number(value);
+      return isInPorts(packet.port, value);
+    case "-i":
+      return isInterface(packet.interface ?? "", value);
     case "--dst-type":
       return isLocal(kernel, packet.destination);
     case "--src-type":
@@ -157,6 +161,15 @@ function matchOne(
     default:
       throw new Error(`the tracer does not know the match ${option} ${value}`);
   }
+}
+
+function isInPorts(port: number, value: string): boolean {
+  const [first = "", last = first] = value.split(":");
+  return Number(first) <= port && port <= Number(last);
+}
+
+function isInterface(name: string, value: string): boolean {
+  return value.endsWith("+") ? name.startsWith(value.slice(0, -1)) : name === value;
 }
 
 function isIn(ip: string, range: string): boolean {

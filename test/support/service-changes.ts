@@ -1,7 +1,7 @@
 /** Random histories of Services and EndpointSlices, for the properties that hold the proxy's increments to a full sync. */
 
 import fc from "fast-check";
-import type { MutableStore } from "../../src/api/store.ts";
+import { MutableStore } from "../../src/api/store.ts";
 import type { EndpointSlice, Service } from "../../src/api/types.ts";
 import { makeService, makeSlice } from "../builders/services.ts";
 
@@ -12,7 +12,18 @@ export interface Stores {
 
 type Change = (stores: Stores) => void;
 
-const which = fc.integer({ min: 0, max: 3 });
+export function emptyStores(): Stores {
+  const stores = {
+    services: new MutableStore<Service>(),
+    endpointSlices: new MutableStore<EndpointSlice>(),
+  };
+  stores.services.replace([]);
+  stores.endpointSlices.replace([]);
+  return stores;
+}
+
+/** More than a shared chain holds undivided. */
+const which = fc.integer({ min: 0, max: 79 });
 const protocol = fc.constantFrom("TCP" as const, "UDP" as const);
 const policy = fc.constantFrom("Cluster" as const, "Local" as const);
 
@@ -20,27 +31,36 @@ const applyService = fc
   .record({
     n: which,
     protocol,
-    nodePort: fc.boolean(),
+    type: fc.constantFrom("ClusterIP" as const, "NodePort" as const, "LoadBalancer" as const),
     affinity: fc.boolean(),
     internal: policy,
     external: policy,
+    ranges: fc.constantFrom<string[]>([], ["203.0.113.0/24"], ["192.0.2.0/24", "rubbish"]),
   })
   .map(
-    ({ n, protocol, nodePort, affinity, internal, external }): Change =>
-      ({ services }) =>
-        services.apply(
-          makeService({
-            name: `svc${n}`,
-            clusterIp: `172.30.0.${n + 1}`,
-            spec: {
-              type: nodePort ? "NodePort" : "ClusterIP",
-              ports: [{ protocol, port: 80, ...(nodePort ? { nodePort: 30000 + n } : {}) }],
-              sessionAffinity: affinity ? "ClientIP" : "None",
-              internalTrafficPolicy: internal,
-              externalTrafficPolicy: external,
-            },
-          }),
-        ),
+    ({ n, protocol, type, affinity, internal, external, ranges }): Change =>
+      ({ services }) => {
+        const service = makeService({
+          name: `svc${n}`,
+          clusterIp: `172.30.${n % 3}.${n + 1}`,
+          spec: {
+            type,
+            ports: [
+              { protocol, port: 80, ...(type === "ClusterIP" ? {} : { nodePort: 30_000 + n }) },
+            ],
+            sessionAffinity: affinity ? "ClientIP" : "None",
+            internalTrafficPolicy: internal,
+            externalTrafficPolicy: external,
+            // Some answer at the same address, as they may.
+            ...(n % 4 === 0 ? { externalIPs: ["198.51.100.1"] } : {}),
+            ...(type === "LoadBalancer"
+              ? { healthCheckNodePort: 31_000 + n, loadBalancerSourceRanges: ranges }
+              : {}),
+          },
+        });
+        const ingress = type === "LoadBalancer" ? [{ ip: `198.51.100.${n}` }] : [];
+        services.apply({ ...service, status: { loadBalancer: { ingress } } });
+      },
   );
 
 const applySlice = fc

@@ -7,7 +7,7 @@
 import { type EventSink, involvedPod } from "../../api/events.ts";
 import type { Store } from "../../api/store.ts";
 import type { Pod } from "../../api/types.ts";
-import { classOf } from "../../core/errors.ts";
+import { classOf, messageOf } from "../../core/errors.ts";
 import type { NodeFacts } from "../node-facts.ts";
 import type { PodRecord } from "../record.ts";
 import { toSoundPod } from "../shape.ts";
@@ -67,8 +67,22 @@ export class Admitter {
   }
 
   #judge({ uid, pod }: PodRecord): Admission {
-    const { node, nodeName: name, maxPods, records, pods } = this.#options;
+    const { node, nodeName: name, maxPods } = this.#options;
     const facts = node();
+    const allocatable = { ...facts.allocatable, pods: maxPods };
+    const active = this.activeBeside(uid);
+    try {
+      return computeAdmission({ pod, node: { ...facts, name, allocatable }, active });
+    } catch (error) {
+      // A spec of a shape that no API server stores must not hold up the others.
+      const message = `cannot be judged: ${messageOf(error)}`;
+      return { kind: "refused", verdict: { reason: "InvalidPodSpec", message } };
+    }
+  }
+
+  /** Pods of this node that have not ended, without this one, each with what is allocated to it. */
+  activeBeside(uid: string): readonly Pod[] {
+    const { records, pods } = this.#options;
     const known = [...records.values()].filter(
       (other) =>
         other.uid !== uid &&
@@ -85,12 +99,7 @@ export class Admitter {
           !records.has(metadata.uid) && metadata.uid !== uid && status?.startTime,
       )
       .filter(({ status }) => !isTerminalPhase(status?.phase));
-    const allocatable = { ...facts.allocatable, pods: maxPods };
-    const active = [
-      ...known.map((other) => other.pod),
-      ...coming.map((other) => toSoundPod(other).pod),
-    ];
-    return computeAdmission({ pod, node: { ...facts, name, allocatable }, active });
+    return [...known.map((other) => other.pod), ...coming.map((other) => toSoundPod(other).pod)];
   }
 
   #decide(record: PodRecord, admission: Admission): void {

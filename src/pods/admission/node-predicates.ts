@@ -34,7 +34,7 @@ const EVERY_ADDRESS = "0.0.0.0";
 function hostPortsOf(spec: PodSpec): readonly HostPort[] {
   return containersOf(spec)
     .filter(isLasting)
-    .flatMap(({ spec: { ports = [] } }) => ports)
+    .flatMap(({ spec: { ports } }) => ports ?? [])
     .flatMap(({ hostPort = 0, hostIP, protocol = "TCP" }) =>
       hostPort > 0 ? [{ hostPort, hostIP: hostIP || EVERY_ADDRESS, protocol }] : [],
     );

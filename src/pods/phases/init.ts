@@ -17,11 +17,15 @@ export interface InitPlan {
   readonly isDone: boolean;
 }
 
-/** `planLasting` says what a container that is to keep running asks for. */
+/**
+ * `planLasting` says what a container that is to keep running asks for, `planResizing` what one that runs lacks of its
+ * allocation.
+ */
 export function planInit(
   snapshot: PodSnapshot,
   sandbox: Sandbox,
   planLasting: (container: PodContainer) => Step,
+  planResizing: (container: PodContainer, running: Container) => Step | undefined,
 ): InitPlan {
   const init = initContainersOf(snapshot);
   const reached = reachedIndex(snapshot, sandbox, init);
@@ -34,7 +38,10 @@ export function planInit(
     const last = newestOf(snapshot.observed, current.spec.name);
     if (last !== undefined && !isThrough(snapshot, current, last)) {
       if (current.role === "sidecar") return { steps, isDone: false };
-      return { steps: [...steps, planUnfinished(snapshot, sandbox, current, last)], isDone: false };
+      const step =
+        (isDead(last) ? undefined : planResizing(current, last)) ??
+        planUnfinished(snapshot, sandbox, current, last);
+      return { steps: [...steps, step], isDone: false };
     }
   }
   const next = init[reached + 1];

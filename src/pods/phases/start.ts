@@ -6,7 +6,7 @@
 import type { Container, Sandbox } from "../../runtime/runtime.ts";
 import { kindOf, type PodContainer } from "../containers.ts";
 import { backoffOf } from "../restart.ts";
-import { type PodSnapshot, retryIn } from "../snapshot.ts";
+import { containerStatusesOf, type PodSnapshot, retryIn } from "../snapshot.ts";
 import type { Step } from "./step.ts";
 
 /** The start after an end: not before its crash back-off is over. */
@@ -62,9 +62,6 @@ export function planStart(
 /** Counts on from the newest instance, or from the status when instances were removed: restartCount never falls. */
 function nextAttempt(snapshot: PodSnapshot, name: string, last: Container | undefined): number {
   if (last !== undefined) return last.attempt + 1;
-  const { containerStatuses = [], initContainerStatuses = [] } = snapshot.previous;
-  const known = [...containerStatuses, ...initContainerStatuses].find(
-    (status) => status.name === name,
-  );
+  const known = containerStatusesOf(snapshot.previous).find((status) => status.name === name);
   return known?.containerID === undefined ? 0 : known.restartCount + 1;
 }

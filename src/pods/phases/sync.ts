@@ -20,6 +20,7 @@ import {
   retryIn,
 } from "../snapshot.ts";
 import { hasInitFailed, planInit } from "./init.ts";
+import { planResize, planResizeEnd } from "./resize.ts";
 import { planRestart, planStart } from "./start.ts";
 import { type Step, toPlan } from "./step.ts";
 import { graceSecondsOf, planStop } from "./stop.ts";
@@ -83,7 +84,11 @@ function planRunning(snapshot: PodSnapshot): Step[] {
   const restartAll = planRestartAll(snapshot, sandbox);
   if (restartAll.length > 0) return restartAll;
   const older = snapshot.observed.sandboxes.filter((other) => other.id !== sandbox.id);
-  return [...older.map(removeSandbox), ...planContainers(snapshot, sandbox)];
+  return [
+    ...older.map(removeSandbox),
+    ...planContainers(snapshot, sandbox),
+    ...planResizeEnd(snapshot),
+  ];
 }
 
 function removeSandbox({ id, state }: Sandbox): Step {
@@ -155,7 +160,9 @@ function planContainers(snapshot: PodSnapshot, sandbox: Sandbox): Step[] {
     .filter(({ role }) => role === "ephemeral")
     .map((container) => planEphemeral(snapshot, sandbox, container));
   const planOne = (container: PodContainer): Step => planLasting(snapshot, sandbox, container);
-  const init = planInit(snapshot, sandbox, planOne);
+  const init = planInit(snapshot, sandbox, planOne, (container, running) =>
+    planResizing(snapshot, container, running),
+  );
   if (!init.isDone) return [...ephemeral, ...init.steps];
   const apps = all.filter(({ role }) => role === "app");
   return [...ephemeral, ...init.steps, ...planApps(snapshot, apps, planOne)];
@@ -221,10 +228,21 @@ function planKill(snapshot: PodSnapshot, container: PodContainer, running: Conta
   if (operations?.["post-start"]?.status === "failed")
     return kill(snapshot, running, "post-start-hook", "FailedPostStartHook");
   const failure = snapshot.probes.get(id)?.failure;
-  if (failure === undefined) return { why: `${name} runs` };
+  if (failure === undefined)
+    return planResizing(snapshot, container, running) ?? { why: `${name} runs` };
   const isFinal = containerPolicyOf(snapshot.pod.spec, container) === "Never";
   const message = `${title} ${name} failed ${failure.kind} probe${isFinal ? "" : ", will be restarted"}`;
   return kill(snapshot, running, `${failure.kind}-probe`, message);
+}
+
+function planResizing(
+  snapshot: PodSnapshot,
+  container: PodContainer,
+  running: Container,
+): Step | undefined {
+  return planResize(snapshot, container, running, (message) =>
+    kill(snapshot, running, "resize", message),
+  );
 }
 
 function kill(

@@ -3,17 +3,22 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type Docker from "dockerode";
+import type { LruMap } from "../../api/lru-map.ts";
 import { hasCode, LongshoreError, messageOf } from "../../core/errors.ts";
 import { encodeContainer } from "../labels.ts";
 import type { ContainerConfig } from "../runtime.ts";
+import { type Accounts, needsAccounts, readAccounts, resolveGroups } from "./accounts.ts";
 import type { Engine } from "./engine.ts";
 import { engineWords, statusOf } from "./errors.ts";
+import { inspectImage } from "./images.ts";
 import { translateInspect } from "./translate.ts";
 
 /** So that logs can always be read, whatever the Engine's default driver. */
 const LOG_CONFIG = { Type: "json-file", Config: { "max-size": "10m", "max-file": "5" } };
 
 export interface ContainerOptions {
+  /** What images say of users, by image ID. */
+  readonly accounts: LruMap<string, Accounts>;
   /** Where profiles of type Localhost are. */
   readonly seccompDir: string;
   /** Without CAP_SYS_RESOURCE runc cannot lower an OOM score, and fails (D11). */
@@ -143,7 +148,23 @@ export async function createContainer(
   signal: AbortSignal,
 ): Promise<string> {
   const seccomp = await readSeccomp(config, options.seccompDir);
-  return createNamed(engine, computeCreateOptions(config, options, seccomp), signal);
+  const create = (change: Partial<ContainerConfig>): Promise<string> =>
+    createNamed(engine, computeCreateOptions({ ...config, ...change }, options, seccomp), signal);
+  if (!needsAccounts(config)) return create({});
+  const known = options.accounts.get(config.imageId);
+  if (known !== undefined) return create(resolveGroups(config, known));
+  const id = await create({});
+  const user = (await inspectImage(engine, config.imageId, signal))?.user ?? "";
+  const accounts = await readAccounts(engine, id, user, signal);
+  options.accounts.set(config.imageId, accounts);
+  const resolved = resolveGroups(config, accounts);
+  const isSame =
+    resolved.user === config.user &&
+    resolved.supplementalGroups.length === config.supplementalGroups.length;
+  if (isSame) return id;
+  // Groups cannot be changed afterwards.
+  await removeContainer(engine, id, signal);
+  return create(resolved);
 }
 
 /**

@@ -3,6 +3,7 @@
  * `longshore check` and `cleanup`); everybody else sees runtime.ts only.
  */
 
+import { LruMap } from "../../api/lru-map.ts";
 import type { Clock } from "../../core/clock.ts";
 import { hasCode } from "../../core/errors.ts";
 import type { Exec } from "../../core/exec.ts";
@@ -10,15 +11,18 @@ import { killProcess } from "../../core/kill-process.ts";
 import type { Logger } from "../../core/logger.ts";
 import { OWNER, POD_UID } from "../labels.ts";
 import type { Container, Runtime, RuntimeInfo, RuntimeState, Sandbox } from "../runtime.ts";
+import type { Accounts } from "./accounts.ts";
 import { attachContainer } from "./attach.ts";
 import { createContainer, removeContainer, startContainer, stopContainer } from "./containers.ts";
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
 import { runExec, startExec } from "./exec.ts";
+import { holdImage, releaseImages } from "./image-files.ts";
 import { inspectImage, listImages, pullImage } from "./images.ts";
 import { readLogs } from "./logs.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { type Translated, translateInspect } from "./translate.ts";
+import { updateResources } from "./update.ts";
 
 export interface DockerRuntimeOptions {
   /** `unix:///var/run/docker.sock`. */
@@ -37,6 +41,8 @@ export interface DockerRuntimeOptions {
 
 const PULL_PROGRESS_DEADLINE_MS = 60_000;
 
+/** Whose users are remembered. */
+const MAX_IMAGES = 500;
 /** Inspections under way at once; the Engine answers each from memory. */
 const INSPECT_BATCH = 16;
 
@@ -47,6 +53,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   const sandboxes = new Sandboxes(engine, options.exec, log);
   const silenceMs = options.imagePullProgressDeadlineMs ?? PULL_PROGRESS_DEADLINE_MS;
   const pulls = { engine, silenceMs, log };
+  const containerOptions = { ...options, accounts: new LruMap<string, Accounts>(MAX_IMAGES) };
   const execDeps = { engine, kill: killProcess, log };
   return {
     info: (signal) => readInfo(engine, signal),
@@ -55,14 +62,17 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     runSandbox: (config, signal) => sandboxes.run(config, signal),
     stopSandbox: (id, signal) => sandboxes.stop(id, signal),
     removeSandbox: (id, signal) => removeContainer(engine, id, signal),
-    createContainer: (config, signal) => createContainer(engine, config, options, signal),
+    createContainer: (config, signal) => createContainer(engine, config, containerOptions, signal),
     startContainer: (id, signal) => startContainer(engine, id, signal),
     stopContainer: (id, graceSeconds, signal) =>
       stopContainer(engine, { id, graceSeconds }, signal),
+    updateResources: (id, resources, signal) => updateResources(engine, { id, resources }, signal),
     removeContainer: (id, signal) => removeContainer(engine, id, signal),
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
     pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),
+    holdImage: (hold, signal) => holdImage({ engine, exec: options.exec }, hold, signal),
+    releaseImages: (podUid, signal) => releaseImages(engine, podUid, signal),
     exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
     attach: (containerId, request, signal) =>
       attachContainer(engine, { containerId, request }, signal),

@@ -2,7 +2,7 @@
 
 import type { ContainerInspectInfo, ImageInfo, ImageInspectInfo } from "dockerode";
 import { decodeLabels } from "../labels.ts";
-import type { Container, Image, Sandbox } from "../runtime.ts";
+import type { Container, ContainerResources, Image, Sandbox } from "../runtime.ts";
 
 export type Translated =
   | { readonly role: "sandbox"; readonly sandbox: Sandbox }
@@ -47,7 +47,19 @@ export function translateInspect(raw: ContainerInspectInfo): Translated {
       exitCode: raw.State.ExitCode,
       oomKilled: raw.State.OOMKilled,
       error: raw.State.Error,
+      resources: translateResources(raw),
     },
+  };
+}
+
+/** Zero and less is the Engine's for no limit. */
+export function translateResources({
+  HostConfig: { CpuShares = 0, CpuQuota = 0, CpuPeriod = 0, Memory = 0 },
+}: Pick<ContainerInspectInfo, "HostConfig">): ContainerResources {
+  return {
+    cpuShares: CpuShares,
+    ...(CpuQuota > 0 ? { cpuQuotaMicros: CpuQuota, cpuPeriodMicros: CpuPeriod } : {}),
+    ...(Memory > 0 ? { memoryBytes: Memory } : {}),
   };
 }
 

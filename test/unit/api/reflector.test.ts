@@ -67,6 +67,25 @@ test("it lists what is selected, then follows changes", async () => {
   expect(changes).toEqual(["applied default/a", "applied default/b", "deleted default/a"]);
 });
 
+test("who wrote which field is not kept", async () => {
+  const { clock, api, reflector } = setUp();
+  const managed = (name: string): Pod => {
+    const object = named(name);
+    const managedFields = [{ manager: "kubectl", operation: "Apply" }];
+    return { ...object, metadata: { ...object.metadata, managedFields } };
+  };
+  api.put(PODS, managed("a"));
+  reflector.start();
+  await reflector.store.waitUntilSynced(signal);
+  await clock.advance(0);
+  api.put(PODS, managed("b"));
+  await clock.advance(0);
+  const kept = reflector.store
+    .list()
+    .map(({ metadata }) => Object.hasOwn(metadata, "managedFields"));
+  expect(kept).toEqual([false, false]);
+});
+
 test("an empty list counts as synced", async () => {
   const { reflector } = setUp();
   reflector.start();

@@ -164,12 +164,16 @@ describe("systemd", () => {
   });
 
   test("stops the slice of a pod that ended", async () => {
+    // Also one that was made before this agent.
     const cgroups = slices();
-    await cgroups.ensurePod(podOf("a-1", {}), never);
     const own = "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda_1.slice";
-    mkdirSync(join(root, own), { recursive: true });
+    mkdirSync(join(root, own, "docker-1.scope"), { recursive: true });
     mkdirSync(join(root, "kubepods.slice/kubepods-burstable.slice"), { recursive: true });
     commands = [];
+    // Which is nobody's yet, but has a container in it.
+    await cgroups.sync(never);
+    expect(commands.filter((line) => line.includes("StopUnit"))).toEqual([]);
+    rmSync(join(root, own, "docker-1.scope"), { recursive: true });
     await cgroups.sync(never);
     expect(commands).toContain("busctl StopUnit kubepods-besteffort-poda_1.slice replace");
     expect(existsSync(join(root, own))).toBe(false);

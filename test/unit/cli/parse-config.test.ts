@@ -4,7 +4,7 @@ import type { AgentConfig } from "../../../src/config.ts";
 
 const HEAD = "apiVersion: longshore.dev/v1alpha1\nkind: AgentConfiguration\n";
 
-function compute(flags: object, yaml = ""): AgentConfig {
+function compute(flags: object, yaml = ""): Omit<AgentConfig, "proxy"> {
   return computeAgentConfig({
     flags: { kubeconfig: "/k", ...flags },
     file: yaml === "" ? {} : parseConfigFile(HEAD + yaml, "/etc/c.yaml"),

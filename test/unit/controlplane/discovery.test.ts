@@ -71,7 +71,8 @@ describe("discovery", () => {
       kind: "Pod",
       verbs: ["get", "patch", "update"],
     });
-    expect(named("pods/resize")).toBeUndefined();
+    expect(named("pods/resize")).toMatchObject({ kind: "Pod", verbs: ["get", "patch", "update"] });
+    expect(named("pods/scale")).toBeUndefined();
   });
 
   const aggregated: readonly [string, string, string][] = [

@@ -62,6 +62,7 @@ describe("computeNodeStatus", () => {
         { type: "Hostname", address: "n1" },
       ],
       daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
+      features: { supplementalGroupsPolicy: true },
     });
   });
 

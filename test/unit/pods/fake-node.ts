@@ -22,6 +22,7 @@ import type { ContainerConfigInput } from "../../../src/runtime/container-config
 import type {
   Container,
   ContainerConfig,
+  ContainerResources,
   Image,
   Runtime,
   RuntimeEvent,
@@ -126,6 +127,11 @@ class FakeRuntime {
     this.#note(`stop ${this.containers.get(id)?.name} ${graceSeconds}`);
     await this.stopping(id, graceSeconds, signal);
     this.exit(id, 137);
+  }
+
+  async updateResources(id: string, resources: ContainerResources): Promise<void> {
+    this.#note(`update ${this.containers.get(id)?.name} ${JSON.stringify(resources)}`);
+    this.#change(id, { resources });
   }
 
   async removeContainer(id: string): Promise<void> {
@@ -296,9 +302,17 @@ export class FakeNode {
         detach: async ({ id }) => void this.journal.push(`detach ${id}`),
         collect: async () => undefined,
       },
-      cgroups: { ensurePod: async () => ({}), sync: async () => undefined },
+      cgroups: {
+        ensurePod: async () => ({}),
+        resizePod: async () => undefined,
+        sync: async () => undefined,
+      },
       volumes: {
         ensure: async () => new Map(),
+        showImage: async ({ volume, imageId }) => ({
+          ...{ name: volume, hostPath: `/images/${imageId}`, readOnly: true },
+        }),
+        bindSubPath: async ({ subPath }) => `/bound/${subPath}`,
         teardown: async () => void this.journal.push("teardown"),
         listPodUids: async () => this.directories,
       },

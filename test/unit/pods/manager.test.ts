@@ -376,6 +376,32 @@ describe("PodManager", () => {
     expect(node.events.filter((event) => event.includes("NodeAffinity"))).toHaveLength(1);
   });
 
+  test.each<readonly [string, object, string]>([
+    [
+      "a quantity",
+      { containers: [{ name: "web", resources: { limits: { cpu: "x" } } }] },
+      "quantit",
+    ],
+    ["an overhead", { overhead: { memory: "-1" } }, "quantit"],
+    ["resources", { resources: { requests: [1, "a"] } }, "quantit"],
+    ["sysctls", { securityContext: { sysctls: 5 } }, "judged"],
+    [
+      "an affinity",
+      { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: 1 } } },
+      "judged",
+    ],
+  ])("a pod whose %s is none fails, and the next one runs", async (_what, broken, words) => {
+    await node.start();
+    const odd = { ...POD.spec, ...broken } as Pod["spec"];
+    node.apply(makePod(odd, { name: "odd", uid: "u-odd" }));
+    node.apply(POD);
+    await node.run();
+    const { status } = node.pods.get("ns/odd") ?? {};
+    expect(status).toMatchObject({ phase: "Failed", reason: "InvalidPodSpec" });
+    expect(status?.message).toMatch(new RegExp(words));
+    expect(node.pods.get("ns/p")?.status?.phase).toBe("Running");
+  });
+
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {
     await startPod(makePod({ activeDeadlineSeconds: 5, containers: POD.spec.containers }));
     await node.run(6_000);

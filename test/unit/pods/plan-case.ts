@@ -30,6 +30,7 @@ export function describeAction(action: PodAction): string {
     case "stop-sandbox":
     case "remove-sandbox":
     case "remove-container":
+    case "resize-container":
       return `${action.kind} ${action.id}`;
     default:
       return action.kind;

@@ -3,6 +3,7 @@ import type { ActionKind } from "../../../src/pods/actions.ts";
 import { computePodActions } from "../../../src/pods/plan.ts";
 import { LIFECYCLE_CASES } from "./lifecycle-cases.ts";
 import { describeAction, type PlanCase } from "./plan-case.ts";
+import { RESIZE_CASES } from "./resize-cases.ts";
 import { makeContainer, makePod, makeSandbox, makeSnapshot, NOW } from "./support.ts";
 
 const SANDBOX = makeSandbox();
@@ -27,6 +28,7 @@ const only = (...containers: ReturnType<typeof makeContainer>[]) => ({
 
 const CASES: readonly PlanCase[] = [
   ...LIFECYCLE_CASES,
+  ...RESIZE_CASES,
   { sentence: "a pod that runs as it should needs nothing", given: {}, expected: [] },
   {
     sentence: "a new pod gets a sandbox first",
@@ -389,6 +391,8 @@ describe("computePodActions", () => {
       "run-pre-stop": true,
       "kill-container": true,
       "remove-container": true,
+      "resize-container": true,
+      "finish-resize": true,
       "fail-pod": true,
       "teardown-volumes": true,
       "delete-object": true,

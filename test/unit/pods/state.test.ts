@@ -47,6 +47,9 @@ describe("the checkpoint", () => {
   const data = {
     backoff: { u1: { web: { delayMs: 10_000, since: 5 } } },
     replaced: { u2: ["c1"] },
+    allocated: {
+      u3: { containers: { web: { limits: { cpu: "1" } } }, generation: 2, isDone: false },
+    },
   };
   let dir: string;
 
@@ -75,6 +78,7 @@ describe("the checkpoint", () => {
     ["{}"],
     ["null"],
     ['{"version":1,"backoff":{},"replaced":{"u":7}}'],
+    ['{"version":1,"backoff":{},"allocated":{"u":{"containers":{"web":7},"generation":1}}}'],
   ])("that says %s costs a warning and is begun anew", async (text) => {
     writeFileSync(join(dir, "checkpoint.json"), text);
     const checkpoint = new Checkpoint(dir, log);
@@ -113,6 +117,18 @@ describe("the status patch", () => {
     const foreign = { type: "DisruptionTarget", status: "True" };
     const patch = computeStatusPatch(pod, {}, { conditions: [foreign, ready] });
     expect(patch).toMatchObject({ status: { conditions: [ready] } });
+  });
+
+  test("takes away a condition of ours that no longer holds", () => {
+    const resizing = { type: "PodResizeInProgress", status: "True" };
+    const foreign = { type: "DisruptionTarget", status: "True" };
+    const patch = computeStatusPatch(
+      pod,
+      { conditions: [resizing, foreign], observedGeneration: 1 },
+      { conditions: [foreign], observedGeneration: 2 },
+    );
+    const conditions = [{ type: "PodResizeInProgress", $patch: "delete" }];
+    expect(patch).toMatchObject({ status: { observedGeneration: 2, conditions } });
   });
 
   test("takes away a reason that no longer holds", () => {

@@ -54,6 +54,7 @@ export function makeContainer(fields: Partial<Container> = {}): Container {
     oomKilled: false,
     error: "",
     annotations: {},
+    resources: { cpuShares: 2 },
     ...fields,
   };
 }
@@ -64,6 +65,9 @@ export function makeSnapshot(fields: Partial<PodSnapshot> = {}): PodSnapshot {
   const specs = containersOf(pod.spec).map(({ spec }) => spec);
   return {
     pod,
+    allocation: undefined,
+    resizePending: undefined,
+    resizeFailure: undefined,
     phase: "sync",
     now: NOW,
     observed: { sandboxes: [makeSandbox()], containers: [makeContainer()] },

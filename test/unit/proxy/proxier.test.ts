@@ -5,11 +5,13 @@ import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Logger } from "../../../src/core/logger.ts";
 import { removeProxyRules } from "../../../src/proxy/cleanup.ts";
-import type { UdpBackends } from "../../../src/proxy/conntrack.ts";
+import type { ProxyObserver, Skip } from "../../../src/proxy/observer.ts";
 import { Proxier } from "../../../src/proxy/proxier.ts";
-import { makeService, makeSlice } from "../../builders/services.ts";
+import type { UdpPort } from "../../../src/proxy/service-rules.ts";
+import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { FakeIptables } from "../../fakes/iptables.ts";
+import { serviceOf, sliceOf } from "../../support/many-services.ts";
 import { anyChange } from "../../support/service-changes.ts";
 
 const silent: Logger = {
@@ -25,21 +27,32 @@ function makeWorld() {
   const iptables = new FakeIptables();
   const services = new MutableStore<Service>();
   const endpointSlices = new MutableStore<EndpointSlice>();
-  const cleaned: UdpBackends[] = [];
+  const cleaned: (readonly UdpPort[])[] = [];
+  const skips: Skip[] = [];
+  const kinds: string[] = [];
+  const observer: ProxyObserver = {
+    onSyncQueued: () => undefined,
+    onSyncStarted: () => undefined,
+    onSynced: ({ isFull }) => void kinds.push(isFull ? "full" : "partial"),
+    onFailed: () => void kinds.push("failed"),
+    onSkipped: (_, skip) => void skips.push(skip),
+    onConntrackCleaned: () => undefined,
+  };
+  /** What the node is told to be. */
+  const told: { zone?: string } = {};
   const proxier = new Proxier({
+    observer,
     services,
     endpointSlices,
-    nodeName: "this-node",
-    clusterCidr: "10.0.0.0/8",
+    rules: () => ({ ...PROXIER_RULES, ...told }),
     iptables,
-    conntrack: { cleanStale: async (backends) => void cleaned.push(backends) },
+    conntrack: { cleanStale: async (ports) => cleaned.push(ports) },
     clock,
     log: silent,
-    masqueradeAll: false,
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
   });
-  return { clock, iptables, services, endpointSlices, cleaned, proxier };
+  return { clock, iptables, services, endpointSlices, cleaned, skips, kinds, told, proxier };
 }
 
 type World = ReturnType<typeof makeWorld>;
@@ -76,7 +89,7 @@ describe("the proxier", () => {
     expect(world.proxier.state.lastSyncAt).toBeUndefined();
     world.endpointSlices.replace([]);
     await world.clock.advance(2000);
-    expect(world.iptables.restores.length).toBe(1);
+    expect(world.iptables.restores.length).toBe(2);
     await world.proxier.stop();
   });
 
@@ -118,15 +131,81 @@ describe("the proxier", () => {
     await world.proxier.stop();
   });
 
-  test("writes everything again when the tables were flushed, and once an hour", async () => {
+  test("a restore that fails in the middle leaves what works, and the next sync writes all", async () => {
+    const world = makeWorld();
+    const count = 520;
+    world.services.replace(Array.from({ length: count }, (_, n) => serviceOf(n)));
+    world.endpointSlices.replace(Array.from({ length: count }, (_, n) => sliceOf(n, 1)));
+    world.iptables.failures.push(undefined, new LongshoreError("CommandFailed", "lock"));
+    world.proxier.start();
+    await world.clock.advance(500);
+    expect(world.iptables.restores.length).toBe(2);
+    expect(world.proxier.state.lastError).toBe("lock");
+    // Leaves first: nothing of the half that came leads anywhere yet.
+    expect((await kernelOf(world)).join("\n")).not.toMatch(/-A KUBE-SERVICES/);
+    await world.clock.advance(5000);
+    const fresh = await startedWith(world.services.list(), world.endpointSlices.list());
+    expect(await kernelOf(world)).toEqual(await kernelOf(fresh));
+    await world.proxier.stop();
+    await fresh.proxier.stop();
+  });
+
+  test("what is left out of a Service is told, and told again when it is mended", async () => {
+    const world = await startedWith([], []);
+    const spec = { externalIPs: ["1.2.3"] };
+    world.services.apply(makeService({ name: "web", clusterIp: "172.30.0.1", spec }));
+    await world.clock.advance(2000);
+    world.services.apply(web);
+    await world.clock.advance(2000);
+    expect(world.skips).toEqual([
+      { namespace: "default", name: "web", skipped: ['address "1.2.3"'] },
+      { namespace: "default", name: "web", skipped: [] },
+    ]);
+    expect(world.kinds).toEqual(["full", "partial", "partial"]);
+    await world.proxier.stop();
+  });
+
+  test("a zone that the node gets later, and loses, counts from the next sync on", async () => {
+    const both = slice("10.180.0.1", "10.180.0.2");
+    const endpoints = (both.endpoints ?? []).map((endpoint, n) => ({
+      ...endpoint,
+      hints: { forZones: [{ name: `zone-${n}` }] },
+    }));
+    const world = await startedWith([web], [{ ...both, endpoints }]);
+    expect((await kernelOf(world)).join()).toContain("10.180.0.2:80");
+    world.told.zone = "zone-0";
+    world.proxier.request();
+    await world.clock.advance(2000);
+    expect((await kernelOf(world)).join()).toContain("10.180.0.1:80");
+    expect((await kernelOf(world)).join()).not.toContain("10.180.0.2:80");
+    delete world.told.zone;
+    world.proxier.request();
+    await world.clock.advance(2000);
+    expect((await kernelOf(world)).join()).toContain("10.180.0.2:80");
+    expect(world.kinds.filter((kind) => kind === "full").length).toBe(1);
+    await world.proxier.stop();
+  });
+
+  test("looks once an hour whether the rules are what they should be, and mends them", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    const before = await kernelOf(world);
+    const restores = world.iptables.restores.length;
+    await world.clock.advance(3_600_000);
+    expect(world.iptables.restores.length).toBe(restores);
+    await world.iptables.restore(
+      "*nat\n:KUBE-NODEPORTS - [0:0]\n-A KUBE-NODEPORTS -j DROP\nCOMMIT\n",
+    );
+    await world.clock.advance(3_600_000);
+    expect(await kernelOf(world)).toEqual(before);
+    await world.proxier.stop();
+  });
+
+  test("writes everything again when the tables were flushed", async () => {
     const world = await startedWith([web], [slice("10.180.0.1")]);
     const before = await kernelOf(world);
     world.iptables.flush();
     await world.clock.advance(31_000);
     expect(await kernelOf(world)).toEqual(before);
-    const restores = world.iptables.restores.length;
-    await world.clock.advance(3_600_000);
-    expect(world.iptables.restores.length).toBe(restores + 1);
     await world.proxier.stop();
   });
 
@@ -140,7 +219,7 @@ describe("the proxier", () => {
     expect(world.cleaned.length).toBe(1);
     world.endpointSlices.apply(udp("10.180.0.8"));
     await world.clock.advance(2000);
-    expect(world.cleaned[1]?.byAddress.get("172.30.0.2:53")).toEqual(new Set(["10.180.0.8:53"]));
+    expect(world.cleaned[1]).toMatchObject([{ targets: ["10.180.0.8:53"] }]);
     await world.proxier.stop();
   });
 

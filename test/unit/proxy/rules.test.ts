@@ -1,35 +1,24 @@
 import { describe, expect, test } from "vitest";
 import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import { chainHash, endpointChain, serviceChain } from "../../../src/proxy/chains.ts";
-import { computeEndpoints } from "../../../src/proxy/endpoints.ts";
-import { computeRestore, renderAll, renderRule, renderRules } from "../../../src/proxy/render.ts";
-import type { RuleSettings } from "../../../src/proxy/rule.ts";
-import { computeRuleSet } from "../../../src/proxy/rules.ts";
-import { computeServicePorts } from "../../../src/proxy/services.ts";
-import { makeService, makeSlice } from "../../builders/services.ts";
+import type { ProxyRulesOptions } from "../../../src/proxy/options.ts";
+import { renderChange, renderRuleSet } from "../../../src/proxy/render.ts";
+import { rule } from "../../../src/proxy/rule.ts";
+import { computeFullChange } from "../../../src/proxy/rule-book.ts";
+import { computeProxyRules } from "../../../src/proxy/rules.ts";
+import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.ts";
 import { parseRestore } from "../../support/iptables-parser.ts";
 import { tracePacket } from "../../support/packet-tracer.ts";
 
-const settings: RuleSettings = {
+const options: ProxyRulesOptions = {
+  ...PROXIER_RULES,
   family: "IPv4",
-  nodeName: "this-node",
-  clusterCidr: "10.0.0.0/8",
-  masqueradeAll: false,
-  masqueradeBit: 14,
-  randomFully: true,
   localhostNodePorts: true,
-  nodePortIps: "all",
-  dropInvalid: true,
+  randomFully: true,
 };
 
-function rulesOf(
-  services: readonly Service[],
-  slices: readonly EndpointSlice[],
-  changes: Partial<RuleSettings> = {},
-) {
-  const endpoints = computeEndpoints(slices, "IPv4", "this-node");
-  const all = { ...settings, ...changes };
-  return computeRuleSet(computeServicePorts(services, "IPv4"), endpoints, all);
+function rulesOf(services: readonly Service[], endpointSlices: readonly EndpointSlice[]) {
+  return computeProxyRules({ services, endpointSlices }, options).rules;
 }
 
 const ipsOf = (n: number) => Array.from({ length: n }, (_, i) => `10.180.0.${i + 1}`);
@@ -89,8 +78,15 @@ describe("numbers of rules", () => {
 
 describe("text", () => {
   test("words with blanks are quoted, and quotes inside them survive", () => {
-    const rule = { comment: 'a "b" \\c', match: ["-p", "tcp"], target: ["-j", "X"] };
-    expect(renderRule("C", rule)).toBe('-A C -m comment --comment "a \\"b\\" \\\\c" -p tcp -j X');
+    expect(rule('a "b" \\c', ["-p", "tcp"], "-j", "X")).toBe(
+      '-m comment --comment "a \\"b\\" \\\\c" -p tcp -j X',
+    );
+  });
+
+  test("an IPv6 endpoint stands without quotes, as iptables-save prints it", () => {
+    expect(rule(undefined, [], "--to-destination", "[fd00::1]:80")).toBe(
+      "--to-destination [fd00::1]:80",
+    );
   });
 
   test("chances of three endpoints are a third, a half and the rest", () => {
@@ -98,41 +94,17 @@ describe("text", () => {
       [makeService({ name: "web", clusterIp: "172.30.0.1" })],
       [makeSlice({ service: "web", ips: ipsOf(3), port: 80 })],
     );
-    const text = renderAll(renderRules(rules));
+    const text = renderRuleSet(rules);
     expect(text.match(/probability (\S+)/g)).toEqual([
       "probability 0.3333333333",
       "probability 0.5000000000",
     ]);
   });
 
-  test("equal rules are not sent, a lost endpoint's chain is deleted, and only its Service's chains are sent", () => {
-    const services = ["web", "api"].map((name, i) =>
-      makeService({ name, clusterIp: `172.30.0.${i + 1}` }),
-    );
-    const at = (n: number) =>
-      renderRules(
-        rulesOf(services, [
-          makeSlice({ service: "web", ips: ipsOf(n), port: 80 }),
-          makeSlice({ service: "api", ips: ipsOf(2), port: 81 }),
-        ]),
-      );
-    expect(computeRestore(at(2), at(2), [])).toEqual({
-      text: "",
-      changedChains: 0,
-      deletedChains: 0,
-    });
-    const less = computeRestore(at(2), at(1), []);
-    expect(less).toMatchObject({ changedChains: 1, deletedChains: 1 });
-    expect(less.text).toContain(`-X ${endpointChain("default/web", "tcp", "10.180.0.2:80")}`);
-    expect(less.text).not.toContain("default/api");
-  });
-
   test("a full text deletes service chains of former times, and no others", () => {
-    const text = computeRestore(undefined, renderRules(rulesOf([], [])), [
-      "KUBE-SVC-AAAAAAAAAAAAAAAA",
-      "DOCKER",
-      "KUBE-HOSTPORTS",
-    ]).text;
+    const existing = ["KUBE-SVC-AAAAAAAAAAAAAAAA", "DOCKER", "KUBE-HOSTPORTS"];
+    const change = computeFullChange(rulesOf([], []), { filter: [], nat: existing });
+    const text = [...renderChange(change)].join("");
     expect(text.match(/^-X .*/gm)).toEqual(["-X KUBE-SVC-AAAAAAAAAAAAAAAA"]);
   });
 });
@@ -146,8 +118,8 @@ describe("the tracer", () => {
     protocol: "tcp",
   } as const;
   const trace = (text: string) => tracePacket({ tables: parseRestore(text), nodeIps: [] }, packet);
-  const good = renderAll(
-    renderRules(rulesOf([web], [makeSlice({ service: "web", ips: ipsOf(2), port: 80 })])),
+  const good = renderRuleSet(
+    rulesOf([web], [makeSlice({ service: "web", ips: ipsOf(2), port: 80 })]),
   );
 
   test("finds both endpoints, and sees when a rule is broken", () => {

@@ -8,6 +8,8 @@ type Spec = Partial<NonNullable<Service["spec"]>>;
 
 const base = (spec: Spec = {}) => makeService({ name: "web", clusterIp: "172.30.0.1", spec });
 const portsOf = (service: Service) => [...computeServicePorts([service], "IPv4").values()];
+const endpointsOf = (slices: readonly EndpointSlice[]) =>
+  computeEndpoints(slices, "IPv4", "this-node");
 
 describe("a Service is not the proxy's business when", () => {
   test.each<[string, Spec]>([
@@ -73,7 +75,7 @@ describe("fields of a Service port", () => {
 
 describe("endpoints", () => {
   const targets = (...slices: EndpointSlice[]) =>
-    computeEndpoints(slices, "IPv4", "this-node")
+    endpointsOf(slices)
       .get("default/web/tcp")
       ?.map((e) => e.target);
   const slice = (name: string, ips: readonly string[], terminating = false) =>
@@ -106,7 +108,7 @@ describe("endpoints", () => {
     "an address seen twice, ending in slice %s and ready in %s, is the ready one",
     (ending, ready) => {
       const slices = [slice(ending, ["10.0.1.2"], true), slice(ready, ["10.0.1.2"])];
-      const merged = computeEndpoints(slices, "IPv4", "this-node").get("default/web/tcp");
+      const merged = endpointsOf(slices).get("default/web/tcp");
       expect(merged).toMatchObject([{ isTerminating: false }]);
     },
   );
@@ -132,7 +134,7 @@ describe("endpoints", () => {
       const forNodes = node === undefined ? [] : [{ name: node }];
       return { ...endpoint, hints: { forZones, forNodes } };
     });
-    const all = computeEndpoints([{ ...plain, endpoints }], "IPv4", "this-node");
+    const all = endpointsOf([{ ...plain, endpoints }]);
     const [port] = portsOf(base());
     if (port === undefined) throw new Error("no port");
     const place = { nodeName: "this-node", zone: "z1" };

@@ -1,0 +1,139 @@
+/**
+ * A resize as it happens: the decision in each turn of a pod, with its events, and the executors that give containers
+ * and the pod's cgroup what was decided. Promises that what is allocated is on disk before anything is changed, and
+ * that the pod's cgroup holds its containers all the while. Used by worker.ts and apply.ts.
+ */
+
+import { type EventSink, involvedPod } from "../../api/events.ts";
+import type { Pod } from "../../api/types.ts";
+import type { PodCgroupPort } from "../../cgroups/pod-cgroups.ts";
+import type { Clock } from "../../core/clock.ts";
+import { hasCode, messageOf } from "../../core/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { PodAction } from "../actions.ts";
+import type { NodeFacts } from "../node-facts.ts";
+import type { PodRecord } from "../record.ts";
+import { inheritedOf } from "../sandbox-config.ts";
+import { RETRY_MS, readySandbox } from "../snapshot.ts";
+import { applyAllocation, computeAllocation, initialAllocation } from "./allocation.ts";
+
+export interface ResizerOptions {
+  readonly maxPods: number;
+  readonly node: () => NodeFacts;
+  readonly runtime: Pick<Runtime, "updateResources">;
+  readonly cgroups: Pick<PodCgroupPort, "resizePod">;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  /** Pods of this node that have not ended, without this one. */
+  readonly activeBeside: (podUid: string) => readonly Pod[];
+  readonly saveCheckpoint: () => Promise<void>;
+}
+
+type ResizeAction = Extract<PodAction, { kind: "resize-container" }>;
+
+export class Resizer {
+  readonly #options: ResizerOptions;
+
+  constructor(options: ResizerOptions) {
+    this.#options = options;
+  }
+
+  /** Decides what the pod has from now on. True when that changed: it must be saved before it is acted on. */
+  decide(record: PodRecord): boolean {
+    const { maxPods, node, activeBeside } = this.#options;
+    const { desired, uid } = record;
+    if (record.phase !== "sync" || record.verdict !== undefined || record.isApiGone) return false;
+    if (record.allocation === undefined) {
+      record.allocation = initialAllocation(desired, record.observed);
+      record.pod = applyAllocation(desired, record.allocation);
+    }
+    const decision = computeAllocation({
+      pod: desired,
+      allocation: record.allocation,
+      active: () => activeBeside(uid),
+      allocatable: { ...node().allocatable, pods: maxPods },
+    });
+    const before = record.resizePending;
+    record.resizePending = decision.kind === "pending" ? decision.pending : undefined;
+    const { resizePending: pending } = record;
+    if (pending !== undefined && pending.message !== before?.message)
+      this.#record(record, "Warning", `Resize${pending.reason}`, {
+        ...{ pod: desired, what: pending.reason, error: pending.message },
+      });
+    if (decision.kind !== "granted") return false;
+    record.allocation = decision.allocation;
+    record.pod = applyAllocation(desired, record.allocation);
+    record.resizeFailure = undefined;
+    this.#record(record, "Normal", "ResizeStarted", { pod: desired, what: "started" });
+    return true;
+  }
+
+  resizeContainer(record: PodRecord, action: ResizeAction, signal: AbortSignal): Promise<void> {
+    const { runtime } = this.#options;
+    return this.#attempt(record, signal, async () => {
+      await this.#resizePod(record, "grow", signal);
+      await runtime.updateResources(action.id, action.resources, signal);
+    });
+  }
+
+  /** The pod's cgroup comes down to what its containers have by now, and that is the end of it. */
+  finish(record: PodRecord, signal: AbortSignal): Promise<void> {
+    const { allocation } = record;
+    return this.#attempt(record, signal, async () => {
+      await this.#resizePod(record, "exact", signal);
+      // Meanwhile there may have been another.
+      if (allocation === undefined || record.allocation !== allocation) return;
+      record.allocation = { ...allocation, isDone: true };
+      record.resizeFailure = undefined;
+      const { pod } = record;
+      this.#record(record, "Normal", "ResizeCompleted", { pod, what: "completed" });
+      await this.#options.saveCheckpoint();
+    });
+  }
+
+  async #resizePod(record: PodRecord, how: "grow" | "exact", signal: AbortSignal): Promise<void> {
+    const sandbox = readySandbox(record.observed);
+    if (inheritedOf(sandbox).cgroupParent === undefined) return;
+    await this.#options.cgroups.resizePod(record.pod, how, signal);
+  }
+
+  /** What fails is told and tried again after a while; the pod runs on with what it has. */
+  async #attempt(record: PodRecord, signal: AbortSignal, step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      if (signal.aborted || hasCode(error, "EngineUnreachable")) throw error;
+      // A container that went meanwhile needs nothing any more.
+      if (hasCode(error, "EngineNotFound")) return;
+      const message = messageOf(error);
+      if (record.resizeFailure?.message !== message)
+        this.#record(record, "Warning", "ResizeError", {
+          ...{ pod: record.pod, what: "error", error: message },
+        });
+      record.resizeFailure = { message, retryAt: this.#options.clock.now() + RETRY_MS };
+    }
+  }
+
+  #record(
+    record: PodRecord,
+    type: "Normal" | "Warning",
+    reason: string,
+    about: { readonly pod: Pod; readonly what: string; readonly error?: string },
+  ): void {
+    const { pod, what, error } = about;
+    const { initContainers = [], containers } = pod.spec;
+    const list = (of: typeof containers) =>
+      of.map(({ name, resources }) => ({ name, resources: { ...resources } }));
+    const isPending = error !== undefined && what !== "error";
+    const summary = {
+      ...(initContainers.length === 0 ? {} : { initContainers: list(initContainers) }),
+      containers: list(containers),
+      generation: isPending
+        ? pod.metadata.generation
+        : (record.allocation?.generation ?? pod.metadata.generation),
+      ...(error === undefined ? {} : { error }),
+    };
+    const message = `Pod resize ${what}: ${JSON.stringify(summary)}`;
+    this.#options.events.record(involvedPod(pod), type, reason, message);
+  }
+}
