@@ -427,6 +427,25 @@ export const LIFECYCLE_CASES: readonly PlanCase[] = [
       pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
       observed: only(done("migrate"), makeContainer({ state: "exited", exitCode: 42 })),
     },
-    expected: ["remove-container migrate-0", "remove-container web-0"],
+    expected: ["remove-container migrate-0"],
+  },
+  {
+    sentence: "the container whose rule it was goes last: an agent that died before still knows",
+    given: {
+      pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
+      observed: only(
+        makeContainer({ state: "exited", exitCode: 42 }),
+        makeContainer({ name: "side", state: "exited", exitCode: 137 }),
+      ),
+    },
+    expected: ["remove-container side-0"],
+  },
+  {
+    sentence: "when all others are gone it goes too",
+    given: {
+      pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
+      observed: only(makeContainer({ state: "exited", exitCode: 42 })),
+    },
+    expected: ["remove-container web-0"],
   },
 ];
