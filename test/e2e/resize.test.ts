@@ -3,7 +3,7 @@
  * the same container afterwards, the status that says when it is done.
  */
 
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import {
   IDLE,
   podManifest,
@@ -15,6 +15,9 @@ import {
 import { eventually } from "../support/node-container.ts";
 
 const cluster = useCluster();
+
+/** They would hold what the next test counts on. */
+afterEach(() => cluster.kubectl("delete", "pods", "--all", "--now"));
 
 interface Amounts {
   readonly cpu?: string;

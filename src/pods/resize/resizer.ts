@@ -8,13 +8,13 @@ import { type EventSink, involvedPod } from "../../api/events.ts";
 import type { Pod } from "../../api/types.ts";
 import type { PodCgroupPort } from "../../cgroups/pod-cgroups.ts";
 import type { Clock } from "../../core/clock.ts";
-import { hasCode, messageOf } from "../../core/errors.ts";
+import { hasCode, LongshoreError, messageOf } from "../../core/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { PodAction } from "../actions.ts";
 import type { NodeFacts } from "../node-facts.ts";
 import type { PodRecord } from "../record.ts";
 import { inheritedOf } from "../sandbox-config.ts";
-import { RETRY_MS, readySandbox } from "../snapshot.ts";
+import { type Allocation, RETRY_MS, readySandbox } from "../snapshot.ts";
 import { applyAllocation, computeAllocation, initialAllocation } from "./allocation.ts";
 
 export interface ResizerOptions {
@@ -33,6 +33,8 @@ type ResizeAction = Extract<PodAction, { kind: "resize-container" }>;
 
 export class Resizer {
   readonly #options: ResizerOptions;
+  /** Containers that took what this allocation gives them. */
+  readonly #updated = new WeakMap<Allocation, Set<string>>();
 
   constructor(options: ResizerOptions) {
     this.#options = options;
@@ -69,10 +71,17 @@ export class Resizer {
   }
 
   resizeContainer(record: PodRecord, action: ResizeAction, signal: AbortSignal): Promise<void> {
-    const { runtime } = this.#options;
+    const { allocation } = record;
+    const updated = (allocation && this.#updated.get(allocation)) ?? new Set<string>();
+    if (allocation !== undefined) this.#updated.set(allocation, updated);
     return this.#attempt(record, signal, async () => {
+      const { id, name, resources } = action;
+      // Not again and again where it says yes and does nothing.
+      if (updated.delete(id))
+        throw new LongshoreError("Unsupported", `container ${name} did not keep its new resources`);
       await this.#resizePod(record, "grow", signal);
-      await runtime.updateResources(action.id, action.resources, signal);
+      await this.#options.runtime.updateResources(id, resources, signal);
+      updated.add(id);
     });
   }
 
