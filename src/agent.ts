@@ -126,6 +126,7 @@ export class Agent {
         ...{ config: serving, pods, runtime, readiness, version, clock, log },
         configuration: toKubeletConfiguration(config),
         probeTotals: () => pods.probeTotals(),
+        volumeUsage: (podUid) => pods.volumeUsage(podUid),
       }),
     );
     await server.start();

@@ -13,6 +13,7 @@ import { measureTree, type TreeUsage } from "./tree-usage.ts";
 
 export interface VolumeUsage extends TreeUsage {
   readonly name: string;
+  readonly claim?: string;
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly capacityBytes: number;
@@ -25,6 +26,8 @@ export interface Measurable {
   readonly name: string;
   readonly path: string;
   readonly how: "file-system" | "tree";
+  /** The PersistentVolumeClaim that it is of. */
+  readonly claim?: string;
 }
 
 /** undefined for what is the host's, which upstream does not measure either. */
@@ -77,7 +80,7 @@ export class VolumeUsages {
     await this.#walking;
   }
 
-  async #readOne({ name, path, how }: Measurable): Promise<VolumeUsage | undefined> {
+  async #readOne({ name, path, how, claim }: Measurable): Promise<VolumeUsage | undefined> {
     const tree = how === "tree" ? this.#lastOf(path) : undefined;
     if (how === "tree" && tree === undefined) return undefined;
     // Its pod may have gone meanwhile.
@@ -86,6 +89,7 @@ export class VolumeUsages {
     const { bsize, blocks, bavail, bfree, files, ffree } = totals;
     return {
       name,
+      ...(claim === undefined ? {} : { claim }),
       at: tree?.at ?? this.#clock.now(),
       capacityBytes: blocks * bsize,
       availableBytes: bavail * bsize,

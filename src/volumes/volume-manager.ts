@@ -200,8 +200,11 @@ export class VolumeManager implements PodVolumes {
       await this.#converge(desired, podDir, mounts, context);
       const readOnly = claimed?.readOnly ?? isReadOnlyVolume(desired);
       const mounted = { name: volume.name, hostPath: desired.path, readOnly };
-      const claimedFs: Measurable = { name: volume.name, path: desired.path, how: "file-system" };
-      return { mounted, measurable: claimed?.isOwned ? claimedFs : measurableOf(desired) };
+      const measurable: Measurable | undefined =
+        claimName !== undefined && claimed?.isOwned
+          ? { name: volume.name, path: desired.path, how: "file-system", claim: claimName }
+          : measurableOf(desired);
+      return { mounted, measurable };
     } catch (error) {
       if (context.signal.aborted) throw error;
       const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";

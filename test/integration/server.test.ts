@@ -204,6 +204,7 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
     readiness: () => [],
     version: "0.0.0",
     configuration: { kind: "KubeletConfiguration" },
+    volumeUsage: async () => [],
     probeTotals: () => [{ labels: { container: "main" }, value: 3 }],
     clock: systemClock,
     log,
