@@ -21,6 +21,7 @@ import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
+import { releaseProgramPages } from "./core/program-pages.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { createLocalRoutes } from "./local/routes.ts";
@@ -44,6 +45,9 @@ export interface AgentOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
 }
+
+/** Pods that ran before are adopted, and the first sync of the rules is over. */
+const SETTLED_MS = 30_000;
 
 export class Agent {
   readonly #options: AgentOptions;
@@ -168,6 +172,8 @@ export class Agent {
         signal: this.#stopping.signal,
       });
     }
+    const settled = clock.after(SETTLED_MS, releaseProgramPages);
+    this.#started.push(async () => settled.cancel());
   }
 
   /** Registers a part to be stopped with the agent. */
