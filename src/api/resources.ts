@@ -6,6 +6,8 @@ import type {
   Event,
   Lease,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   RuntimeClass,
   Secret,
@@ -29,6 +31,14 @@ export const PODS: Resource<Pod> = core("pods", "Pod");
 export const SERVICES: Resource<Service> = core("services", "Service");
 export const CONFIG_MAPS: Resource<ConfigMap> = core("configmaps", "ConfigMap");
 export const SECRETS: Resource<Secret> = core("secrets", "Secret");
+export const PERSISTENT_VOLUME_CLAIMS: Resource<PersistentVolumeClaim> = core(
+  "persistentvolumeclaims",
+  "PersistentVolumeClaim",
+);
+export const PERSISTENT_VOLUMES: Resource<PersistentVolume> = {
+  ...core<PersistentVolume>("persistentvolumes", "PersistentVolume"),
+  namespaced: false,
+};
 export const EVENTS: Resource<Event & { metadata: StoredMeta }> = core("events", "Event");
 export const NODES: Resource<Node> = { ...core<Node>("nodes", "Node"), namespaced: false };
 export const LEASES: Resource<Lease> = {

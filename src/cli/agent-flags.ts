@@ -4,7 +4,7 @@ import type { Command } from "commander";
 
 export function addAgentFlags(command: Command): Command {
   return command
-    .option("--config <file>", "configuration file (deploy/longshore.yaml shows every field)")
+    .option("--config <file>", "configuration file (deploy/config.yaml shows every field)")
     .option("--kubeconfig <file>", "credentials of the node")
     .option("--proxy-kubeconfig <file>", "credentials of the proxy (default: those of the node)")
     .option("--hostname-override <name>", "name of the node (default: the host's name)")

@@ -15,6 +15,8 @@ import { createSyscalls } from "../core/syscalls-linux.ts";
 import { removeNetwork } from "../network/cleanup.ts";
 import { removeProxyRules } from "../proxy/cleanup.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
+import type { ClaimSource } from "../volumes/claims.ts";
+import type { ImagePort } from "../volumes/image-volume.ts";
 import { removeTree } from "../volumes/remove-tree.ts";
 import { VolumeManager } from "../volumes/volume-manager.ts";
 import type { ObjectSource } from "../volumes/volumes.ts";
@@ -97,6 +99,7 @@ async function removeContainers(host: Host, endpoint: string, log: Logger): Prom
   const state = await runtime.list(host.stop);
   for (const { id } of state.containers) await runtime.removeContainer(id, host.stop);
   for (const { id } of state.sandboxes) await runtime.removeSandbox(id, host.stop);
+  await runtime.releaseImages(undefined, host.stop);
 }
 
 async function removeVolumes(host: Host, rootDir: string, log: Logger): Promise<void> {
@@ -104,6 +107,7 @@ async function removeVolumes(host: Host, rootDir: string, log: Logger): Promise<
     rootDir,
     objects: NO_OBJECTS,
     syscalls: createSyscalls({ exec: host.exec }),
+    images: NO_IMAGES,
     clock: host.clock,
     log,
   });
@@ -118,9 +122,17 @@ async function removeRules(host: Host): Promise<void> {
   }
 }
 
+/** Released before, with the containers. */
+const NO_IMAGES: ImagePort = {
+  holdImage: () => Promise.reject(new LongshoreError("Bug", "a teardown holds no image")),
+  releaseImages: async () => undefined,
+};
+
 /** A teardown reads no objects. */
-const NO_OBJECTS: ObjectSource = {
+const NO_OBJECTS: ObjectSource & ClaimSource = {
   getConfigMap: async () => undefined,
   getSecret: async () => undefined,
+  getClaim: async () => undefined,
+  getPersistentVolume: async () => undefined,
   requestToken: () => Promise.reject(new LongshoreError("Bug", "a teardown asks for no token")),
 };

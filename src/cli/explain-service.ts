@@ -14,9 +14,9 @@ import { explainService, type PortExplanation } from "../proxy/explain.ts";
 import { addressesOf } from "../proxy/node-options.ts";
 import { type ReadKernel, readConnections, readKernel } from "../proxy/read-kernel.ts";
 import { type Packet, tracePacket } from "../proxy/trace/tracer.ts";
+import { bad, ip, oneOf, whole } from "./config-values.ts";
 import { type Connections, formatService, formatTrace } from "./explain-service-text.ts";
 import type { Host } from "./host.ts";
-import { bad, ip, oneOf, whole } from "./parse-config.ts";
 import { connectProxy } from "./proxy-client.ts";
 
 type Flags = Readonly<Record<string, unknown>>;

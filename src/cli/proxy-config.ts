@@ -9,18 +9,8 @@ import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import type { BindAddress, ProxyConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
-import {
-  bad,
-  cidr,
-  flag,
-  list,
-  oneOf,
-  type Parse,
-  parseConfigFile,
-  path,
-  text,
-  whole,
-} from "./parse-config.ts";
+import { bad, cidr, flag, list, oneOf, type Parse, path, text, whole } from "./config-values.ts";
+import { parseConfigFile } from "./parse-config.ts";
 import {
   KIND,
   NO_DOCUMENT,

@@ -13,8 +13,8 @@ import { type ProxyObjects, readObjects } from "../proxy/read-objects.ts";
 import { renderRuleSet } from "../proxy/render.ts";
 import { computeProxyRules } from "../proxy/rules.ts";
 import { shown } from "../proxy/services.ts";
+import { ip, list, oneOf } from "./config-values.ts";
 import type { Host } from "./host.ts";
-import { ip, list, oneOf } from "./parse-config.ts";
 import { readProxyConfig } from "./proxy-config.ts";
 
 type Flags = Readonly<Record<string, unknown>>;

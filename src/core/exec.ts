@@ -4,6 +4,7 @@
  */
 
 import { spawn } from "node:child_process";
+import type { Readable } from "node:stream";
 import { withDeadline } from "./abort.ts";
 import type { Clock } from "./clock.ts";
 import { LongshoreError } from "./errors.ts";
@@ -12,6 +13,8 @@ export interface Command {
   readonly file: string;
   readonly args: readonly string[];
   readonly input?: string;
+  /** In the place of `input`. */
+  readonly inputFrom?: Readable;
   readonly env?: Readonly<Record<string, string>>;
   /** Milliseconds, default 30,000. The process is killed with SIGKILL then. */
   readonly timeoutMs?: number;
@@ -93,6 +96,8 @@ function run(command: Command, signal: AbortSignal): Promise<CommandResult> {
     );
     // A child that exits without reading its input makes this pipe fail; its exit code tells the story.
     child.stdin.on("error", () => undefined);
-    child.stdin.end(command.input ?? "");
+    if (command.inputFrom === undefined) child.stdin.end(command.input ?? "");
+    // The child must not take what broke off for the whole.
+    else command.inputFrom.on("error", () => child.kill("SIGKILL")).pipe(child.stdin);
   });
 }

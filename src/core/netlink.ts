@@ -1,13 +1,14 @@
 /**
  * Talks to the kernel's rtnetlink through node:ffi, in this network namespace or in that of another process: a tenth of
  * the cost of running ip(8), whose start stops the whole program for as long as the child waits for a processor.
- * Synchronous, so that nothing else runs while this thread is in a foreign namespace. Used by network; what the
+ * Synchronous. Used by network; what the
  * messages say is network/link-messages.ts.
  */
 
-import { closeSync, openSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { getSystemErrorName } from "node:util";
-import { LongshoreError, messageOf } from "./errors.ts";
+import { LongshoreError } from "./errors.ts";
+import { createEnterNamespace } from "./network-namespace.ts";
 
 export interface NetlinkMessage {
   readonly type: number;
@@ -35,7 +36,6 @@ export interface Netlink {
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const NETLINK_ROUTE = 0;
-const CLONE_NEWNET = 0x40000000;
 const NLM_F_REQUEST_ACK = 1 | 4;
 const NLMSG_ERROR = 2;
 const HEADER_BYTES = 16;
@@ -49,10 +49,12 @@ export function createNetlink(nodeNamespace?: string): Netlink | undefined {
   const ffi = process.getBuiltinModule("node:ffi");
   if (ffi === undefined) return undefined;
   const libc = loadLibc(ffi);
+  const enter = createEnterNamespace(ffi);
   return {
     within(pid, work) {
       const namespace = pid === undefined ? nodeNamespace : `/proc/${pid}/ns/net`;
-      const fd = openIn(libc, namespace);
+      const open = (): number => openSocket(libc);
+      const fd = namespace === undefined ? open() : enter(namespace, open);
       try {
         return work({ ask: (message) => ask(libc, fd, message) });
       } finally {
@@ -67,7 +69,6 @@ type Libc = ReturnType<typeof loadLibc>;
 function loadLibc(ffi: typeof import("node:ffi")) {
   const { functions } = ffi.dlopen(null, {
     socket: { arguments: ["int32", "int32", "int32"], return: "int32" },
-    setns: { arguments: ["int32", "int32"], return: "int32" },
     send: { arguments: ["int32", "buffer", "uint64", "int32"], return: "int64" },
     recv: { arguments: ["int32", "buffer", "uint64", "int32"], return: "int64" },
     __errno_location: { arguments: [], return: "pointer" },
@@ -77,35 +78,6 @@ function loadLibc(ffi: typeof import("node:ffi")) {
 
 function failure(doing: string, errno: number): LongshoreError {
   return new LongshoreError("NetworkFailed", `${doing}: ${getSystemErrorName(-errno)}`);
-}
-
-/** A socket stays in the namespace in which it was made. */
-function openIn(libc: Libc, namespace: string | undefined): number {
-  if (namespace === undefined) return openSocket(libc);
-  const own = openSync("/proc/thread-self/ns/net", "r");
-  try {
-    const other = openNamespace(namespace);
-    const entered = libc.setns(other, CLONE_NEWNET);
-    const errno = entered === 0 ? 0 : libc.errno();
-    closeSync(other);
-    if (errno !== 0) throw failure(`entering ${namespace}`, errno);
-    try {
-      return openSocket(libc);
-    } finally {
-      // A program that is lost in a pod's namespace must not go on.
-      if (libc.setns(own, CLONE_NEWNET) !== 0) process.abort();
-    }
-  } finally {
-    closeSync(own);
-  }
-}
-
-function openNamespace(path: string): number {
-  try {
-    return openSync(path, "r");
-  } catch (cause) {
-    throw new LongshoreError("NetworkFailed", `entering ${path}: ${messageOf(cause)}`, { cause });
-  }
 }
 
 function openSocket(libc: Libc): number {

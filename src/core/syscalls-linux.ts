@@ -161,6 +161,8 @@ function spawnedSyscalls(exec: Exec): Syscalls {
         return;
       }
       const args = [
+        // Descriptors of ours are named by links that must be taken as they are.
+        "-c",
         ...(fstype === "" ? [] : ["-t", fstype]),
         ...(options === "" ? [] : ["-o", options]),
         ...["--", source, target],

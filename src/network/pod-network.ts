@@ -31,6 +31,8 @@ export interface BridgePodNetworkOptions {
   readonly hostMtu?: number;
 }
 
+const FORWARD_TRIES = 5;
+
 const DEFAULT_MTU = 1500;
 
 export class BridgePodNetwork implements PodNetwork {
@@ -229,11 +231,14 @@ export class BridgePodNetwork implements PodNetwork {
     const { iptables } = this.#options;
     await iptables.restore(commands.rulesText(this.#podCidr, this.#clusterCidr), signal);
     await iptables.ensureJump(commands.POSTROUTING_JUMP, signal);
-    const listing = (await iptables.list("filter", "FORWARD", signal)) ?? "";
-    const { wanted, present } = commands.computeForwardPosition(listing);
-    if (present === wanted) return;
-    if (present > 0) await iptables.removeJump(commands.FORWARD_JUMP, signal);
-    await iptables.ensureJump(commands.FORWARD_JUMP, signal, wanted);
+    // The proxy puts its jumps in front at its own time, also between our look and our insertion: so look again.
+    for (let tries = 0; tries < FORWARD_TRIES; tries++) {
+      const listing = (await iptables.list("filter", "FORWARD", signal)) ?? "";
+      const { wanted, present } = commands.computeForwardPosition(listing);
+      if (present === wanted) return;
+      if (present > 0) await iptables.removeJump(commands.FORWARD_JUMP, signal);
+      await iptables.ensureJump(commands.FORWARD_JUMP, signal, wanted);
+    }
   }
 
   async #isPlumbed(pid: number, signal: AbortSignal): Promise<boolean> {

@@ -13,6 +13,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 import type { ActionKind, PodAction } from "./actions.ts";
 import { fieldPathOf, specOf } from "./containers.ts";
+import { ensureImages, takeImages } from "./image-volumes.ts";
 import type { ImageManager } from "./images.ts";
 import type { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { Operations } from "./operations.ts";
@@ -76,12 +77,15 @@ function createExecutors(options: ApplyOptions): Executors {
     "remove-sandbox": (_record, { id }, signal) => runtime.removeSandbox(id, signal),
     "ensure-image": async (record, { name }, signal) => {
       const spec = specOf(record.pod, name);
-      if (spec !== undefined) await images.ensure(record.pod, spec, signal);
+      if (spec !== undefined) await ensureImages(images, record.pod, spec, signal);
     },
     "start-container": async (record, action, signal) => {
-      // Whatever comes of it, the next start looks for the image again.
-      images.forget(record.uid, action.name);
-      const id = await starts.run(() => starter.startContainer(record, action, signal));
+      const spec = specOf(record.pod, action.name);
+      if (spec === undefined) return;
+      // Whatever comes of it, the next start looks for the images again.
+      const volumeImages = takeImages(images, record.pod, spec);
+      const start = { ...action, volumeImages };
+      const id = await starts.run(() => starter.startContainer(record, start, signal));
       if (id !== undefined) options.hooks.beginPostStart(record, action.name, id);
     },
     "run-pre-stop": async (record, action) => {

@@ -14,7 +14,7 @@ import type { ImageAccess } from "../images/access.ts";
 import type { Credential } from "../images/keyring.ts";
 import { Puller, type PullResult } from "../images/puller.ts";
 import type { Image, Runtime } from "../runtime/runtime.ts";
-import { fieldPathOf } from "./containers.ts";
+import { fieldPathOf, findContainer } from "./containers.ts";
 import { Slots } from "./slots.ts";
 import type { ImageState } from "./snapshot.ts";
 
@@ -279,7 +279,9 @@ export class ImageManager {
     reason: string,
     message: string,
   ): void {
-    const about = involvedPod(pod, fieldPathOf(pod, spec.name));
+    // An image volume's is of no container.
+    const isOwn = findContainer(pod.spec, spec.name) !== undefined;
+    const about = involvedPod(pod, isOwn ? fieldPathOf(pod, spec.name) : undefined);
     this.#options.events.record(about, type, reason, message);
   }
 }

@@ -31,6 +31,7 @@ import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
 import type { PodFeed } from "./feed.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
+import { imageStateOf } from "./image-volumes.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
@@ -191,7 +192,7 @@ export class PodManager implements PodDirectory {
     return [...this.#records.values()].map((record) => ({
       record,
       now: clock.now(),
-      imageOf: (spec) => this.#images.state(record.uid, spec),
+      imageOf: (spec) => imageStateOf(this.#images, record.pod, spec),
       probes: probes.report(record.uid),
       statusWrite: this.#statuses.look(record),
       turn: this.#queue.look(record.uid),

@@ -6,12 +6,26 @@
 
 import type { ApiClient } from "../api/client.ts";
 import { Reflector } from "../api/reflector.ts";
-import { CONFIG_MAPS, type Resource, SECRETS } from "../api/resources.ts";
-import type { ConfigMap, Pod, Secret, StoredObject } from "../api/types.ts";
+import {
+  CONFIG_MAPS,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
+  type Resource,
+  SECRETS,
+} from "../api/resources.ts";
+import type {
+  ConfigMap,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  Secret,
+  StoredObject,
+} from "../api/types.ts";
 import { withDeadline } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { ClaimSource } from "../volumes/claims.ts";
 import type { IssuedToken, ObjectSource, TokenRequest } from "../volumes/volumes.ts";
 import { computeReferences, type Reference } from "./references.ts";
 
@@ -32,7 +46,7 @@ interface Entry {
 /** How long a first read may hold up a pod's turn. */
 const READ_DEADLINE_MS = 5_000;
 
-export class ObjectCache implements ObjectSource {
+export class ObjectCache implements ObjectSource, ClaimSource {
   readonly #options: ObjectCacheOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #keysOfPod = new Map<string, ReadonlySet<string>>();
@@ -73,6 +87,18 @@ export class ObjectCache implements ObjectSource {
 
   getSecret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined> {
     return this.#read(SECRETS, namespace, { kind: "Secret", name }, signal);
+  }
+
+  getClaim(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<PersistentVolumeClaim | undefined> {
+    return this.#get(PERSISTENT_VOLUME_CLAIMS, namespace, name, signal);
+  }
+
+  getPersistentVolume(name: string, signal: AbortSignal): Promise<PersistentVolume | undefined> {
+    return this.#get(PERSISTENT_VOLUMES, undefined, name, signal);
   }
 
   getServiceAccount(
@@ -135,12 +161,13 @@ export class ObjectCache implements ObjectSource {
 
   async #get<T extends StoredObject>(
     resource: Resource<T>,
-    namespace: string,
+    namespace: string | undefined,
     name: string,
     signal: AbortSignal,
   ): Promise<T | undefined> {
+    const where = namespace === undefined ? { name } : { namespace, name };
     try {
-      return await this.#options.client.get(resource, { namespace, name }, signal);
+      return await this.#options.client.get(resource, where, signal);
     } catch (error) {
       if (hasCode(error, "ApiNotFound")) return undefined;
       throw error;

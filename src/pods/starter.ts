@@ -16,17 +16,19 @@ import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
 import type { ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
 import { needsImageUser } from "../runtime/security.ts";
-import type { ObjectSource, PodFacts } from "../volumes/volumes.ts";
+import type { ObjectSource, PodFacts, PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import { fieldPathOf, type PodContainer, specOf } from "./containers.ts";
 import { type ContainerEnv, resolveEnv } from "./env.ts";
 import { computeHostname } from "./hostname.ts";
+import { withImageVolumes } from "./image-volumes.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import { nextBackoff } from "./restart.ts";
 import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
 import { endedAt, newestOf, RETRY_MS, readySandbox, type StartFailure } from "./snapshot.ts";
+import { bindSubPaths } from "./sub-paths.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
 export interface PodComputations {
@@ -42,6 +44,7 @@ export interface StarterOptions {
   readonly network: PodNetwork;
   readonly cgroups: PodCgroupPort;
   readonly objects: ObjectSource;
+  readonly volumes: Pick<PodVolumes, "bindSubPath" | "showImage">;
   readonly services: Store<Service>;
   readonly events: EventSink;
   readonly clock: Clock;
@@ -52,7 +55,10 @@ export interface StarterOptions {
   readonly files: PodFilePort;
 }
 
-type StartAction = Extract<PodAction, { kind: "start-container" }>;
+type StartAction = Extract<PodAction, { kind: "start-container" }> & {
+  /** By volume, the IDs of the images that image volumes show. */
+  readonly volumeImages: ReadonlyMap<string, string>;
+};
 
 const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 
@@ -209,6 +215,10 @@ export class Starter {
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
     );
+    const { variables } = env;
+    const { volumes } = this.#options;
+    const mounted = await withImageVolumes(volumes, record, action.volumeImages, signal);
+    const parts = { pod, container: spec, variables, mounted };
     return compute.computeContainerConfig({
       pod,
       container: spec,
@@ -217,11 +227,12 @@ export class Starter {
       sandboxId: action.sandboxId,
       imageId: action.imageId,
       imageUser: await this.#imageUser(pod, spec, action.imageId, signal),
-      env: env.variables,
+      env: variables,
       command: env.command,
       args: env.args,
       ...pidTargetOf(record, spec),
-      volumes: record.mounted,
+      volumes: mounted,
+      subPaths: await bindSubPaths(volumes, parts, signal),
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
       ...inheritedOf(readySandbox(record.observed)),
       memoryCapacity: node().memoryCapacity,

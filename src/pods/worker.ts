@@ -16,6 +16,7 @@ import type { PodAction } from "./actions.ts";
 import type { ApplyAction } from "./apply.ts";
 import { recordBackoffs } from "./backoff-events.ts";
 import { containersOf, isLasting } from "./containers.ts";
+import { imageStateOf } from "./image-volumes.ts";
 import type { ImageManager } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { Operations } from "./operations.ts";
@@ -171,7 +172,7 @@ export class PodWorker {
       operations: new Map(ids.map((id) => [id, operations.of(uid, id)])),
       endingSince: record.endingSince,
       specHashes: new Map(specs.map((spec) => [spec.name, computeSpecHash(spec)])),
-      images: new Map(specs.map((spec) => [spec.name, images.state(uid, spec)])),
+      images: new Map(specs.map((spec) => [spec.name, imageStateOf(images, pod, spec)])),
       startFailures: record.startFailures,
       backoff: record.backoff,
       replaced: record.replaced,

@@ -61,7 +61,7 @@ export class ServiceChanges {
     if (was !== undefined && previous !== undefined)
       this.#keep(was, without(this.#at(was), previous));
     if (is === undefined || object === undefined) return;
-    this.#keep(is, [...without(this.#at(is), object), object]);
+    this.#keep(is, without(this.#at(is), object).concat(object));
   }
 
   #at(key: string): readonly EndpointSlice[] {

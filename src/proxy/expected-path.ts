@@ -24,6 +24,8 @@ export interface PolicySubject {
 
 export interface Expected {
   readonly targets: readonly string[];
+  /** What stops it where it has no target. */
+  readonly stop?: "REJECT" | "DROP";
   readonly why: string;
 }
 
@@ -41,11 +43,11 @@ export function expectedOf(
   const list = isLocal ? selection.local : selection.cluster;
   const targets = list.map((endpoint) => endpoint.target);
   if (!selection.hasEndpoints)
-    return { targets, why: "no endpoint is ready, and none serves while it ends" };
+    return { targets, stop: "REJECT", why: "no endpoint is ready, and none serves while it ends" };
   if (front.kind === "loadBalancer" && !isAdmitted(source, port.sourceRanges))
-    return { targets: [], why: `loadBalancerSourceRanges do not admit ${source}` };
+    return { targets: [], stop: "DROP", why: `loadBalancerSourceRanges do not admit ${source}` };
   if (list.length === 0)
-    return { targets, why: `${policy} is Local and no endpoint is on this node` };
+    return { targets, stop: "DROP", why: `${policy} is Local and no endpoint is on this node` };
   if (!list.some((endpoint) => endpoint.isReady))
     return { targets, why: "no endpoint is ready: those that still serve while they end" };
   if (isLocal) return { targets, why: `${policy} is Local: the endpoints on this node` };

@@ -15,6 +15,7 @@ import {
   selectEndpoints,
 } from "./endpoints.ts";
 import {
+  type Expected,
   expectedOf,
   type Front,
   isKeptByAffinity,
@@ -155,7 +156,12 @@ function explainPath(
       : first.verdict;
   const expected = expectedOf(subject, front, { from, source });
   const isKept = isKeptByAffinity(port, expected.targets, targets);
-  const difference = isKept ? undefined : differenceOf(expected.targets, verdict, targets);
+  // kube-proxy's refusals of external addresses are not on the way of what the node itself sends.
+  const isExempt = from === "this node" && front.kind !== "clusterIP" && targets.length === 0;
+  const difference =
+    isKept || (isExempt && verdict === "unchanged" && expected.targets.length === 0)
+      ? undefined
+      : differenceOf(expected, verdict, targets);
   const masquerade = ways.find((way) => way.isMasqueraded);
   return {
     ...{
@@ -180,19 +186,23 @@ function explainPath(
 }
 
 function differenceOf(
-  expected: readonly string[],
+  expected: Expected,
   verdict: PathExplanation["verdict"],
   targets: readonly string[],
 ): string | undefined {
-  const wanted = [...expected].sort().join(", ");
-  const found = targets.join(", ");
-  if (wanted === found) return undefined;
-  return `the API asks for ${wanted || "no endpoint"}, the kernel has ${found || `none (${verdict})`}`;
+  const wanted = [...expected.targets].sort().join(", ") || expected.stop;
+  const isStopped = verdict === "REJECT" || verdict === "DROP";
+  const found = targets.join(", ") || (isStopped ? verdict : "no rule that takes or stops it");
+  return wanted === found ? undefined : `the API asks for ${wanted}, the kernel has ${found}`;
 }
 
 function stopOf(verdict: PathExplanation["verdict"], way: Way | undefined): readonly string[] {
   const last = way?.steps.at(-1);
-  if (verdict === "unchanged") return ["no rule takes it for the Service's"];
+  if (verdict === "unchanged") {
+    const accepted = way?.steps.findLast(({ rule }) => rule.text.includes("-j ACCEPT"));
+    const by = accepted === undefined ? "" : ` and ${accepted.rule.text} lets it pass`;
+    return [`no rule takes it for the Service's${by}`];
+  }
   if ((verdict !== "DROP" && verdict !== "REJECT") || last === undefined) return [];
   return [`${verdict} by ${last.table} ${last.rule.chain}: ${commentOf(last.rule)}`];
 }

@@ -25,7 +25,7 @@ export interface NodeOptionsInput {
   readonly nodeName: string;
   /** Absent while it is not known. */
   readonly node: Node | undefined;
-  /** Given by hand; empty = those of the Node. */
+  /** Come before those of the Node. */
   readonly nodeIps: readonly string[];
   readonly interfaceIps: readonly string[];
   readonly dropInvalid: boolean;
@@ -36,7 +36,7 @@ export function computeNodeOptions(
 ): Omit<ProxyRulesOptions, "randomFully"> {
   const { settings, family, nodeName, node, interfaceIps, dropInvalid } = input;
   const { masqueradeAll, masqueradeBit, localhostNodePorts, nodePortAddresses } = settings;
-  const nodeIps = input.nodeIps.length > 0 ? input.nodeIps : addressesOf(node);
+  const nodeIps = [...input.nodeIps, ...addressesOf(node)];
   const nodeIp = nodeIps.find((ip) => familyOf(ip) === family);
   const zone = node?.metadata.labels?.["topology.kubernetes.io/zone"];
   const detectLocal = computeDetectLocal(

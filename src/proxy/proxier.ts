@@ -199,7 +199,8 @@ export class Proxier {
   /** Brings the rule set up to date, with pauses in which others may run. */
   async #compute(book: RuleBook, changed: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const { rules, clock } = this.#options;
-    const isOther = book.setOptions({ ...book.options, ...rules() });
+    const { family, randomFully } = book.options;
+    const isOther = book.setOptions({ ...rules(), family, randomFully });
     const todo = new Set([...changed, ...(isOther ? book.keys() : [])]);
     let count = 0;
     for (const key of todo) {

@@ -64,6 +64,7 @@ export class RuleBook {
   }
 
   get rules(): RuleSet {
+    this.#writePending();
     return this.#rules;
   }
 
@@ -72,6 +73,7 @@ export class RuleBook {
   }
 
   get ruleCount(): Readonly<Record<RuleTable, number>> {
+    this.#writePending();
     return this.#ruleCount;
   }
 
@@ -117,11 +119,11 @@ export class RuleBook {
     const before = this.#services.get(key);
     const computed = computeServiceRules(objects, this.#options, this.#hasComments);
     const isSame = isEqual(before?.shared, computed.shared);
-    const shared = isSame ? (before?.shared ?? []) : computed.shared;
-    const after: Entry = { ...computed, shared, chains: [...computed.chains.keys()] };
+    const shared = isSame ? (before?.shared ?? []) : exact(computed.shared);
+    const after: Entry = { ...computed, shared, chains: exact([...computed.chains.keys()]) };
     for (const name of before?.chains ?? [])
       if (!computed.chains.has(name)) this.#write("nat", name, undefined);
-    for (const [name, rules] of computed.chains) this.#write("nat", name, rules);
+    for (const [name, rules] of computed.chains) this.#write("nat", name, exact(rules));
     if (after.shared !== before?.shared) this.#changeShared(before?.shared ?? [], after.shared);
     this.#endpointCount += after.endpointCount - (before?.endpointCount ?? 0);
     if (objects.service === undefined) this.#services.delete(key);
@@ -134,7 +136,7 @@ export class RuleBook {
 
   /** What changed since the last call. */
   take(): RuleChange {
-    for (const part of this.#pending.keys()) this.#writeShared(part);
+    this.#writePending();
     return { filter: this.#takeTable("filter"), nat: this.#takeTable("nat") };
   }
 
@@ -169,6 +171,10 @@ export class RuleBook {
     for (const { table, chains } of computeFrame(this.#options))
       for (const [name, rules] of chains) this.#write(table, name, rules);
     for (const part of SHARED_PARTS) this.#pendingOf(part);
+  }
+
+  #writePending(): void {
+    for (const part of this.#pending.keys()) this.#writeShared(part);
   }
 
   /** Writes the shared chain that `part` is in, with what is pending for all that is in it. */
@@ -207,6 +213,11 @@ export function computeFullChange(
     removed: existing[table].filter((name) => isServiceChain(name) && !rules[table].has(name)),
   });
   return { filter: changeOf("filter"), nat: changeOf("nat") };
+}
+
+/** A copy without the room to grow that a list made by `push` has: they are kept by the ten thousand. */
+function exact<T>(list: readonly T[]): readonly T[] {
+  return list.slice();
 }
 
 function keep<V>(map: Map<string, V>, key: string, value: V | undefined): void {

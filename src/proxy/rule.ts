@@ -30,7 +30,7 @@ export function rule(
 
 /** iptables-restore splits at blanks outside double quotes, and knows backslash inside them. */
 function quote(argument: string): string {
-  if (/^[\w!./:,=+@%-]+$/.test(argument)) return argument;
+  if (/^[\w!./:,=+@%[\]-]+$/.test(argument)) return argument;
   // A line break would end the rule and begin another: whoever builds rules must not have let it come this far.
   if (/\p{Cc}/u.test(argument))
     throw new LongshoreError("Bug", `a rule cannot hold ${JSON.stringify(argument)}`);

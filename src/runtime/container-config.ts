@@ -31,6 +31,8 @@ export interface ContainerConfigInput {
   readonly command: readonly string[] | undefined;
   readonly args: readonly string[] | undefined;
   readonly volumes: ReadonlyMap<string, VolumeOnHost>;
+  /** By index of the mount: the host's path of the part of a volume that it shows. */
+  readonly subPaths: ReadonlyMap<number, string>;
   /** The container an ephemeral one is to look into. */
   readonly pidOf?: string;
   /** The files the agent mounts itself; a volume mounted on the same path wins. */
@@ -97,15 +99,21 @@ const PROPAGATION = {
 } as const;
 
 function computeMounts(input: ContainerConfigInput): readonly Mount[] {
-  const volumes = (input.container.volumeMounts ?? []).map((mount): Mount => {
+  const volumes = (input.container.volumeMounts ?? []).map((mount, index): Mount => {
     const volume = input.volumes.get(mount.name);
     if (volume === undefined)
       throw new LongshoreError(
         "ContainerConfigInvalid",
         `container ${input.container.name} mounts ${mount.name}, which is no volume of the pod`,
       );
+    // Docker 20.10 makes only the mount itself read-only, not what is mounted below it.
+    if (mount.recursiveReadOnly === "Enabled")
+      throw new LongshoreError(
+        "ContainerConfigInvalid",
+        `failed to resolve recursive read-only mode: volume "${mount.name}" requested recursive read-only mode, but it is not supported by the runtime`,
+      );
     return {
-      hostPath: volume.hostPath,
+      hostPath: input.subPaths.get(index) ?? volume.hostPath,
       containerPath: mount.mountPath,
       readOnly: mount.readOnly === true || volume.readOnly,
       propagation: PROPAGATION[mount.mountPropagation as keyof typeof PROPAGATION] ?? "private",

@@ -79,6 +79,13 @@ export function encodeContainer(config: ContainerConfig): Labels {
   };
 }
 
+/** The role of a container that never runs: it keeps an image that a pod shows as a volume. */
+export const IMAGE_HOLDER = "image-volume";
+
+export function encodeImageHolder(podUid: string): Record<string, string> {
+  return { [OWNER]: IMAGE_HOLDER, [POD_UID]: podUid };
+}
+
 export function decodeLabels(labels: Labels): Decoded {
   const role = labels[OWNER];
   if (role !== "sandbox" && role !== "container") return foreign("not made by Longshore");

@@ -166,6 +166,19 @@ export interface Image {
   readonly user: string;
 }
 
+/** An image that a pod shows as a volume. */
+export interface ImageHold {
+  readonly podUid: string;
+  readonly imageId: string;
+}
+
+/** Where the files of an image are. */
+export type ImageFiles =
+  /** Directories on the host that lie upon each other, the uppermost first. */
+  | { readonly kind: "layers"; readonly directories: readonly string[] }
+  /** Nowhere yet: they can be written to an empty directory. */
+  | { readonly kind: "archive"; readonly unpack: (directory: string) => Promise<void> };
+
 export interface ImageCredentials {
   readonly username?: string;
   readonly password?: string;
@@ -206,6 +219,11 @@ export interface LogRecord {
 export interface ExecRequest {
   readonly command: readonly string[];
   readonly tty: boolean;
+  readonly stdin: boolean;
+}
+
+export interface AttachRequest {
+  /** Of no consequence when the container was made without one. */
   readonly stdin: boolean;
 }
 
@@ -280,7 +298,16 @@ export interface Runtime {
     signal: AbortSignal,
   ): Promise<Image>;
   listImages(signal: AbortSignal): Promise<readonly Image[]>;
+  /** Keeps an image on the node until it is released, and tells where its files are. */
+  holdImage(hold: ImageHold, signal: AbortSignal): Promise<ImageFiles>;
+  /** Of one pod, or of all. Nothing may be mounted from them any more. */
+  releaseImages(podUid: string | undefined, signal: AbortSignal): Promise<void>;
 
+  /**
+   * Joins the container's own program from now on. `exitCode` is 0 when its outputs have ended, `kill` only lets go.
+   * Throws EngineConflict when it does not run.
+   */
+  attach(containerId: string, request: AttachRequest, signal: AbortSignal): Promise<ExecSession>;
   exec(containerId: string, request: ExecRequest, signal: AbortSignal): Promise<ExecSession>;
   /** Runs to the end or until `timeoutMs`, when the process is killed and CommandTimeout thrown. */
   execSync(

@@ -1,6 +1,6 @@
 /**
  * Which container instance a log or exec request means, chosen from the pod's status as the kubelet does, or the
- * kubelet's words for why there is none. Pure. Used by logs.ts and exec.ts.
+ * kubelet's words for why there is none. Pure. Used by logs.ts, exec.ts, run.ts and port-forward.
  */
 
 import type { ContainerStatus } from "../api/types.ts";
@@ -75,6 +75,8 @@ function waitingWords(reason: string | undefined): string {
 }
 
 export interface ExecChoiceTarget {
+  readonly namespace: string;
+  readonly pod: string;
   readonly uid: string | undefined;
   readonly container: string;
 }
@@ -84,10 +86,33 @@ export function chooseExecContainer(
   view: PodView | undefined,
   target: ExecChoiceTarget,
 ): ContainerChoice {
-  if (view === undefined) return refused(404, "pod does not exist");
-  if (target.uid !== undefined && view.pod.metadata.uid !== target.uid)
-    return refused(404, "pod not found");
-  const status = findStatus(view, target.container);
+  return chooseRunning(view, target, `container not found ("${target.container}")`);
+}
+
+export function chooseAttachContainer(
+  view: PodView | undefined,
+  target: ExecChoiceTarget,
+): ContainerChoice {
+  const { namespace, pod, container } = target;
+  return chooseRunning(view, target, `container ${container} not found in pod ${pod}_${namespace}`);
+}
+
+function chooseRunning(
+  view: PodView | undefined,
+  { uid, container }: ExecChoiceTarget,
+  words: string,
+): ContainerChoice {
+  const refusal = refusePod(view, uid);
+  if (refusal !== undefined) return { kind: "refused", reply: refusal };
+  const status = view === undefined ? undefined : findStatus(view, container);
   const id = status?.state?.running === undefined ? undefined : idOf(status.containerID);
-  return found(id) ?? refused(500, `container not found ("${target.container}")`);
+  return found(id) ?? refused(500, words);
+}
+
+/** What is wrong with the pod of a stream. */
+export function refusePod(view: PodView | undefined, uid: string | undefined): Reply | undefined {
+  if (view === undefined) return { status: 404, text: "pod does not exist" };
+  return uid === undefined || view.pod.metadata.uid === uid
+    ? undefined
+    : { status: 404, text: "pod not found" };
 }

@@ -15,13 +15,17 @@ import type { Logger } from "../core/logger.ts";
 import type { PodDirectory } from "../pods/directory.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { authenticate, authorize } from "./auth.ts";
-import { endSocket, serveExec } from "./exec.ts";
+import { endSocket, serveCommand } from "./exec.ts";
 import { computeHealthz, type HealthState } from "./healthz.ts";
 import { close, createHealthServer, createTlsServer, listen, tlsOptions } from "./https-server.ts";
 import { serveLogs } from "./logs.ts";
 import { computePodList } from "./pods.ts";
+import { createPodDial, type PodDial } from "./port-forward/dial.ts";
+import { servePortForward } from "./port-forward/serve.ts";
 import { formatRawReply, METHOD_NOT_ALLOWED, NOT_FOUND, type Reply } from "./reply.ts";
 import { parseRoute, type Route } from "./routes.ts";
+import { runCommand } from "./run.ts";
+import type { UpgradeRequest } from "./streaming/kept-socket.ts";
 import { loadTlsMaterial, type TlsConfig, type TlsMaterial } from "./tls.ts";
 
 /** The part of AgentConfig that the server reads. */
@@ -37,7 +41,7 @@ interface KubeletServerConfig extends TlsConfig {
 export interface KubeletServerOptions {
   readonly config: KubeletServerConfig;
   readonly pods: PodDirectory;
-  readonly runtime: Pick<Runtime, "logs" | "exec">;
+  readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list">;
   /** What keeps the node from being ready; empty = ready. */
   readonly readiness: () => readonly string[];
   readonly clock: Clock;
@@ -49,6 +53,7 @@ const READINESS_INTERVAL_MS = 10_000;
 
 export class KubeletServer {
   readonly #options: KubeletServerOptions;
+  readonly #dial: PodDial;
   readonly #stopping = new AbortController();
   readonly #upgraded = new Set<Duplex>();
   readonly #timers = new Map<string, Timer>();
@@ -59,6 +64,7 @@ export class KubeletServer {
 
   constructor(options: KubeletServerOptions) {
     this.#options = options;
+    this.#dial = createPodDial(options.runtime, options.clock);
   }
 
   /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
@@ -144,9 +150,11 @@ export class KubeletServer {
     return verdict.kind === "refused" ? verdict : undefined;
   }
 
-  #upgrade(route: Route, upgrade: Parameters<typeof serveExec>[2]): Reply | undefined {
-    if (route.kind === "exec")
-      return serveExec(this.#options, route, upgrade, this.#stopping.signal);
+  #upgrade(route: Route, upgrade: UpgradeRequest): Reply | undefined {
+    if (route.kind === "exec" || route.kind === "attach")
+      return serveCommand(this.#options, route, upgrade, this.#stopping.signal);
+    if (route.kind === "port-forward")
+      return servePortForward({ ...this.#options, dial: this.#dial }, route, upgrade);
     return refusalOf(route) ?? { status: 400, text: "this path does not upgrade connections" };
   }
 
@@ -160,10 +168,28 @@ export class KubeletServer {
       case "logs":
         return serveLogs(this.#options, route, response, this.#stopping.signal);
       case "exec":
+      case "attach":
+      case "port-forward":
         return { status: 400, text: "Upgrade request required" };
+      case "run":
+        return this.#run(route, response);
       default:
         return refusalOf(route);
     }
+  }
+
+  async #run(
+    route: Parameters<typeof runCommand>[1],
+    response: ServerResponse,
+  ): Promise<Reply | undefined> {
+    const gone = new AbortController();
+    response.on("close", () => gone.abort());
+    const signal = AbortSignal.any([gone.signal, this.#stopping.signal]);
+    const result = await runCommand(this.#options, route, signal);
+    if (!Buffer.isBuffer(result)) return result;
+    // Upstream's type, whatever the command printed.
+    response.writeHead(200, { "Content-Type": "application/json" }).end(result);
+    return undefined;
   }
 
   #health(): HealthState {
@@ -215,11 +241,6 @@ export class KubeletServer {
 /** The answer to what is not served; undefined for what is. */
 function refusalOf(route: Route): Reply | undefined {
   switch (route.kind) {
-    case "unsupported":
-      return {
-        status: 501,
-        text: `${route.feature} is not supported by this version of Longshore`,
-      };
     case "method-not-allowed":
       return METHOD_NOT_ALLOWED;
     case "not-found":
@@ -228,6 +249,9 @@ function refusalOf(route: Route): Reply | undefined {
     case "pods":
     case "logs":
     case "exec":
+    case "attach":
+    case "run":
+    case "port-forward":
       return undefined;
     default:
       return assertNever(route);

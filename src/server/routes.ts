@@ -23,9 +23,19 @@ export type Route =
       readonly container: string;
       readonly query: URLSearchParams;
     }
-  | { readonly kind: "exec"; readonly target: ExecTarget; readonly query: URLSearchParams }
-  /** Known to the kubelet, refused by this version. */
-  | { readonly kind: "unsupported"; readonly feature: "attach" | "port-forward" }
+  | {
+      readonly kind: "exec" | "attach";
+      readonly target: ExecTarget;
+      readonly query: URLSearchParams;
+    }
+  | { readonly kind: "run"; readonly target: ExecTarget; readonly query: URLSearchParams }
+  | {
+      readonly kind: "port-forward";
+      readonly namespace: string;
+      readonly pod: string;
+      readonly uid: string | undefined;
+      readonly query: URLSearchParams;
+    }
   | { readonly kind: "method-not-allowed" }
   | { readonly kind: "not-found" };
 
@@ -46,11 +56,12 @@ export function parseRoute(method: string, url: string): Route {
     case "containerLogs":
       return parseLogs(method, rest, query);
     case "exec":
-      return parseExec(method, rest, query);
     case "attach":
-      return { kind: "unsupported", feature: "attach" };
+      return parseCommand(head, method, rest, query);
+    case "run":
+      return parseCommand(head, method, rest, query, ["POST"]);
     case "portForward":
-      return { kind: "unsupported", feature: "port-forward" };
+      return parsePortForward(method, rest, query);
     default:
       return NOT_FOUND;
   }
@@ -96,10 +107,23 @@ function parseLogs(method: string, rest: readonly string[], query: URLSearchPara
   return withMethod(method, ["GET"], { kind: "logs", namespace, pod, container, query });
 }
 
-function parseExec(method: string, rest: readonly string[], query: URLSearchParams): Route {
+function parseCommand(
+  kind: "exec" | "attach" | "run",
+  method: string,
+  rest: readonly string[],
+  query: URLSearchParams,
+  methods: readonly string[] = ["GET", "POST"],
+): Route {
   if (rest.length < 3 || rest.length > 4 || rest.includes("")) return NOT_FOUND;
   const [namespace = "", pod = ""] = rest;
   const uid = rest.length === 4 ? rest[2] : undefined;
   const target = { namespace, pod, uid, container: rest.at(-1) ?? "" };
-  return withMethod(method, ["GET", "POST"], { kind: "exec", target, query });
+  return withMethod(method, methods, { kind, target, query });
+}
+
+function parsePortForward(method: string, rest: readonly string[], query: URLSearchParams): Route {
+  if (rest.length < 2 || rest.length > 3 || rest.includes("")) return NOT_FOUND;
+  const [namespace = "", pod = "", uid] = rest;
+  const route: Route = { kind: "port-forward", namespace, pod, uid, query };
+  return withMethod(method, ["GET", "POST"], route);
 }

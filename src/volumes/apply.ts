@@ -3,12 +3,13 @@
  * interrupted, something the next observation sees. Failures are thrown for the pod's loop. Called by the manager.
  */
 
-import { chmod, mkdir, mkdtemp, open, rename, rmdir } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, open, rename, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { writeAtomically } from "./atomic-writer.ts";
+import { ownTree } from "./own-tree.ts";
 import type { TeardownStep, VolumeStep } from "./plan.ts";
 import { checkNotAborted, removeTree } from "./remove-tree.ts";
 
@@ -29,6 +30,8 @@ type Executors = {
 /** The pod's own directories are for the agent; containers see only the volumes, mounted. */
 const PARENT_MODE = 0o750;
 const HOST_DIRECTORY_MODE = 0o755;
+/** For chown(2). */
+const UNCHANGED = -1;
 const HOST_FILE_MODE = 0o644;
 
 const EXECUTORS: Executors = {
@@ -37,6 +40,7 @@ const EXECUTORS: Executors = {
     const podDir = dirname(dirname(dirname(step.path)));
     await mkdir(dirname(step.path), { recursive: true, mode: PARENT_MODE });
     const staged = await mkdtemp(join(podDir, "staged-"));
+    if (step.group !== undefined) await chown(staged, UNCHANGED, step.group);
     await chmod(staged, step.mode);
     try {
       await rename(staged, step.path);
@@ -47,13 +51,14 @@ const EXECUTORS: Executors = {
   },
   async "mount-tmpfs"(step, { syscalls }) {
     const options = ["nosuid", "nodev", ...(step.isResize ? ["remount"] : [])];
+    const group = step.group === undefined ? "" : `,gid=${step.group}`;
     const size = step.sizeBytes === undefined ? "" : `,size=${step.sizeBytes}`;
     const request = {
       source: "tmpfs",
       target: step.path,
       fstype: "tmpfs",
       options: step.isSecret ? options : options.filter((option) => option === "remount"),
-      data: `mode=0777${size}`,
+      data: `mode=0${step.mode.toString(8)}${group}${size}`,
     };
     if (!step.isSecret || step.isResize) return syscalls.mount(request);
     try {
@@ -65,7 +70,7 @@ const EXECUTORS: Executors = {
     }
   },
   async "write-files"(step, { clock }) {
-    await writeAtomically(step.path, step.payload, clock.now());
+    await writeAtomically(step.path, step.payload, { now: clock.now(), group: step.group });
   },
   async "make-host-directory"(step) {
     if (await makeDirectory(step.path)) await chmod(step.path, HOST_DIRECTORY_MODE);
@@ -78,6 +83,9 @@ const EXECUTORS: Executors = {
     } catch (error) {
       if (!isCode(error, "EEXIST")) throw error;
     }
+  },
+  async "give-tree"(step, { signal }) {
+    await ownTree(step.path, step.group, signal);
   },
   async refuse(step) {
     throw new LongshoreError("VolumeNotReady", step.message);

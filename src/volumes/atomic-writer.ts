@@ -7,6 +7,7 @@
 
 import {
   chmod,
+  chown,
   lstat,
   mkdir,
   mkdtemp,
@@ -20,22 +21,32 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { directoryMode } from "./ownership.ts";
 import type { Payload } from "./payload.ts";
 
 const DATA = "..data";
 const DATA_NEXT = "..data_tmp";
 const DIRECTORY_MODE = 0o755;
+/** For chown(2). */
+const UNCHANGED = -1;
 
-/** Resolves to true when something was written. `now` in milliseconds since the epoch names the new directory. */
+export interface WriteOptions {
+  /** Milliseconds since the epoch; names the new directory. */
+  readonly now: number;
+  /** Owns what is written; undefined = the agent's own. */
+  readonly group: number | undefined;
+}
+
+/** Resolves to true when something was written. */
 export async function writeAtomically(
   directory: string,
   payload: Payload,
-  now: number,
+  options: WriteOptions,
 ): Promise<boolean> {
   const current = await readLinkOrUndefined(join(directory, DATA));
   const isCurrent =
     current !== undefined && (await holdsExactly(join(directory, current), payload));
-  const shown = isCurrent ? current : await writeGeneration(directory, payload, now);
+  const shown = isCurrent ? current : await writeGeneration(directory, payload, options);
   if (!isCurrent) await swapData(directory, shown);
   await linkVisibleNames(directory, payload);
   await removeStale(directory, payload, shown);
@@ -61,7 +72,8 @@ async function holdsExactly(generation: string, payload: Payload): Promise<boole
     if (names.filter((entry) => !entry.isDirectory()).length !== payload.size) return false;
     for (const [path, content] of payload) {
       const file = join(generation, path);
-      if (((await lstat(file)).mode & 0o777) !== content.mode) return false;
+      const { mode, uid } = await lstat(file);
+      if ((mode & 0o777) !== content.mode || uid !== (content.uid ?? uid)) return false;
       if (!content.data.equals(await readFile(file))) return false;
     }
     return true;
@@ -72,26 +84,42 @@ async function holdsExactly(generation: string, payload: Payload): Promise<boole
 }
 
 /** `..2026_11_21_10_30_00.` and a random end; returns the name. */
-async function writeGeneration(directory: string, payload: Payload, now: number): Promise<string> {
+async function writeGeneration(
+  directory: string,
+  payload: Payload,
+  { now, group }: WriteOptions,
+): Promise<string> {
   const stamp = new Date(now).toISOString().slice(0, 19).replace(/[-T:]/g, "_");
   const generation = await mkdtemp(join(directory, `..${stamp}.`));
-  await chmod(generation, DIRECTORY_MODE);
+  await own(generation, DIRECTORY_MODE, group);
   const made = new Set<string>();
   for (const [path, content] of payload) {
-    await makeParents(generation, dirname(path), made);
+    await makeParents(generation, dirname(path), made, group);
     const file = join(generation, path);
     await writeFile(file, content.data, { mode: 0o600, flag: "wx" });
+    if (content.uid !== undefined || group !== undefined)
+      await chown(file, content.uid ?? UNCHANGED, group ?? UNCHANGED);
     // The mode given at creation is cut by the umask.
     await chmod(file, content.mode);
   }
   return basename(generation);
 }
 
-async function makeParents(generation: string, parent: string, made: Set<string>): Promise<void> {
+async function own(path: string, mode: number, group: number | undefined): Promise<void> {
+  if (group !== undefined) await chown(path, UNCHANGED, group);
+  await chmod(path, directoryMode(mode, group));
+}
+
+async function makeParents(
+  generation: string,
+  parent: string,
+  made: Set<string>,
+  group: number | undefined,
+): Promise<void> {
   if (parent === "." || made.has(parent)) return;
-  await makeParents(generation, dirname(parent), made);
+  await makeParents(generation, dirname(parent), made, group);
   await mkdir(join(generation, parent));
-  await chmod(join(generation, parent), DIRECTORY_MODE);
+  await own(join(generation, parent), DIRECTORY_MODE, group);
   made.add(parent);
 }
 
@@ -116,10 +144,12 @@ async function linkVisibleNames(directory: string, payload: Payload): Promise<vo
 
 async function removeStale(directory: string, payload: Payload, shown: string): Promise<void> {
   const visible = visibleNames(payload);
-  for (const name of await readdir(directory)) {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const { name } = entry;
     if (name === DATA || name === shown || visible.has(name)) continue;
     const path = join(directory, name);
     if (name.startsWith("..")) await rm(path, { recursive: true, force: true });
-    else await unlink(path);
+    // A directory was made there by a subPath that named what is not in the volume.
+    else if (!entry.isDirectory()) await unlink(path);
   }
 }

@@ -5,10 +5,12 @@
 
 import type { Pod, Volume } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
+import { type ClaimedVolume, noDriver } from "./claims.ts";
 import { computeEmptyDir } from "./kinds/empty-dir.ts";
 import { computeHostPath } from "./kinds/host-path.ts";
 import { DEFAULT_MODE, type NamedFile } from "./kinds/keyed-files.ts";
 import { collectProjected, type FileSources } from "./kinds/projected.ts";
+import type { VolumeOwner } from "./ownership.ts";
 import { type Plugin, volumePath } from "./paths.ts";
 import { createPayload } from "./payload.ts";
 import type { DesiredVolume } from "./plan.ts";
@@ -24,7 +26,8 @@ export function usedVolumes(pod: Pod): readonly Volume[] {
       ],
     ),
   );
-  return (pod.spec.volumes ?? []).filter(({ name }) => used.has(name));
+  // What an image volume shows is known only when its image is, with the start of a container.
+  return (pod.spec.volumes ?? []).filter(({ name, image }) => used.has(name) && !image);
 }
 
 export function isReadOnlyVolume(desired: DesiredVolume): boolean {
@@ -35,8 +38,10 @@ export async function computeDesiredVolume(
   volume: Volume,
   podDir: string,
   sources: FileSources,
+  owner: VolumeOwner,
 ): Promise<DesiredVolume> {
   const { name } = volume;
+  const ofGroup = owner.group === undefined ? {} : { group: owner.group };
   const pathOf = (plugin: Plugin): string => volumePath(podDir, plugin, name);
   const filesAt = (
     plugin: Plugin,
@@ -47,10 +52,11 @@ export async function computeDesiredVolume(
     name,
     path: pathOf(plugin),
     onTmpfs,
-    payload: createPayload(files),
+    payload: createPayload(files, owner.group),
+    ...ofGroup,
   });
   if (volume.emptyDir !== undefined)
-    return computeEmptyDir(name, pathOf("empty-dir"), volume.emptyDir);
+    return { ...computeEmptyDir(name, pathOf("empty-dir"), volume.emptyDir), ...ofGroup };
   if (volume.hostPath !== undefined) return computeHostPath(name, volume.hostPath);
   if (volume.configMap !== undefined) {
     const { name: object = "", ...source } = volume.configMap;
@@ -66,9 +72,24 @@ export async function computeDesiredVolume(
   }
   // All projected volumes are in memory, as the kubelet has them: most hold a token.
   if (volume.projected !== undefined)
-    return filesAt("projected", true, await collectProjected(volume.projected, sources));
+    return filesAt("projected", true, await collectProjected(volume.projected, sources, owner));
+  if (volume.csi !== undefined)
+    throw new LongshoreError(
+      "VolumeNotReady",
+      `kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: ${noDriver(volume.csi.driver)}`,
+    );
   const kind = Object.keys(volume).find((key) => key !== "name") ?? "no source";
   throw new LongshoreError("VolumeInvalid", `${kind} volumes are not supported by this version`);
+}
+
+/** A PersistentVolume on this node: what the host has there, given to the pod's group where that is its to give. */
+export function computeClaimed(
+  name: string,
+  { source, isOwned, readOnly }: ClaimedVolume,
+  { group, isLazy }: VolumeOwner,
+): DesiredVolume {
+  const desired = computeHostPath(name, source);
+  return isOwned && !readOnly && group !== undefined ? { ...desired, group, isLazy } : desired;
 }
 
 type KeyedOptions = Parameters<FileSources["configMap"]>[0];

@@ -41,10 +41,13 @@ export async function observeVolume(
   contentHash: string | undefined,
 ): Promise<ObservedVolume> {
   const entry = await readEntry(desired.path, desired.kind === "host-path");
+  const isGiven = desired.kind === "host-path" && desired.group !== undefined && entry !== "absent";
+  const stats = isGiven ? await stat(desired.path) : undefined;
   const mount = mounts.findLast(({ mountPoint }) => mountPoint === desired.path);
   return {
     entry,
     ...(mount === undefined ? {} : { mount }),
+    ...(stats === undefined ? {} : { root: { gid: stats.gid, mode: stats.mode & 0o7777 } }),
     ...(contentHash === undefined ? {} : { contentHash }),
   };
 }

@@ -13,7 +13,8 @@ export type Plugin =
   | "secret"
   | "configmap"
   | "downward-api"
-  | "projected";
+  | "projected"
+  | "image";
 
 const SAFE_UID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -34,6 +35,18 @@ export function volumePath(podDir: string, plugin: Plugin, name: string): string
       `volume name ${JSON.stringify(name)} must be a DNS label`,
     );
   return join(podDir, "volumes", `kubernetes.io~${plugin}`, name);
+}
+
+export function subPathTarget(
+  podDir: string,
+  volume: string,
+  container: string,
+  index: number,
+): string {
+  for (const name of [volume, container])
+    if (!DNS_LABEL.test(name))
+      throw new LongshoreError("VolumeInvalid", `${JSON.stringify(name)} must be a DNS label`);
+  return join(podDir, "volume-subpaths", volume, container, String(index));
 }
 
 /** True for names that `podDirectory` may have made. */

@@ -6,10 +6,13 @@
 
 import { createHash } from "node:crypto";
 import { LongshoreError } from "../core/errors.ts";
+import { fileMode } from "./ownership.ts";
 
 export interface FileContent {
   readonly data: Buffer;
   readonly mode: number;
+  /** Absent = the agent's own. */
+  readonly uid?: number;
 }
 
 export type Payload = ReadonlyMap<string, FileContent>;
@@ -39,11 +42,14 @@ export function checkPath(path: string): string {
   return names.join("/");
 }
 
-/** A payload with clean paths; two files of which one would be the other's directory are refused. */
-export function createPayload(files: Iterable<readonly [string, FileContent]>): Payload {
+/** A payload with clean paths and modes that let the group read; two files of which one would be the other's directory are refused. */
+export function createPayload(
+  files: Iterable<readonly [string, FileContent]>,
+  group?: number,
+): Payload {
   const payload = new Map<string, FileContent>();
   for (const [path, content] of files) {
-    payload.set(checkPath(path), { data: content.data, mode: content.mode & 0o777 });
+    payload.set(checkPath(path), { ...content, mode: fileMode(content.mode & 0o777, group) });
   }
   for (const path of payload.keys()) {
     for (let at = path.indexOf("/"); at !== -1; at = path.indexOf("/", at + 1)) {
@@ -57,7 +63,7 @@ export function hashPayload(payload: Payload): string {
   const hash = createHash("sha256");
   for (const path of [...payload.keys()].sort()) {
     const content = payload.get(path);
-    hash.update(`${path.length}:${path}:${content?.mode}:${content?.data.length}:`);
+    hash.update(`${path.length}:${path}:${content?.mode}:${content?.uid}:${content?.data.length}:`);
     hash.update(content?.data ?? "");
   }
   return hash.digest("hex");

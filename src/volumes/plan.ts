@@ -5,6 +5,7 @@
  */
 
 import { isBelow, type MountEntry, tmpfsSize } from "./mountinfo.ts";
+import { directoryMode, ownedMode } from "./ownership.ts";
 import { hashPayload, type Payload, tmpfsBytes } from "./payload.ts";
 
 export type HostPathType =
@@ -21,6 +22,8 @@ interface DesiredBase {
   readonly name: string;
   /** What containers get mounted: below the pod's directory, or a path of the host's. */
   readonly path: string;
+  /** Whose it is to be; absent = the agent's own. */
+  readonly group?: number;
 }
 
 export type DesiredVolume = DesiredBase &
@@ -29,7 +32,8 @@ export type DesiredVolume = DesiredBase &
     /** `sizeBytes` undefined = no limit of its own. */
     | { readonly kind: "memory"; readonly sizeBytes?: number }
     | { readonly kind: "files"; readonly onTmpfs: boolean; readonly payload: Payload }
-    | { readonly kind: "host-path"; readonly type: HostPathType }
+    /** With a group, everything below is given to it: once for a pod, or if `isLazy` only where the root is not its. */
+    | { readonly kind: "host-path"; readonly type: HostPathType; readonly isLazy?: boolean }
   );
 
 export type EntryKind =
@@ -46,22 +50,27 @@ export interface ObservedVolume {
   readonly entry: EntryKind;
   /** What is mounted exactly there, topmost. */
   readonly mount?: MountEntry;
+  /** Of a path of the host's, when it is there. */
+  readonly root?: { readonly gid: number; readonly mode: number };
   /** Hash of the payload written last by this process; undefined after a restart. */
   readonly contentHash?: string;
 }
 
 export type VolumeStep = { readonly path: string } & (
-  | { readonly kind: "make-directory"; readonly mode: number }
+  | { readonly kind: "make-directory"; readonly mode: number; readonly group?: number }
   | {
       readonly kind: "mount-tmpfs";
       readonly sizeBytes?: number;
       /** Ask that it never goes to swap. */
       readonly isSecret: boolean;
       readonly isResize: boolean;
+      readonly mode: number;
+      readonly group?: number;
     }
-  | { readonly kind: "write-files"; readonly payload: Payload }
+  | { readonly kind: "write-files"; readonly payload: Payload; readonly group?: number }
   | { readonly kind: "make-host-directory" }
   | { readonly kind: "make-host-file" }
+  | { readonly kind: "give-tree"; readonly group: number }
   /** The volume cannot be as desired; waiting may help. */
   | { readonly kind: "refuse"; readonly message: string }
 );
@@ -72,20 +81,31 @@ export function computeVolumeSteps(
   desired: DesiredVolume,
   observed: ObservedVolume,
 ): readonly VolumeStep[] {
-  if (desired.kind === "host-path")
-    return hostPathSteps(desired.path, desired.type, observed.entry);
-  const { path } = desired;
+  if (desired.kind === "host-path") {
+    const steps = hostPathSteps(desired.path, desired.type, observed.entry);
+    return steps.length > 0 ? steps : giveSteps(desired, observed);
+  }
+  const { path, group } = desired;
+  const ofGroup = group === undefined ? {} : { group };
+  const owned = { mode: directoryMode(VOLUME_MODE, group), ...ofGroup };
   if (observed.entry !== "absent" && observed.entry !== "directory")
     return [{ kind: "refuse", path, message: `${path} is not a directory` }];
   const steps: VolumeStep[] = [];
-  if (observed.entry === "absent") steps.push({ kind: "make-directory", path, mode: VOLUME_MODE });
+  if (observed.entry === "absent") steps.push({ kind: "make-directory", path, ...owned });
   if (desired.kind === "directory") return steps;
 
   const isTmpfs = observed.mount?.fstype === "tmpfs";
   if (desired.kind === "memory") {
     const size = desired.sizeBytes === undefined ? {} : { sizeBytes: desired.sizeBytes };
     if (!isTmpfs)
-      steps.push({ kind: "mount-tmpfs", path, isSecret: false, isResize: false, ...size });
+      steps.push({
+        kind: "mount-tmpfs",
+        path,
+        isSecret: false,
+        isResize: false,
+        ...size,
+        ...owned,
+      });
     return steps;
   }
   if (desired.onTmpfs) {
@@ -93,11 +113,33 @@ export function computeVolumeSteps(
     const isTooSmall =
       observed.mount !== undefined && (tmpfsSize(observed.mount) ?? sizeBytes) < sizeBytes;
     if (!isTmpfs || isTooSmall)
-      steps.push({ kind: "mount-tmpfs", path, isSecret: true, isResize: isTmpfs, sizeBytes });
+      steps.push({
+        kind: "mount-tmpfs",
+        path,
+        isSecret: true,
+        isResize: isTmpfs,
+        sizeBytes,
+        ...owned,
+      });
   }
   if (steps.length > 0 || observed.contentHash !== hashPayload(desired.payload))
-    steps.push({ kind: "write-files", path, payload: desired.payload });
+    steps.push({ kind: "write-files", path, payload: desired.payload, ...ofGroup });
   return steps;
+}
+
+/** What is remembered of a volume once its steps are done. */
+export function contentHashOf(desired: DesiredVolume): string {
+  return desired.kind === "files" ? hashPayload(desired.payload) : "done";
+}
+
+function giveSteps(
+  desired: Extract<DesiredVolume, { readonly kind: "host-path" }>,
+  { root, contentHash }: ObservedVolume,
+): readonly VolumeStep[] {
+  const { path, group, isLazy } = desired;
+  if (group === undefined || contentHash === contentHashOf(desired)) return [];
+  const isRootIts = root?.gid === group && ownedMode(root.mode, true) === root.mode;
+  return isLazy && isRootIts ? [] : [{ kind: "give-tree", path, group }];
 }
 
 const HOST_PATH_WANTS: Readonly<

@@ -12,24 +12,45 @@ import { LongshoreError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { type ApplyContext, applyStep } from "./apply.ts";
-import { computeDesiredVolume, isReadOnlyVolume, usedVolumes } from "./desired.ts";
+import { type ClaimSource, Claims, claimNameOf } from "./claims.ts";
+import { computeClaimed, computeDesiredVolume, isReadOnlyVolume, usedVolumes } from "./desired.ts";
+import {
+  type ImagePort,
+  type ImageVolumeRequest,
+  imageDirectory,
+  showImage,
+} from "./image-volume.ts";
 import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
 import { containingMount, type MountEntry } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
+import { ownerOf, type VolumeOwner } from "./ownership.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
-import { hashPayload } from "./payload.ts";
-import { computeTeardownSteps, computeVolumeSteps, type DesiredVolume } from "./plan.ts";
+import {
+  computeTeardownSteps,
+  computeVolumeSteps,
+  contentHashOf,
+  type DesiredVolume,
+} from "./plan.ts";
+import { checkNotAborted } from "./remove-tree.ts";
+import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
-import type { MountedVolume, ObjectSource, PodFacts, PodVolumes } from "./volumes.ts";
+import type {
+  MountedVolume,
+  ObjectSource,
+  PodFacts,
+  PodVolumes,
+  SubPathRequest,
+} from "./volumes.ts";
 
 export interface VolumeManagerOptions {
   /** The agent's state directory; volumes lie in its `pods`. */
   readonly rootDir: string;
-  readonly objects: ObjectSource;
+  readonly objects: ObjectSource & ClaimSource;
   readonly syscalls: Syscalls;
+  readonly images: ImagePort;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -42,12 +63,14 @@ interface EnsureTurn {
   readonly podDir: string;
   readonly mounts: readonly MountEntry[];
   readonly sources: FileSources;
+  readonly owner: VolumeOwner;
   readonly context: ApplyContext;
 }
 
 export class VolumeManager implements PodVolumes {
   readonly #options: VolumeManagerOptions;
   readonly #tokens: TokenCache;
+  readonly #claims: Claims;
   /** Path of a volume → hash of what was written last. */
   readonly #written = new Map<string, string>();
   #podsDir: string | undefined;
@@ -55,6 +78,7 @@ export class VolumeManager implements PodVolumes {
   constructor(options: VolumeManagerOptions) {
     this.#options = options;
     this.#tokens = new TokenCache(options);
+    this.#claims = new Claims(options.objects);
   }
 
   /** Makes the directory of pods, and shares its mounts when the agent has a mount namespace of its own. */
@@ -78,7 +102,7 @@ export class VolumeManager implements PodVolumes {
     const mounts = await readMounts();
     const results = await Promise.allSettled(
       usedVolumes(pod).map((volume) =>
-        this.#ensureVolume(volume, { podDir, mounts, sources, context }),
+        this.#ensureVolume(pod, volume, { podDir, mounts, sources, owner: ownerOf(pod), context }),
       ),
     );
     const mounted = new Map<string, MountedVolume>();
@@ -89,17 +113,33 @@ export class VolumeManager implements PodVolumes {
     return mounted;
   }
 
+  async bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string> {
+    checkNotAborted(signal);
+    const podDir = podDirectory(this.#dir(), request.podUid);
+    return bindSubPath(podDir, request, this.#options.syscalls);
+  }
+
+  async showImage(request: ImageVolumeRequest, signal: AbortSignal): Promise<MountedVolume> {
+    const podDir = podDirectory(this.#dir(), request.podUid);
+    const hostPath = await showImage(podDir, request, this.#options, signal);
+    return { name: request.volume, hostPath, readOnly: true };
+  }
+
   async teardown(podUid: string, signal: AbortSignal): Promise<void> {
     const podDir = podDirectory(this.#dir(), podUid);
     const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
     this.#tokens.forget(podUid);
+    this.#claims.forget(podUid);
     for (const path of [...this.#written.keys()])
       if (path.startsWith(`${podDir}/`)) this.#written.delete(path);
     for (let turn = 0; turn < MAX_TURNS; turn++) {
       const exists = (await readEntry(podDir, false)) !== "absent";
       const steps = computeTeardownSteps(podDir, await readMounts(), exists);
       if (steps.length === 0) return;
-      for (const step of steps) await applyStep(step, context);
+      for (const step of steps) {
+        if (step.kind === "remove-tree") await this.#releaseImages(podUid, podDir, signal);
+        await applyStep(step, context);
+      }
     }
     throw new LongshoreError("VolumeNotReady", `volumes of pod ${podUid} cannot be removed yet`);
   }
@@ -112,18 +152,32 @@ export class VolumeManager implements PodVolumes {
       .map(({ name }) => name);
   }
 
+  async #releaseImages(podUid: string, podDir: string, signal: AbortSignal): Promise<void> {
+    if ((await readEntry(imageDirectory(podDir), false)) === "absent") return;
+    await this.#options.images.releaseImages(podUid, signal);
+  }
+
   #dir(): string {
     if (this.#podsDir === undefined)
       throw new LongshoreError("Bug", "VolumeManager used before start()");
     return this.#podsDir;
   }
 
-  async #ensureVolume(volume: Volume, turn: EnsureTurn): Promise<MountedVolume> {
-    const { podDir, mounts, sources, context } = turn;
+  async #ensureVolume(pod: Pod, volume: Volume, turn: EnsureTurn): Promise<MountedVolume> {
+    const { podDir, mounts, sources, owner, context } = turn;
     try {
-      const desired = await computeDesiredVolume(volume, podDir, sources);
-      await this.#converge(desired, mounts, context);
-      return { name: volume.name, hostPath: desired.path, readOnly: isReadOnlyVolume(desired) };
+      const claimName = claimNameOf(pod, volume);
+      const claimed =
+        claimName === undefined
+          ? undefined
+          : await this.#claims.resolve(pod, volume, claimName, context.signal);
+      const desired =
+        claimed === undefined
+          ? await computeDesiredVolume(volume, podDir, sources, owner)
+          : computeClaimed(volume.name, claimed, owner);
+      await this.#converge(desired, podDir, mounts, context);
+      const readOnly = claimed?.readOnly ?? isReadOnlyVolume(desired);
+      return { name: volume.name, hostPath: desired.path, readOnly };
     } catch (error) {
       if (context.signal.aborted) throw error;
       const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";
@@ -134,17 +188,20 @@ export class VolumeManager implements PodVolumes {
 
   async #converge(
     desired: DesiredVolume,
+    podDir: string,
     firstMounts: readonly MountEntry[],
     context: ApplyContext,
   ): Promise<void> {
+    // A path of the host's may be shown by several pods.
+    const key = desired.kind === "host-path" ? join(podDir, "host", desired.name) : desired.path;
     for (let turn = 0; turn < MAX_TURNS; turn++) {
       const mounts = turn === 0 ? firstMounts : await readMounts();
-      const observed = await observeVolume(desired, mounts, this.#written.get(desired.path));
+      const observed = await observeVolume(desired, mounts, this.#written.get(key));
       const steps = computeVolumeSteps(desired, observed);
       if (steps.length === 0) return;
-      this.#written.delete(desired.path);
+      this.#written.delete(key);
       for (const step of steps) await applyStep(step, context);
-      if (desired.kind === "files") this.#written.set(desired.path, hashPayload(desired.payload));
+      this.#written.set(key, contentHashOf(desired));
     }
     throw new LongshoreError("VolumeNotReady", `${desired.path} does not stay as it was made`);
   }

@@ -4,6 +4,7 @@
  */
 
 import type { ConfigMap, Pod, Secret } from "../api/types.ts";
+import type { ImageVolumeRequest } from "./image-volume.ts";
 
 /** Where volumes get the objects they show; provided by pods/object-cache (one read and one watch per object). */
 export interface ObjectSource {
@@ -36,6 +37,17 @@ export interface MountedVolume {
   readonly readOnly: boolean;
 }
 
+/** One mount of a container that shows only a part of a volume. */
+export interface SubPathRequest {
+  readonly podUid: string;
+  readonly volume: MountedVolume;
+  /** Relative, without `..`. */
+  readonly subPath: string;
+  readonly container: string;
+  /** Of the mount in the container's list. */
+  readonly index: number;
+}
+
 /** Facts for downward API items that are not in the object itself. */
 export interface PodFacts {
   readonly podIps: readonly string[];
@@ -55,6 +67,13 @@ export interface PodVolumes {
     facts: PodFacts,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<string, MountedVolume>>;
+  /**
+   * The path to mount for it; what is missing in the volume is made. Never leads out of the volume, whatever a
+   * container does there meanwhile. Throws ContainerConfigInvalid.
+   */
+  bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string>;
+  /** An image volume, once its image is on the node. Throws ContainerConfigInvalid. */
+  showImage(request: ImageVolumeRequest, signal: AbortSignal): Promise<MountedVolume>;
   /** Unmounts and removes everything of a pod none of whose containers runs. Idempotent; never follows a link. */
   teardown(podUid: string, signal: AbortSignal): Promise<void>;
   /** UIDs that have a directory under the state directory. */

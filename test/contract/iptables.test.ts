@@ -90,6 +90,13 @@ describe.each([
     expect(await targets(iptables, "OUTPUT")).toEqual(["T-TWO", "T-ONE"]);
   });
 
+  test("puts a rule in front of those that are there, the last one first", async () => {
+    const front = ["-I T-TWO -j RETURN", "-I T-TWO -j T-ONE"];
+    await iptables.restore(nat(":T-ONE - [0:0]", ...front), signal);
+    expect(await targets(iptables, "T-TWO")).toEqual(["T-ONE", "RETURN", "ACCEPT"]);
+    await iptables.restore(nat(":T-TWO - [0:0]", "-A T-TWO -j ACCEPT"), signal);
+  });
+
   test.each([
     ["a rule that jumps nowhere", [":T-NEW - [0:0]", "-A T-NEW -j T-NOWHERE"]],
     ["a rule for a chain that is not there", [":T-NEW - [0:0]", "-A T-NOWHERE -j ACCEPT"]],

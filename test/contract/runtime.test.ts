@@ -1,5 +1,6 @@
 /** One suite for the fake and the real Engine (busybox:latest must be present), so that the fake stays honest. */
 
+import { text } from "node:stream/consumers";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { containerOf, IMAGE, makePod, sandboxOf } from "../builders/runtime.ts";
@@ -105,17 +106,37 @@ describe.each([
       runtime.logs(container, { follow: true }, signal)[Symbol.asyncIterator]().next();
     const conflict = { code: "EngineConflict" };
     await expect(runtime.exec(id, request, signal)).rejects.toMatchObject(conflict);
+    await expect(runtime.attach(id, { stdin: true }, signal)).rejects.toMatchObject(conflict);
     await expect(runtime.execSync(id, ["true"], 1000, signal)).rejects.toMatchObject(conflict);
     await runtime.stopContainer(id, 1, signal);
     const gone = "f".repeat(64);
     const missing = { code: "EngineNotFound" };
     await expect(runtime.exec(gone, request, signal)).rejects.toMatchObject(missing);
+    await expect(runtime.attach(gone, { stdin: true }, signal)).rejects.toMatchObject(missing);
     await expect(read(gone)).rejects.toMatchObject(missing);
     await expect(runtime.startContainer(gone, signal)).rejects.toMatchObject({
       code: "ContainerStartFailed",
     });
     await runtime.stopContainer(gone, 1, signal);
     await runtime.removeContainer(gone, signal);
+  });
+
+  it("joins a container's program until it ends; one that lets go ends nothing", async () => {
+    const sandbox = await runtime.runSandbox(sandboxOf(pod, { attempt: 4 }), signal);
+    const config = containerOf(pod, sandbox.id, { name: "joined", imageId: await imageId() });
+    const id = await runtime.createContainer(config, signal);
+    await runtime.startContainer(id, signal);
+    const [first, second] = [
+      await runtime.attach(id, { stdin: true }, signal),
+      await runtime.attach(id, { stdin: false }, signal),
+    ];
+    await first.kill();
+    expect(await first.exitCode).toBe(0);
+    const { containers } = await runtime.list(signal, pod.uid);
+    expect(containers.find((one) => one.id === id)?.state).toBe("running");
+    await runtime.stopContainer(id, 0, signal);
+    expect(await second.exitCode).toBe(0);
+    expect(await Promise.all([text(second.stdout), text(second.stderr)])).toEqual(["", ""]);
   });
 
   it("does not start a container whose sandbox has ended", async () => {

@@ -92,7 +92,7 @@ describe("longshore explain service", () => {
     await cluster.node.sh(`iptables -t nat -F ${chains.trim()}`);
     const { stdout, code } = await explain(`${cluster.namespace}/web`);
     expect(code).toBe(5);
-    expect(stdout).toMatch(/NOT IN STEP: the API asks for \S+:8080, the kernel has none/);
+    expect(stdout).toMatch(/NOT IN STEP: the API asks for \S+:8080, the kernel has no rule/);
     await cluster.node.sh("iptables -t mangle -X KUBE-PROXY-CANARY");
     await eventually(
       "the rules are back",
@@ -109,6 +109,22 @@ describe("longshore explain service", () => {
       code: 1,
     });
   });
+});
+
+test("longshore proxy render prints what the kernel has: restoring it changes nothing", async () => {
+  const rules = async () => {
+    const saved = await cluster.node.sh("iptables-save");
+    return saved
+      .replace(/^#.*|\[\d+:\d+\]/gm, "")
+      .split("\n")
+      .sort();
+  };
+  const before = await rules();
+  await cluster.node.sh(
+    "set -o pipefail; kubectl get services,endpointslices,nodes -A -o json | longshore proxy render --objects - --node-name node1 --cluster-cidr 10.244.0.0/16 | iptables-restore --noflush",
+  );
+  expect(before.filter((line) => line.startsWith("-A KUBE-SEP-")).length).toBeGreaterThan(2);
+  expect(await rules()).toEqual(before);
 });
 
 describe("the ports of the proxy", () => {

@@ -64,6 +64,67 @@ describe.concurrent("volumes", () => {
     expect(text).toMatch(/tmpfs\s+2048 /);
   });
 
+  test("with fsGroup a user that is not root reads a secret of mode 0440 and writes an emptyDir", async () => {
+    await cluster.apply(
+      secret("grouped", { key: "text" }),
+      podManifest("grouped", {
+        securityContext: { runAsUser: 1000, fsGroup: 1001, fsGroupChangePolicy: "OnRootMismatch" },
+        containers: [
+          shell("main", IDLE, {
+            volumeMounts: [
+              { name: "s", mountPath: "/s" },
+              { name: "d", mountPath: "/d" },
+            ],
+          }),
+        ],
+        volumes: [
+          { name: "s", secret: { secretName: "grouped", defaultMode: 0o440 } },
+          { name: "d", emptyDir: {} },
+        ],
+      }),
+    );
+    await cluster.ready("grouped");
+    const script = "id -G; ls -lnL /s/key; cat /s/key; echo; echo x >/d/f; ls -ln /d/f";
+    const text = await cluster.kubectl("exec", "grouped", "--", "sh", "-c", script);
+    expect(text.split("\n")).toEqual([
+      expect.stringMatching(/\b1001\b/),
+      expect.stringMatching(/^-r--r----- +1 0 +1001 /),
+      "text",
+      expect.stringMatching(/^-rw-r--r-- +1 1000 +1001 /),
+      "",
+    ]);
+  });
+
+  test("mounts made on the node later reach a container that asked for them, and its own reach the node", async () => {
+    await cluster.node.sh("mkdir -p /srv/spread/in /srv/spread/out");
+    const mount = (mountPropagation: string) => ({
+      volumeMounts: [{ name: "h", mountPath: "/spread", mountPropagation }],
+    });
+    const privileged = { securityContext: { privileged: true } };
+    await cluster.apply(
+      podManifest("spread", {
+        containers: [
+          shell("none", IDLE, mount("None")),
+          shell("slave", IDLE, mount("HostToContainer")),
+          shell("shared", IDLE, { ...mount("Bidirectional"), ...privileged }),
+        ],
+        volumes: [{ name: "h", hostPath: { path: "/srv/spread" } }],
+      }),
+    );
+    await cluster.ready("spread");
+    const exec = (container: string, line: string) =>
+      cluster.kubectl("exec", "spread", "-c", container, "--", "sh", "-c", line);
+    await cluster.node.sh("mount -t tmpfs node /srv/spread/in; touch /srv/spread/in/file");
+    await exec("shared", "mount -t tmpfs pod /spread/out; touch /spread/out/file");
+    const seen = async (container: string) => exec(container, "cd /spread; ls in out");
+    expect(await seen("none")).toBe("in:\n\nout:\n");
+    expect(await seen("slave")).toBe("in:\nfile\n\nout:\nfile\n");
+    expect(await cluster.node.sh("ls /srv/spread/out")).toBe("file\n");
+    await cluster.kubectl("delete", "pod", "spread");
+    expect(await cluster.node.sh("cat /proc/self/mountinfo | grep -c /srv/spread/in")).toBe("1\n");
+    await cluster.node.sh("umount /srv/spread/in; umount /srv/spread/out || true");
+  });
+
   test("scenario 17: a hostPath shows the node's files, takes writes, and checks its type", async () => {
     await cluster.node.sh("mkdir -p /srv/data && echo from-node >/srv/data/a");
     await cluster.apply(

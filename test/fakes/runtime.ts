@@ -4,9 +4,11 @@
  * exits with `exit`, failures with `failNext` and command results with `onExec`. test/contract/runtime keeps it honest.
  */
 
+import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import { LongshoreError } from "../../src/core/errors.ts";
 import type {
+  AttachRequest,
   Container,
   ContainerConfig,
   ContainerResources,
@@ -15,6 +17,8 @@ import type {
   ExecSession,
   Image,
   ImageCredentials,
+  ImageFiles,
+  ImageHold,
   LogOptions,
   LogRecord,
   Runtime,
@@ -57,6 +61,7 @@ export class FakeRuntime implements Runtime {
   readonly #failures = new Map<Method, LongshoreError[]>();
   readonly #listeners = new Set<(event: RuntimeEvent) => void>();
   readonly #logWaiters = new Set<() => void>();
+  readonly #attached = new Map<string, PassThrough[]>();
   #execScript: ExecScript = () => ({ exitCode: 0, output: "" });
   #nextId = 1;
 
@@ -94,6 +99,7 @@ export class FakeRuntime implements Runtime {
     const time = new Date(this.#options.now()).toISOString().replace("Z", "000000Z");
     const records = this.#logs.get(this.#running(containerId).id) ?? [];
     records.push({ stream, time, data: Buffer.from(text) });
+    for (const output of this.#attached.get(containerId) ?? []) output.write(text);
     this.#wakeLogs();
   }
 
@@ -289,6 +295,28 @@ export class FakeRuntime implements Runtime {
     return [...this.#images.values()];
   }
 
+  async holdImage({ podUid, imageId }: ImageHold, signal: AbortSignal): Promise<ImageFiles> {
+    this.#enter("holdImage", `${podUid} ${imageId}`, signal);
+    return { kind: "layers", directories: [`/layers/${imageId}`] };
+  }
+
+  async releaseImages(podUid: string | undefined, signal: AbortSignal): Promise<void> {
+    this.#enter("releaseImages", podUid ?? "", signal);
+  }
+
+  async attach(id: string, _request: AttachRequest, signal: AbortSignal): Promise<ExecSession> {
+    this.#enter("attach", id, signal);
+    this.#running(id);
+    const stdout = new PassThrough();
+    this.#attached.set(id, [...(this.#attached.get(id) ?? []), stdout]);
+    const letGo = async (): Promise<void> => void stdout.end();
+    return {
+      ...{ stdin: new PassThrough(), stdout, stderr: new PassThrough().end() },
+      exitCode: once(stdout, "finish").then(() => 0),
+      ...{ resize: async () => undefined, kill: letGo },
+    };
+  }
+
   async exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ExecSession> {
     this.#enter("exec", id, signal);
     this.#running(id);
@@ -378,6 +406,8 @@ export class FakeRuntime implements Runtime {
       ...container,
       ...{ state: "exited", pid: 0, exitCode, oomKilled, finishedAt: this.#options.now() },
     });
+    for (const output of this.#attached.get(container.id) ?? []) output.end();
+    this.#attached.delete(container.id);
     this.#wakeLogs();
     this.#emit({ kind: "pod-changed", podUid: container.pod.uid });
   }

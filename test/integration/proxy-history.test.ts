@@ -5,7 +5,7 @@
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { StoredObject } from "../../src/api/types.ts";
+import type { EndpointSlice, Service, StoredObject } from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Exec } from "../../src/core/exec.ts";
 import { createIptables, type Iptables } from "../../src/core/iptables.ts";
@@ -31,6 +31,33 @@ afterAll(async () => {
   await node.remove();
   expect(hostRules()).toBe(hostBefore);
 });
+
+/** Every kind of rule, often enough for every shared chain to be divided. */
+function manyInIpv6() {
+  const services = Array.from({ length: 200 }, (_, n): Service => {
+    const service = makeService({
+      name: `six-${n}`,
+      clusterIp: `fd00:10:96::${n.toString(16)}`,
+      spec: {
+        type: "LoadBalancer",
+        ipFamilies: ["IPv6"],
+        ...(n % 2 === 0 ? { externalTrafficPolicy: "Local", healthCheckNodePort: 20_000 + n } : {}),
+        externalIPs: ["2001:db8::7"],
+        loadBalancerSourceRanges: ["2001:db8::/32"],
+        sessionAffinity: n % 3 === 0 ? "ClientIP" : "None",
+        ports: [{ port: n + 1, protocol: n % 5 === 0 ? "SCTP" : "TCP", nodePort: 30_000 + n }],
+      },
+    });
+    return { ...service, status: { loadBalancer: { ingress: [{ ip: `2001:db8:9::${n % 7}` }] } } };
+  });
+  const endpointSlices = services.slice(0, 150).map((service, n): EndpointSlice => {
+    const ips = [`fd00:180::${n.toString(16)}`, `fd00:181::${n.toString(16)}`];
+    const protocol = n % 5 === 0 ? "SCTP" : "TCP";
+    const slice = makeSlice({ service: service.metadata.name, ips, port: 80, protocol });
+    return { ...slice, addressType: "IPv6" };
+  });
+  return { services, endpointSlices };
+}
 
 /** The object under another name. */
 function named<T extends StoredObject>(object: T, name: string): T {
@@ -86,6 +113,25 @@ describe.each(["nft", "legacy"] as const)("on the %s back-end", (backend) => {
 
   test("is known for what it is", async () => {
     expect((await iptables.version(signal)).backend).toBe(backend);
+  });
+
+  test("in IPv6 what was written is found again, divided chains and all", async () => {
+    const exec: Exec = (command, inner) =>
+      node.exec(
+        { ...command, file: command.file.replace("ip6tables", `ip6tables-${backend}`) },
+        inner,
+      );
+    const ip6tables = createIptables({ exec, family: "IPv6" });
+    const objects = manyInIpv6();
+    const detectLocal = { kind: "InterfacePrefix", prefix: "veth" } as const;
+    const options = { ...PROXIER_RULES, family: "IPv6", randomFully: true, detectLocal } as const;
+    const wanted = computeProxyRules(objects, options).rules;
+    expect([...wanted.nat.keys()].join()).toMatch(/KUBE-SVC-\w+\/\d+/);
+    const kernel = new KernelRules(ip6tables);
+    await kernel.writeAll(wanted, signal);
+    expect(await kernel.findDifference(wanted, signal)).toBeUndefined();
+    await removeProxyRules(ip6tables, signal);
+    expect(await ip6tables.save("nat", signal)).not.toContain("KUBE-");
   });
 
   test("rubbish and five thousand endpoints do no harm", async () => {

@@ -35,8 +35,8 @@ describe("a container", () => {
       "is in the groups of the pod, the one of its volumes too",
       { runAsUser: 1, runAsGroup: 2 },
       { fsGroup: 7, supplementalGroups: [5, 7] },
-      "id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' '",
-      "2 5 7 ",
+      "echo $(id -G | tr ' ' '\\n' | sort -n)",
+      "2 5 7\n",
     ],
     [
       "has no right when all are dropped",

@@ -21,12 +21,20 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ConfigMap, Pod, Secret, Volume } from "../../src/api/types.ts";
+import type {
+  ConfigMap,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  Secret,
+  Volume,
+} from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
 import type { Logger } from "../../src/core/logger.ts";
 import type { Syscalls } from "../../src/core/syscalls.ts";
 import { createSyscalls } from "../../src/core/syscalls-linux.ts";
+import type { ClaimSource } from "../../src/volumes/claims.ts";
 import type { HostPathType } from "../../src/volumes/plan.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
 import type { ObjectSource } from "../../src/volumes/volumes.ts";
@@ -45,12 +53,18 @@ const quiet: Logger = {
 const metadata = { name: "o", namespace: "default", uid: "o-1", resourceVersion: "1" };
 const syscalls = createSyscalls({ exec: createExec(systemClock) });
 
+const never = async (): Promise<never> => {
+  throw new Error("nobody mounts images here");
+};
+
 let root: string;
 let configMaps: Map<string, Record<string, string>>;
 let secrets: Map<string, Record<string, string>>;
+let claims: Map<string, PersistentVolumeClaim>;
+let persistent: Map<string, PersistentVolume>;
 let tokens: number;
 
-const objects: ObjectSource = {
+const objects: ObjectSource & ClaimSource = {
   async getConfigMap(_namespace, name) {
     const data = configMaps.get(name);
     return data === undefined ? undefined : ({ metadata, data } as ConfigMap);
@@ -63,6 +77,8 @@ const objects: ObjectSource = {
     );
     return { metadata, data } as Secret;
   },
+  getClaim: async (_namespace, name) => claims.get(name),
+  getPersistentVolume: async (name) => persistent.get(name),
   async requestToken() {
     tokens++;
     return { token: `token-${tokens}`, expiresAt: Date.now() + 3_600_000 };
@@ -105,7 +121,15 @@ const EVERYTHING: readonly Volume[] = [
 const STEPS_OF_EVERYTHING = 6 + 3 + 4;
 
 async function createManager(calls: Syscalls = syscalls): Promise<VolumeManager> {
-  const options = { rootDir: root, objects, syscalls: calls, clock: systemClock, log: quiet };
+  const images = { holdImage: never, releaseImages: never };
+  const options = {
+    rootDir: root,
+    objects,
+    syscalls: calls,
+    images,
+    clock: systemClock,
+    log: quiet,
+  };
   const manager = new VolumeManager(options);
   await manager.start();
   return manager;
@@ -121,6 +145,8 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "volumes-test-"));
   configMaps = new Map([["app", { k: "v1" }]]);
   secrets = new Map([["tls", { key: MARKER }]]);
+  claims = new Map();
+  persistent = new Map();
   tokens = 0;
 });
 
@@ -154,6 +180,53 @@ describe("volumes of a pod", () => {
     } finally {
       process.umask(before);
     }
+  });
+
+  it("belong to the pod's group, readable for it, in every kind that is the pod's own", async () => {
+    const before = process.umask(0o077);
+    try {
+      const pod = podWith(EVERYTHING);
+      const spec = { ...pod.spec, securityContext: { fsGroup: 4321, runAsUser: 1000 } };
+      const owned: Pod = { ...pod, spec };
+      const manager = await createManager();
+      const mounted = await manager.ensure(owned, FACTS, signal);
+      const seen = (name: string, file = ""): readonly [string, number, number] => {
+        const { mode, uid, gid } = statSync(join(mounted.get(name)?.hostPath ?? "", file));
+        return [(mode & 0o7777).toString(8), uid, gid];
+      };
+      for (const { name } of EVERYTHING) expect(seen(name)).toEqual(["2777", 0, 4321]);
+      expect(seen("config", "..data/deep")).toEqual(["2755", 0, 4321]);
+      expect(seen("config", "deep/er/k")).toEqual(["644", 0, 4321]);
+      expect(seen("secret", "key")).toEqual(["440", 0, 4321]);
+      expect(seen("labels", "labels")).toEqual(["644", 0, 4321]);
+      expect(seen("all", "token")).toEqual(["640", 1000, 4321]);
+      mkdirSync(join(mounted.get("disk")?.hostPath ?? "", "made"));
+      expect(seen("disk", "made")[2]).toBe(4321);
+      // A bigger secret grows its tmpfs and keeps its group.
+      secrets.set("tls", { key: "x".repeat(1_000_000) });
+      await manager.ensure(owned, FACTS, signal);
+      expect(seen("secret")).toEqual(["2777", 0, 4321]);
+      expect(seen("secret", "key")).toEqual(["440", 0, 4321]);
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it.each([
+    ["one user of all containers", { runAsUser: 7 }, {}, ["600", 7]],
+    ["no user where containers differ", { runAsUser: 7 }, { runAsUser: 8 }, ["644", 0]],
+    ["no user where one says none", {}, {}, ["644", 0]],
+  ])("give a token to %s", async (_sentence, ofPod, ofContainer, expected) => {
+    const pod = podWith(EVERYTHING);
+    const [first] = pod.spec.containers;
+    const containers = [
+      { ...first, name: "a" },
+      { name: "b", securityContext: ofContainer },
+    ];
+    const owned: Pod = { ...pod, spec: { ...pod.spec, containers, securityContext: ofPod } };
+    const mounted = await (await createManager()).ensure(owned, FACTS, signal);
+    const { mode, uid } = statSync(join(mounted.get("all")?.hostPath ?? "", "token"));
+    expect([(mode & 0o777).toString(8), uid]).toEqual(expected);
   });
 
   it("never put a secret or a token on disk", async () => {
@@ -238,6 +311,153 @@ describe("volumes of a pod", () => {
     await manager.teardown("uid-1", signal);
     expect(existsSync(join(dir, "mine"))).toBe(true);
     expect(statSync(join(root, "file")).mode & 0o777).toBe(0o644);
+  });
+});
+
+describe("persistent volumes", () => {
+  const volumeOf = (
+    name: string,
+    spec: NonNullable<PersistentVolume["spec"]>,
+  ): PersistentVolume => ({
+    ...{ apiVersion: "v1", kind: "PersistentVolume", metadata: { ...metadata, name }, spec },
+  });
+  const bind = (name: string, spec: NonNullable<PersistentVolume["spec"]>, of = name): string => {
+    const dir = join(root, "host", name);
+    mkdirSync(join(dir, "sub"), { recursive: true });
+    writeFileSync(join(dir, "sub/data"), "precious", { mode: 0o600 });
+    symlinkSync("/etc/hostname", join(dir, "link"));
+    const meta = { ...metadata, uid: `claim-${of}` };
+    claims.set(of, {
+      ...{ apiVersion: "v1", kind: "PersistentVolumeClaim" },
+      metadata: { ...meta, name: of },
+      spec: { volumeName: name },
+      status: { phase: "Bound" },
+    });
+    const claimRef = { name: of, namespace: "default", uid: meta.uid };
+    persistent.set(name, volumeOf(name, { claimRef, ...spec }));
+    return dir;
+  };
+  const pathIn = (name: string): string => join(root, "host", name);
+  const claim = (claimName: string, more: object = {}): Volume => ({
+    name: "v",
+    persistentVolumeClaim: { claimName, ...more },
+  });
+  const withGroup = (pod: Pod, more: object = {}): Pod => ({
+    ...pod,
+    spec: { ...pod.spec, securityContext: { fsGroup: 4321, ...more } },
+  });
+  const groupOf = (path: string): readonly [number, string] => {
+    const { gid, mode } = lstatSync(path);
+    return [gid, (mode & 0o7777).toString(8)];
+  };
+
+  it("are shown where they are, and stay when the pod goes", async () => {
+    const dir = bind("h", { hostPath: { path: pathIn("h"), type: "Directory" } });
+    const manager = await createManager();
+    const shown = await manager.ensure(withGroup(podWith([claim("h")])), FACTS, signal);
+    expect(shown.get("v")).toEqual({ name: "v", hostPath: dir, readOnly: false });
+    expect(groupOf(dir)[0]).toBe(0);
+    await manager.teardown("uid-1", signal);
+    expect(readFileSync(join(dir, "sub/data"), "utf8")).toBe("precious");
+  });
+
+  it("are read-only where the pod or the volume says so", async () => {
+    bind("a", { hostPath: { path: pathIn("a") } });
+    bind("b", { hostPath: { path: pathIn("b") }, accessModes: ["ReadOnlyMany"] });
+    const manager = await createManager();
+    const readOnly = async (volume: Volume, uid: string) =>
+      (await manager.ensure(podWith([volume], uid), FACTS, signal)).get("v")?.readOnly;
+    expect(await readOnly(claim("a"), "u1")).toBe(false);
+    expect(await readOnly(claim("a", { readOnly: true }), "u2")).toBe(true);
+    expect(await readOnly(claim("b"), "u3")).toBe(true);
+  });
+
+  it("of kind local are given to the pod's group, once, without following links", async () => {
+    const dir = bind("l", { local: { path: pathIn("l") } });
+    const outside = groupOf("/etc/hostname");
+    const pod = withGroup(podWith([claim("l")]));
+    const manager = await createManager();
+    await manager.ensure(pod, FACTS, signal);
+    expect(groupOf(dir)).toEqual([4321, "2775"]);
+    expect(groupOf(join(dir, "sub"))).toEqual([4321, "2775"]);
+    expect(groupOf(join(dir, "sub/data"))).toEqual([4321, "660"]);
+    expect(groupOf(join(dir, "link"))[0]).toBe(4321);
+    expect(groupOf("/etc/hostname")).toEqual(outside);
+    writeFileSync(join(dir, "later"), "", { mode: 0o600 });
+    await manager.ensure(pod, FACTS, signal);
+    expect(groupOf(join(dir, "later"))).toEqual([4321, "600"]);
+    // The next pod gives all of it again, unless it looks at the root only.
+    const lazy = withGroup(podWith([claim("l")], "uid-2"), {
+      fsGroupChangePolicy: "OnRootMismatch",
+    });
+    await manager.ensure(lazy, FACTS, signal);
+    expect(groupOf(join(dir, "later"))).toEqual([4321, "600"]);
+    await manager.ensure(withGroup(podWith([claim("l")], "uid-3")), FACTS, signal);
+    expect(groupOf(join(dir, "later"))).toEqual([4321, "660"]);
+  });
+
+  it("of a claim that the pod itself asks for belong to that pod only", async () => {
+    const dir = bind("e", { hostPath: { path: pathIn("e") } }, "web-v");
+    const pod = podWith([{ name: "v", ephemeral: { volumeClaimTemplate: { spec: {} } } }]);
+    const manager = await createManager();
+    await expect(manager.ensure(pod, FACTS, signal)).rejects.toThrow(
+      "PVC default/web-v was not created for pod web (pod is not owner)",
+    );
+    const owner = { apiVersion: "v1", kind: "Pod", name: "web", uid: "uid-1", controller: true };
+    const made = claims.get("web-v") as PersistentVolumeClaim;
+    claims.set("web-v", { ...made, metadata: { ...made.metadata, ownerReferences: [owner] } });
+    expect((await manager.ensure(pod, FACTS, signal)).get("v")?.hostPath).toBe(dir);
+  });
+
+  it.each<readonly [string, () => void, string]>([
+    ["is missing", () => claims.clear(), 'persistentvolumeclaim "default/c" not found'],
+    [
+      "is not bound",
+      () => bindStatus("Pending"),
+      "error processing PVC default/c: PVC is not bound",
+    ],
+    ["has no volume", () => persistent.clear(), 'persistentvolume "c" not found'],
+    [
+      "lost its volume to another",
+      () => persistent.set("c", volumeOf("c", { claimRef: { uid: "other" } })),
+      'persistentvolume "c" is bound to another claim',
+    ],
+    [
+      "is of a driver nobody has",
+      () => bind("c2", { csi: { driver: "x.io", volumeHandle: "h" } }, "c"),
+      "driver name x.io not found in the list of registered CSI drivers",
+    ],
+    [
+      "is of a kind that is not mounted here",
+      () => bind("c2", { iscsi: { targetPortal: "t", iqn: "q", lun: 0 } }, "c"),
+      "is of no kind that this node can mount",
+    ],
+    [
+      "has no directory",
+      () => bind("c2", { local: { path: pathIn("nowhere") } }, "c"),
+      "is not a directory",
+    ],
+  ])("wait when the claim %s", async (_sentence, spoil, words) => {
+    bind("c", { hostPath: { path: pathIn("c") } });
+    spoil();
+    await expect(
+      (await createManager()).ensure(podWith([claim("c")]), FACTS, signal),
+    ).rejects.toMatchObject({ code: "VolumeNotReady", message: expect.stringContaining(words) });
+  });
+
+  function bindStatus(phase: "Pending"): void {
+    claims.set("c", { ...(claims.get("c") as PersistentVolumeClaim), status: { phase } });
+  }
+
+  it("inline CSI waits in the kubelet's words and leaves nothing", async () => {
+    const manager = await createManager();
+    const pod = podWith([{ name: "v", csi: { driver: "x.io" } }]);
+    await expect(manager.ensure(pod, FACTS, signal)).rejects.toMatchObject({
+      code: "VolumeNotReady",
+      message:
+        'MountVolume.SetUp failed for volume "v" : kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name x.io not found in the list of registered CSI drivers',
+    });
+    await manager.teardown("uid-1", signal);
   });
 });
 

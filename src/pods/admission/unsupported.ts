@@ -12,6 +12,11 @@ const VOLUME_KINDS = [
   "configMap",
   "projected",
   "downwardAPI",
+  "image",
+  "persistentVolumeClaim",
+  "ephemeral",
+  // Waits, as for a driver that nobody registered.
+  "csi",
 ] as const;
 
 type Finding = readonly [isUsed: boolean, field: string];
@@ -37,14 +42,8 @@ function podFindings(spec: PodSpec): readonly Finding[] {
   return [
     [(spec.resourceClaims ?? []).length > 0, "spec.resourceClaims"],
     [spec.hostUsers === false, "spec.hostUsers=false"],
-    [security.fsGroup !== undefined && hasOwnedVolume(spec), "spec.securityContext.fsGroup"],
     [security.windowsOptions !== undefined, "spec.securityContext.windowsOptions"],
   ];
-}
-
-/** Volumes of other kinds than hostPath are to belong to the group, which is not done yet. */
-function hasOwnedVolume({ volumes = [] }: PodSpec): boolean {
-  return volumes.some(({ hostPath }) => hostPath === undefined);
 }
 
 function field(list: string, container: Container, name: string): string {
@@ -53,10 +52,7 @@ function field(list: string, container: Container, name: string): string {
 
 function containerFields(list: string, container: Container, isOnHost: boolean): string[] {
   const security = container.securityContext ?? {};
-  const mounts = container.volumeMounts ?? [];
   const findings: readonly Finding[] = [
-    [mounts.some((mount) => mount.subPath), "volumeMounts.subPath"],
-    [mounts.some((mount) => mount.subPathExpr), "volumeMounts.subPathExpr"],
     [(container.volumeDevices ?? []).length > 0, "volumeDevices"],
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],

@@ -94,6 +94,7 @@ const CONTAINER: Shape = {
       subPathExpr: "text",
       readOnly: "flag",
       mountPropagation: "text",
+      recursiveReadOnly: "text",
     },
   },
   volumeDevices: { list: "object" },

@@ -19,7 +19,7 @@ export interface PacketState {
 
 export interface Surroundings {
   isLocal(ip: string): boolean;
-  /** True when the source is in this list of xt_recent. */
+  /** True when the source is in this list of xt_recent, also when its time is over: the kernel tells only ticks. */
   isRecent(list: string, ip: string): boolean;
 }
 

@@ -12,10 +12,12 @@ import type { Logger } from "../../core/logger.ts";
 import { OWNER, POD_UID } from "../labels.ts";
 import type { Container, Runtime, RuntimeInfo, RuntimeState, Sandbox } from "../runtime.ts";
 import type { Accounts } from "./accounts.ts";
+import { attachContainer } from "./attach.ts";
 import { createContainer, removeContainer, startContainer, stopContainer } from "./containers.ts";
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
 import { runExec, startExec } from "./exec.ts";
+import { holdImage, releaseImages } from "./image-files.ts";
 import { inspectImage, listImages, pullImage } from "./images.ts";
 import { readLogs } from "./logs.ts";
 import { Sandboxes } from "./sandboxes.ts";
@@ -69,7 +71,11 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
     pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),
+    holdImage: (hold, signal) => holdImage({ engine, exec: options.exec }, hold, signal),
+    releaseImages: (podUid, signal) => releaseImages(engine, podUid, signal),
     exec: (containerId, request, signal) => startExec(execDeps, { containerId, request }, signal),
+    attach: (containerId, request, signal) =>
+      attachContainer(engine, { containerId, request }, signal),
     execSync: (containerId, command, timeoutMs, signal) =>
       runExec(execDeps, { containerId, command, timeoutMs }, signal),
     logs: (containerId, logOptions, signal) => readLogs(engine, containerId, logOptions, signal),

@@ -1,17 +1,16 @@
 /**
  * Commands inside containers. The Engine cannot cancel one, so its process is found (`exec inspect` tells its PID) and
  * killed with its children, also when it was given up while it started; where the PID is not visible to us only the
- * stream is dropped. The hijacked socket is always destroyed at the end: one that is half open, because the program
- * never started, would hang for two minutes.
+ * stream is dropped.
  */
 
-import { type Duplex, PassThrough, Writable } from "node:stream";
+import type { Duplex } from "node:stream";
 import { orAborted, sleep } from "../../core/abort.ts";
 import { classOf, hasCode, LongshoreError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { ExecRequest, ExecResult, ExecSession } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
-import { splitFrames } from "./frames.ts";
+import { joinHijacked } from "./hijacked.ts";
 import { type KillProcess, killTree } from "./process-tree.ts";
 
 const MAX_OUTPUT_BYTES = 10 * 1024;
@@ -45,69 +44,26 @@ export async function startExec(
   const { request } = target;
   const { id, socket } = await open(deps, target, signal);
   const released = new AbortController();
-  const letGo = (): void => {
-    released.abort();
-    socket.destroy();
-  };
-  const closed = new Promise<void>((resolve) => {
-    socket.once("close", resolve);
-    socket.once("end", () => socket.destroy());
-    // What went wrong on the socket shows in the exit code; without a listener it would end the agent.
-    socket.on("error", () => socket.destroy());
-  });
-  const stdout = new PassThrough();
-  const stderr = new PassThrough();
-  if (request.tty) stderr.end();
-  distribute(socket, { stdout, stderr, isTty: request.tty });
-  signal.addEventListener("abort", letGo, { once: true });
-  if (signal.aborted) letGo();
+  const { closed, letGo, ...streams } = joinHijacked(socket, request, signal);
+  const onAbort = (): void => released.abort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
   const exitCode = closed.then(() => {
-    signal.removeEventListener("abort", letGo);
-    stdout.end();
-    stderr.end();
+    signal.removeEventListener("abort", onAbort);
     return waitForExit(engine, id, released.signal);
   });
   // Whoever asks gets the rejection; nobody has to.
   exitCode.catch(() => undefined);
   return {
-    stdin: request.stdin ? socket : new Writable({ write: (_chunk, _encoding, done) => done() }),
-    stdout,
-    stderr,
+    ...streams,
     exitCode,
     resize: (columns, rows) => resize(engine, id, columns, rows),
-    kill: () => killExec(deps, id).finally(letGo),
+    kill: () =>
+      killExec(deps, id).finally(() => {
+        released.abort();
+        letGo();
+      }),
   };
-}
-
-interface Outputs {
-  readonly stdout: PassThrough;
-  readonly stderr: PassThrough;
-  /** With a terminal there are no frames. */
-  readonly isTty: boolean;
-}
-
-/** From the socket to the outputs; the socket waits for the slower of the two readers. */
-function distribute(socket: Duplex, { stdout, stderr, isTty }: Outputs): void {
-  const isFull = (): boolean => stdout.writableNeedDrain || stderr.writableNeedDrain;
-  let rest: Buffer = Buffer.alloc(0);
-  const onFrames = (chunk: Buffer): void => {
-    const split = splitFrames(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]));
-    rest = split.rest;
-    for (const { stream, data } of split.frames)
-      (stream === "stderr" ? stderr : stdout).write(data);
-  };
-  socket.on("data", (chunk: Buffer) => {
-    if (isTty) stdout.write(chunk);
-    else onFrames(chunk);
-    if (isFull()) socket.pause();
-  });
-  for (const output of [stdout, stderr]) {
-    output.on("drain", () => {
-      if (!isFull()) socket.resume();
-    });
-    // A reader that went away must not hold up the other.
-    output.on("close", () => socket.resume());
-  }
 }
 
 /** The streams end before the Engine knows the exit code, or long before when the command closes its outputs. */

@@ -40,7 +40,10 @@ export function swallow(): Writable {
 export async function joinCommand(
   connection: RemoteCommandConnection,
   session: ExecSession,
-  gone: AbortSignal,
+  {
+    what,
+    gone,
+  }: { /** Begins the words of a failure. */ readonly what: string; readonly gone: AbortSignal },
 ): Promise<void> {
   connection.onResize(({ columns, rows }) => {
     // A terminal that cannot be resized any more belongs to a command that ended.
@@ -61,8 +64,7 @@ export async function joinCommand(
   } catch (error) {
     await session.kill();
     if (connection.gone.aborted) return;
-    const message = `error executing command in container: ${messageOf(error)}`;
-    await connection.finish({ kind: "failed", message });
+    await connection.finish({ kind: "failed", message: `${what}: ${messageOf(error)}` });
   } finally {
     connection.stdin.destroy();
   }

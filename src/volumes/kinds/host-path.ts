@@ -22,7 +22,7 @@ function isHostPathType(type: string): type is HostPathType {
 export function computeHostPath(
   name: string,
   source: NonNullable<Volume["hostPath"]>,
-): DesiredVolume {
+): Extract<DesiredVolume, { readonly kind: "host-path" }> {
   const { path, type = "" } = source;
   if (!path.startsWith("/") || path.includes("\0"))
     throw new LongshoreError("VolumeInvalid", `hostPath ${JSON.stringify(path)} is not absolute`);

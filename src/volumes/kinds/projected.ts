@@ -5,6 +5,7 @@
 
 import type { Volume } from "../../api/types.ts";
 import { hasCode, LongshoreError, messageOf } from "../../core/errors.ts";
+import type { VolumeOwner } from "../ownership.ts";
 import type { DownwardItem } from "./downward-api.ts";
 import { DEFAULT_MODE, type KeyedSource, type NamedFile } from "./keyed-files.ts";
 
@@ -20,14 +21,17 @@ type ProjectedSource = NonNullable<NonNullable<Volume["projected"]>["sources"]>[
 
 /** The API server's default. */
 const TOKEN_SECONDS = 3600;
+/** Where it is known who is to read it; a group's right to read is added to it. */
+const OWN_TOKEN_MODE = 0o600;
 
 export async function collectProjected(
   source: NonNullable<Volume["projected"]>,
   files: FileSources,
+  owner: Pick<VolumeOwner, "user" | "group"> = {},
 ): Promise<readonly NamedFile[]> {
   const defaultMode = source.defaultMode ?? DEFAULT_MODE;
   const collected = await Promise.allSettled(
-    (source.sources ?? []).map((one) => collectOne(one, defaultMode, files)),
+    (source.sources ?? []).map((one) => collectOne(one, defaultMode, files, owner)),
   );
   const failures = collected.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
   if (failures.length === 1) throw failures[0];
@@ -46,6 +50,7 @@ async function collectOne(
   one: ProjectedSource,
   defaultMode: number,
   files: FileSources,
+  { user, group }: Pick<VolumeOwner, "user" | "group">,
 ): Promise<readonly NamedFile[]> {
   if (one.configMap !== undefined) {
     const { name = "", items, optional = false } = one.configMap;
@@ -60,7 +65,9 @@ async function collectOne(
   if (one.serviceAccountToken !== undefined) {
     const { path, audience, expirationSeconds = TOKEN_SECONDS } = one.serviceAccountToken;
     const token = await files.token(audience, expirationSeconds);
-    return [[path, { data: Buffer.from(token), mode: defaultMode }]];
+    const mode = user === undefined && group === undefined ? defaultMode : OWN_TOKEN_MODE;
+    const data = Buffer.from(token);
+    return [[path, { data, mode, ...(user === undefined ? {} : { uid: user }) }]];
   }
   const kind = Object.keys(one)[0] ?? "empty source";
   throw new LongshoreError("VolumeInvalid", `projected source ${kind} is not supported`);

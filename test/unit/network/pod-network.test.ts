@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Command, CommandResult } from "../../../src/core/exec.ts";
 import { parseCidr } from "../../../src/core/ip.ts";
+import type { Table } from "../../../src/core/iptables.ts";
 import type { Netlink } from "../../../src/core/netlink.ts";
 import { computeForwardPosition, linkName, macOf } from "../../../src/network/bridge-commands.ts";
 import { nextAddress } from "../../../src/network/ipam.ts";
@@ -29,7 +30,8 @@ function sandbox(changes: Partial<Sandbox> = {}): Sandbox {
 /** A network over a script of answers, by the beginning of the command line; everything else succeeds silently. */
 function makeNetwork(
   answers: Readonly<Record<string, Partial<CommandResult>>> = {},
-  netlink?: Netlink,
+  netlink: Netlink | undefined = undefined,
+  iptables = new FakeIptables(),
 ) {
   const commands: string[] = [];
   const warnings: string[] = [];
@@ -49,7 +51,7 @@ function makeNetwork(
       const answer = Object.entries(answers).find(([start]) => line.startsWith(start))?.[1];
       return { code: 0, stdout: "", stderr: "", ...answer };
     },
-    iptables: new FakeIptables(),
+    iptables,
     ...(netlink === undefined ? {} : { netlink }),
     log,
   });
@@ -254,6 +256,25 @@ test.each(["", "10.0.1.0", "fd00::/64", "10.0.1.0/31"])("podCIDR %j is refused",
   expect(() => new BridgePodNetwork(options)).toThrow(
     expect.objectContaining({ code: "ConfigInvalid" }),
   );
+});
+
+test("the proxy's jumps that come between our look and our insertion end up before ours", async () => {
+  const proxyJump = { table: "filter", from: "FORWARD", to: "KUBE-SERVICES" } as const;
+  class BusyIptables extends FakeIptables {
+    override async list(table: Table, chain: string): Promise<string | undefined> {
+      const listing = await super.list(table, chain);
+      await this.ensureChain("filter", "KUBE-SERVICES");
+      await this.ensureJump(proxyJump);
+      return listing;
+    }
+  }
+  const iptables = new BusyIptables();
+  await makeNetwork({}, undefined, iptables).network.start(signal);
+  const listing = (await iptables.list("filter", "FORWARD")) ?? "";
+  expect([...listing.matchAll(/-j (\S+)/g)].map((match) => match[1])).toEqual([
+    "KUBE-SERVICES",
+    "LONGSHORE-FORWARD",
+  ]);
 });
 
 describe("the place of our jump in FORWARD", () => {

@@ -13,14 +13,6 @@ const web = (fields: Partial<Spec["containers"][number]>): Partial<Spec> => ({
 const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ["spec.resourceClaims", { resourceClaims: [{ name: "c" }] }],
   ["spec.hostUsers=false", { hostUsers: false }],
-  [
-    "spec.securityContext.fsGroup",
-    { securityContext: { fsGroup: 1 }, volumes: [{ name: "e", emptyDir: {} }] },
-  ],
-  [
-    "spec.containers[web].volumeMounts.subPath",
-    web({ volumeMounts: [{ name: "v", mountPath: "/", subPath: "a" }] }),
-  ],
   ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
   ["spec.containers[web].ports.hostPort", web({ ports: [{ containerPort: 1, hostPort: 1 }] })],
   ["spec.volumes[v].nfs", { volumes: [{ name: "v", nfs: { server: "s", path: "/" } }] }],

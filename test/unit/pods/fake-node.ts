@@ -314,6 +314,10 @@ export class FakeNode {
       },
       volumes: {
         ensure: async () => new Map(),
+        showImage: async ({ volume, imageId }) => ({
+          ...{ name: volume, hostPath: `/images/${imageId}`, readOnly: true },
+        }),
+        bindSubPath: async ({ subPath }) => `/bound/${subPath}`,
         teardown: async () => void this.journal.push("teardown"),
         listPodUids: async () => this.directories,
       },

@@ -202,8 +202,36 @@ describe("explaining a Service", () => {
       "the API asks for 10.1.0.1:8080, 10.1.9.1:8080, the kernel has 10.1.0.1:8080",
     );
     expect(pathOf(inputOf(web(), [here], []), "a pod").difference).toBe(
-      "the API asks for 10.1.0.1:8080, the kernel has none (REJECT)",
+      "the API asks for 10.1.0.1:8080, the kernel has REJECT",
     );
+  });
+
+  test("a rule of others that lets a packet pass before it is refused is a difference, and named", () => {
+    const input = inputOf(web(), []);
+    const { rules } = input.kernel;
+    const forward = rules.get("filter")?.get("FORWARD");
+    const accept = { chain: "FORWARD", text: "-A FORWARD -i eth0 -j ACCEPT", packets: 1 };
+    const chains = new Map(rules.get("filter"));
+    chains.set("FORWARD", { policy: "ACCEPT", rules: [accept, ...(forward?.rules ?? [])] });
+    const kernel = { ...input.kernel, rules: new Map(rules).set("filter", chains) };
+    const path = pathOf({ ...input, kernel }, "a pod");
+    expect(path.verdict).toBe("unchanged");
+    expect(path.difference).toBe(
+      "the API asks for REJECT, the kernel has no rule that takes or stops it",
+    );
+    expect(path.why[1]).toContain("-A FORWARD -i eth0 -j ACCEPT lets it pass");
+  });
+
+  test("what the node itself sends to an external address is refused by nobody, upstream neither", () => {
+    const balanced: Service = {
+      ...web({ type: "LoadBalancer" }),
+      status: { loadBalancer: { ingress: [{ ip: "198.51.100.7" }] } },
+    };
+    const input = inputOf(balanced, []);
+    expect(pathOf(input, "outside", "loadBalancer").verdict).toBe("REJECT");
+    const own = pathOf(input, "this node", "loadBalancer");
+    expect(own).toMatchObject({ verdict: "unchanged" });
+    expect(own.difference).toBeUndefined();
   });
 
   test("source ranges that do not admit a source are no difference", () => {

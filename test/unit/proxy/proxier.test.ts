@@ -38,11 +38,13 @@ function makeWorld() {
     onSkipped: (_, skip) => void skips.push(skip),
     onConntrackCleaned: () => undefined,
   };
+  /** What the node is told to be. */
+  const told: { zone?: string } = {};
   const proxier = new Proxier({
     observer,
     services,
     endpointSlices,
-    rules: () => PROXIER_RULES,
+    rules: () => ({ ...PROXIER_RULES, ...told }),
     iptables,
     conntrack: { cleanStale: async (ports) => cleaned.push(ports) },
     clock,
@@ -50,7 +52,7 @@ function makeWorld() {
     syncPeriodMs: 30_000,
     minSyncPeriodMs: 1000,
   });
-  return { clock, iptables, services, endpointSlices, cleaned, skips, kinds, proxier };
+  return { clock, iptables, services, endpointSlices, cleaned, skips, kinds, told, proxier };
 }
 
 type World = ReturnType<typeof makeWorld>;
@@ -131,7 +133,7 @@ describe("the proxier", () => {
 
   test("a restore that fails in the middle leaves what works, and the next sync writes all", async () => {
     const world = makeWorld();
-    const count = 700;
+    const count = 520;
     world.services.replace(Array.from({ length: count }, (_, n) => serviceOf(n)));
     world.endpointSlices.replace(Array.from({ length: count }, (_, n) => sliceOf(n, 1)));
     world.iptables.failures.push(undefined, new LongshoreError("CommandFailed", "lock"));
@@ -160,6 +162,27 @@ describe("the proxier", () => {
       { namespace: "default", name: "web", skipped: [] },
     ]);
     expect(world.kinds).toEqual(["full", "partial", "partial"]);
+    await world.proxier.stop();
+  });
+
+  test("a zone that the node gets later, and loses, counts from the next sync on", async () => {
+    const both = slice("10.180.0.1", "10.180.0.2");
+    const endpoints = (both.endpoints ?? []).map((endpoint, n) => ({
+      ...endpoint,
+      hints: { forZones: [{ name: `zone-${n}` }] },
+    }));
+    const world = await startedWith([web], [{ ...both, endpoints }]);
+    expect((await kernelOf(world)).join()).toContain("10.180.0.2:80");
+    world.told.zone = "zone-0";
+    world.proxier.request();
+    await world.clock.advance(2000);
+    expect((await kernelOf(world)).join()).toContain("10.180.0.1:80");
+    expect((await kernelOf(world)).join()).not.toContain("10.180.0.2:80");
+    delete world.told.zone;
+    world.proxier.request();
+    await world.clock.advance(2000);
+    expect((await kernelOf(world)).join()).toContain("10.180.0.2:80");
+    expect(world.kinds.filter((kind) => kind === "full").length).toBe(1);
     await world.proxier.stop();
   });
 

@@ -11,7 +11,8 @@ import { computeProxyRules } from "../../../src/proxy/rules.ts";
 import { makeService, makeSlice, PROXIER_RULES } from "../../builders/services.ts";
 import { FakeIptables } from "../../fakes/iptables.ts";
 import { parseRestore } from "../../support/iptables-parser.ts";
-import { serviceOf, sliceOf } from "../../support/many-services.ts";
+import { clusterIpOf, serviceOf, sliceOf } from "../../support/many-services.ts";
+import { tracePacket } from "../../support/packet-tracer.ts";
 import { makeRubbish, RUBBISH } from "../../support/rubbish.ts";
 import { anyChange, emptyStores, type Stores } from "../../support/service-changes.ts";
 
@@ -111,6 +112,27 @@ describe("in a large cluster", () => {
     const fresh = new FakeIptables();
     await apply(fresh, renderChange(computeFullChange(nothing, { filter: [], nat: [] })));
     expect(await kernelOf(iptables)).toEqual(await kernelOf(fresh));
+  });
+
+  test("between any two pieces of a full sync over other rules every Service is served", async () => {
+    const iptables = new FakeIptables();
+    const few = {
+      services: stores.services.list().slice(0, 300),
+      endpointSlices: stores.endpointSlices.list().slice(0, 300),
+    };
+    const before = computeProxyRules(few, { ...options, masqueradeAll: true }).rules;
+    await apply(iptables, renderChange(computeFullChange(before, { filter: [], nat: [] })));
+    const change = computeFullChange(rules, { filter: [], nat: [...before.nat.keys()] });
+    for (const text of renderChange(change)) {
+      await iptables.restore(text);
+      const saved = [await iptables.save("filter"), await iptables.save("nat")];
+      const kernel = { tables: parseRestore(saved.join("")), nodeIps: [] };
+      for (const n of [0, 17, 299]) {
+        const to = { destination: clusterIpOf(n + 1), port: 80, protocol: "tcp" } as const;
+        const { output } = tracePacket(kernel, { source: "10.9.9.9", ...to });
+        expect(output).toEqual([expect.stringMatching(/^10\..*:8080$/)]);
+      }
+    }
   });
 
   test.each<[string, () => void, number]>([

@@ -83,6 +83,12 @@ describe("text", () => {
     );
   });
 
+  test("an IPv6 endpoint stands without quotes, as iptables-save prints it", () => {
+    expect(rule(undefined, [], "--to-destination", "[fd00::1]:80")).toBe(
+      "--to-destination [fd00::1]:80",
+    );
+  });
+
   test("chances of three endpoints are a third, a half and the rest", () => {
     const rules = rulesOf(
       [makeService({ name: "web", clusterIp: "172.30.0.1" })],

@@ -25,7 +25,7 @@ function configure(
     ...{ pod, container: whole, kind: "app", attempt: 2, sandboxId: "s", imageId: "i" },
     imageUser: "app:staff",
     ...{ env: new Map([["A", "1=2"]]), command: undefined, args: undefined },
-    ...{ volumes: new Map(), extraMounts: [], memoryCapacity: 1000 },
+    ...{ volumes: new Map(), subPaths: new Map(), extraMounts: [], memoryCapacity: 1000 },
     ...input,
   });
 }
@@ -170,6 +170,38 @@ describe("computeContainerConfig", () => {
       { hostPath: "/v/b", containerPath: "/b", readOnly: true, propagation: "rshared" },
       { hostPath: "/v/c", containerPath: "/c", readOnly: false, propagation: "rslave" },
     ]);
+  });
+
+  it("mounts the part of a volume that was bound for it", () => {
+    const volumeMounts = [
+      { name: "a", mountPath: "/whole" },
+      { name: "a", mountPath: "/part", subPath: "x" },
+    ];
+    const volumes = new Map([["a", { hostPath: "/v/a", readOnly: true }]]);
+    const { mounts } = configure(
+      { volumeMounts },
+      {},
+      { volumes, subPaths: new Map([[1, "/s/1"]]) },
+    );
+    expect(mounts.map(({ hostPath, readOnly }) => [hostPath, readOnly])).toEqual([
+      ["/v/a", true],
+      ["/s/1", true],
+    ]);
+  });
+
+  it.each([
+    ["Disabled", "taken"],
+    ["IfPossible", "taken"],
+    [
+      "Enabled",
+      'failed to resolve recursive read-only mode: volume "a" requested recursive read-only mode, but it is not supported by the runtime',
+    ],
+  ])("recursiveReadOnly %s is %s", (recursiveReadOnly, outcome) => {
+    const volumeMounts = [{ name: "a", mountPath: "/a", readOnly: true, recursiveReadOnly }];
+    const volumes = new Map([["a", { hostPath: "/v/a", readOnly: false }]]);
+    const make = () => configure({ volumeMounts }, {}, { volumes });
+    if (outcome === "taken") expect(make().mounts).toHaveLength(1);
+    else expect(make).toThrow(outcome);
   });
 
   it("refuses a volume that the pod does not have", () => {

@@ -118,7 +118,9 @@ describe("the container of a request", () => {
     [{}, "u", 500, 'container not found ("c")'],
     [running, "other", 404, "pod not found"],
   ])("of an exec must run in the right pod", (status, uid, code, text) => {
-    const choice = chooseExecContainer(viewWith(status), { uid, container: "c" });
+    const choice = chooseExecContainer(viewWith(status), {
+      ...{ namespace: "ns", pod: "p", uid, container: "c" },
+    });
     expect(choice).toEqual({ kind: "refused", reply: { status: code, text } });
   });
 });

@@ -128,10 +128,13 @@ describe("a session", () => {
     return { near, sent };
   }
 
+  const createSession = (near: Duplex, onStream: (stream: SpdyStream) => boolean): SpdySession =>
+    new SpdySession(near, { clock: new FakeClock(), maxStreams: 4, onStream });
+
   test("opens streams, answers pings, carries data both ways, refuses what is not wanted", async () => {
     const { near, sent } = createPair();
     const streams: SpdyStream[] = [];
-    const session = new SpdySession(near, new FakeClock(), (stream) => {
+    const session = createSession(near, (stream) => {
       if (stream.headers.get("streamtype") === "bad") return false;
       streams.push(stream);
       return true;
@@ -163,7 +166,7 @@ describe("a session", () => {
 
   test("ends with an error when the bytes are not SPDY", async () => {
     const { near } = createPair();
-    const session = new SpdySession(near, new FakeClock(), () => true);
+    const session = createSession(near, () => true);
     const running = session.run(Buffer.from("8009000100000000", "hex"));
     await expect(running).rejects.toMatchObject({ code: "Unsupported" });
     expect(session.gone.aborted).toBe(true);
@@ -171,7 +174,7 @@ describe("a session", () => {
 
   test("ends with an error when a small header block inflates to a large one", async () => {
     const { near } = createPair();
-    const session = new SpdySession(near, new FakeClock(), () => true);
+    const session = createSession(near, () => true);
     const bomb = await new Client().synStream(1, { streamtype: "x".repeat(64 * 1024 * 1024) });
     expect(bomb.length).toBeLessThan(1024 * 1024);
     await expect(session.run(bomb)).rejects.toThrow("too large a header block");

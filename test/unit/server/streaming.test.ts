@@ -6,7 +6,7 @@ import {
   encodeMessage,
   parseResize,
 } from "../../../src/server/streaming/channels.ts";
-import { negotiate } from "../../../src/server/streaming/negotiate.ts";
+import { COMMAND_PROTOCOLS, negotiate } from "../../../src/server/streaming/negotiate.ts";
 import { formatOutcome } from "../../../src/server/streaming/status.ts";
 
 describe("negotiate", () => {
@@ -16,7 +16,10 @@ describe("negotiate", () => {
     ["base64.channel.k8s.io", "base64.channel.k8s.io"],
   ])("takes the first known of `%s`", (offered, name) => {
     const headers = { upgrade: "WebSocket", "sec-websocket-protocol": offered };
-    expect(negotiate(headers)).toMatchObject({ kind: "websocket", protocol: { name } });
+    expect(negotiate(headers, COMMAND_PROTOCOLS)).toMatchObject({
+      kind: "websocket",
+      protocol: { name },
+    });
   });
 
   test.each([
@@ -34,7 +37,7 @@ describe("negotiate", () => {
       { kind: "no-common-protocol", known: expect.arrayContaining(["v4.channel.k8s.io"]) },
     ],
   ])("%j", (headers, expected) => {
-    expect(negotiate(headers)).toMatchObject(expected);
+    expect(negotiate(headers, COMMAND_PROTOCOLS)).toMatchObject(expected);
   });
 });
 

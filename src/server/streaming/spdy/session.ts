@@ -1,13 +1,13 @@
 /**
  * The server's side of one SPDY/3.1 connection: streams that the client opens, with back-pressure by pausing the
  * connection (this dialect has no windows). Frames are handled strictly in order, header blocks included. Used by
- * spdy-command.ts.
+ * spdy-command.ts and port-forward.
  */
 
 import { once } from "node:events";
 import { type Duplex, PassThrough, Writable } from "node:stream";
 import { constants, createInflate } from "node:zlib";
-import type { Clock } from "../../../core/clock.ts";
+import type { Clock, Timer } from "../../../core/clock.ts";
 import { assertNever, LongshoreError } from "../../../core/errors.ts";
 import { createDictionary } from "./dictionary.ts";
 import {
@@ -29,9 +29,22 @@ export interface SpdyStream {
   readonly input: PassThrough;
   /** What the client gets; ending it half-closes. */
   readonly output: Writable;
+  /** Breaks both directions off. */
+  reset(): void;
 }
 
-const MAX_STREAMS = 64;
+export interface SpdySessionOptions {
+  readonly clock: Clock;
+  /** Open at once; further ones are reset. */
+  readonly maxStreams: number;
+  /** Tells whether a stream is wanted; the others are reset. */
+  readonly onStream: (stream: SpdyStream) => boolean;
+}
+
+/** kubelet's streamingConnectionIdleTimeout. */
+const IDLE_LIMIT_MS = 4 * 60 * 60_000;
+/** A connection that is not read does not tell that its client is gone; one that is written to does. */
+const STALLED_PING_MS = 5_000;
 const MAX_DATA_BYTES = 32 * 1024;
 const MAX_BLOCK_BYTES = 1024 * 1024;
 const CLOSE_PATIENCE_MS = 5_000;
@@ -39,7 +52,7 @@ const CLOSE_PATIENCE_MS = 5_000;
 export class SpdySession {
   readonly #socket: Duplex;
   readonly #clock: Clock;
-  readonly #onStream: (stream: SpdyStream) => boolean;
+  readonly #options: SpdySessionOptions;
   readonly #streams = new Map<number, SpdyStream>();
   readonly #parser = new FrameParser();
   readonly #gone = new AbortController();
@@ -52,14 +65,16 @@ export class SpdySession {
   #inflatedBytes = 0;
   #lastStreamId = 0;
   #hasReplied = false;
+  #pingId = 0;
+  #idle: Timer | undefined;
   /** Of the last frame, monotonic. */
   #lastActivity: number;
 
-  /** @param onStream tells whether a stream is wanted; the others are reset. */
-  constructor(socket: Duplex, clock: Clock, onStream: (stream: SpdyStream) => boolean) {
+  constructor(socket: Duplex, options: SpdySessionOptions) {
+    const { clock } = options;
     this.#socket = socket;
     this.#clock = clock;
-    this.#onStream = onStream;
+    this.#options = options;
     this.#lastActivity = clock.monotonic();
     this.#inflate.on("data", (chunk: Buffer) => {
       // A small block may inflate a thousandfold: what is too much is counted, not kept.
@@ -78,12 +93,9 @@ export class SpdySession {
     return this.#gone.signal;
   }
 
-  get lastActivity(): number {
-    return this.#lastActivity;
-  }
-
   /** Reads until the client ends. Throws when what it sends is not SPDY. */
   async run(head: Buffer): Promise<void> {
+    this.#watchIdle();
     try {
       await this.#onChunk(head);
       for await (const chunk of this.#socket) await this.#onChunk(chunk as Buffer);
@@ -109,6 +121,7 @@ export class SpdySession {
   }
 
   #end(): void {
+    this.#idle?.cancel();
     this.#gone.abort(new LongshoreError("Aborted", "the client closed the connection"));
     for (const { input, output } of this.#streams.values()) {
       input.end();
@@ -137,7 +150,8 @@ export class SpdySession {
       case "rst-stream":
         return this.#onReset(frame.streamId);
       case "ping":
-        this.#socket.write(encodePing(frame.id));
+        // An even one is the answer to ours.
+        if (frame.id % 2 === 1) this.#socket.write(encodePing(frame.id));
         return;
       case "goaway":
       case "ignored":
@@ -148,18 +162,38 @@ export class SpdySession {
   }
 
   async #onData(frame: Extract<Frame, { kind: "data" }>): Promise<void> {
-    const input = this.#streams.get(frame.streamId)?.input;
-    if (input === undefined || input.destroyed || input.writableEnded) return;
-    const hasRoom = frame.data.length === 0 || input.write(frame.data);
-    if (frame.fin) input.end();
-    else if (!hasRoom) await drained(input, this.#gone.signal);
+    const stream = this.#streams.get(frame.streamId);
+    if (stream === undefined || stream.input.writableEnded) return;
+    const { input } = stream;
+    const hasRoom = frame.data.length === 0 || input.destroyed || input.write(frame.data);
+    if (frame.fin) {
+      input.end();
+      this.#forgetEnded(stream);
+    } else if (!hasRoom) await this.#drained(input);
+  }
+
+  async #drained(input: Writable): Promise<void> {
+    const ping = (): Timer =>
+      this.#clock.after(STALLED_PING_MS, () => {
+        this.#pingId += 2;
+        this.#socket.write(encodePing(this.#pingId));
+        timer = ping();
+      });
+    let timer = ping();
+    await drained(input, this.#gone.signal);
+    timer.cancel();
+  }
+
+  #forgetEnded({ id, input, output }: SpdyStream): void {
+    if (input.writableEnded && (output.writableFinished || output.destroyed))
+      this.#streams.delete(id);
   }
 
   async #onSynStream(frame: Extract<Frame, { kind: "syn-stream" }>): Promise<void> {
     const { streamId } = frame;
     const headers = parseHeaderBlock(await this.#readBlock(frame.block));
     if (streamId % 2 === 0 || streamId <= this.#lastStreamId) {
-      this.#socket.write(encodeReset(streamId, RST.protocolError));
+      this.#reset(streamId, RST.protocolError);
       return;
     }
     this.#lastStreamId = streamId;
@@ -168,15 +202,23 @@ export class SpdySession {
       headers,
       input: new PassThrough(),
       output: this.#output(streamId),
+      reset: () => this.#reset(streamId, RST.cancel),
     };
-    if (this.#streams.size >= MAX_STREAMS || !this.#onStream(stream)) {
-      this.#socket.write(encodeReset(streamId, RST.refused));
+    if (this.#streams.size >= this.#options.maxStreams || !this.#options.onStream(stream)) {
+      this.#reset(streamId, RST.refused);
       return;
     }
     this.#streams.set(streamId, stream);
+    stream.output.on("close", () => this.#forgetEnded(stream));
     if (frame.fin) stream.input.end();
     this.#socket.write(encodeReply(streamId, !this.#hasReplied));
     this.#hasReplied = true;
+  }
+
+  #reset(streamId: number, status: number): void {
+    if (!this.#socket.destroyed && !this.#socket.writableEnded)
+      this.#socket.write(encodeReset(streamId, status));
+    this.#onReset(streamId);
   }
 
   #onReset(streamId: number): void {
@@ -205,6 +247,15 @@ export class SpdySession {
     // A connection that is lost is told by `gone`.
     output.on("error", () => undefined);
     return output;
+  }
+
+  #watchIdle(): void {
+    const idleMs = this.#clock.monotonic() - this.#lastActivity;
+    if (idleMs >= IDLE_LIMIT_MS) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#idle = this.#clock.after(IDLE_LIMIT_MS - idleMs, () => this.#watchIdle());
   }
 
   /** All output for the block has been emitted when the write's callback runs. */

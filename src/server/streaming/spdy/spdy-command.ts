@@ -4,21 +4,21 @@
  */
 
 import { PassThrough, type Readable, type Writable } from "node:stream";
-import type { Clock, Timer } from "../../../core/clock.ts";
+import type { Clock } from "../../../core/clock.ts";
 import { LongshoreError } from "../../../core/errors.ts";
 import { parseResize, type TerminalSize } from "../channels.ts";
+import type { UpgradeRequest } from "../kept-socket.ts";
 import {
   type RemoteCommandConnection,
   type RemoteCommandOptions,
   swallow,
 } from "../remote-command.ts";
 import { type CommandOutcome, formatOutcome } from "../status.ts";
-import type { UpgradeRequest } from "../websocket.ts";
 import { SpdySession, type SpdyStream } from "./session.ts";
 
 const STREAMS_DEADLINE_MS = 30_000;
-/** kubelet's streamingConnectionIdleTimeout. */
-const IDLE_LIMIT_MS = 4 * 60 * 60_000;
+/** More than any protocol has. */
+const MAX_STREAMS = 8;
 
 /** The stream types a client must open. Pure. */
 export function expectedStreams(
@@ -35,6 +35,14 @@ export function expectedStreams(
   ];
 }
 
+/** The answer that opens a SPDY connection. */
+export function formatSpdyUpgrade(protocol: string): string {
+  return (
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
+    `X-Stream-Protocol-Version: ${protocol}\r\n\r\n`
+  );
+}
+
 export class SpdyCommand implements RemoteCommandConnection {
   readonly #session: SpdySession;
   readonly #protocol: string;
@@ -42,7 +50,6 @@ export class SpdyCommand implements RemoteCommandConnection {
   readonly #streams = new Map<string, SpdyStream>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #clock: Clock;
-  #idle: Timer | undefined;
 
   constructor(
     upgrade: UpgradeRequest,
@@ -53,9 +60,12 @@ export class SpdyCommand implements RemoteCommandConnection {
     this.#protocol = protocol;
     this.#clock = clock;
     this.#expected = expectedStreams(options, protocol);
-    this.#session = new SpdySession(upgrade.socket, clock, (stream) => this.#onStream(stream));
+    this.#session = new SpdySession(upgrade.socket, {
+      clock,
+      maxStreams: MAX_STREAMS,
+      onStream: (stream) => this.#onStream(stream),
+    });
     this.#session.gone.addEventListener("abort", () => {
-      this.#idle?.cancel();
       this.#ready.reject(this.#session.gone.reason);
     });
     this.#ready.promise.catch(() => undefined);
@@ -79,11 +89,7 @@ export class SpdyCommand implements RemoteCommandConnection {
 
   /** Answers the handshake and reads until the client is gone. Throws when what it sends is not SPDY. */
   async run(upgrade: UpgradeRequest): Promise<void> {
-    upgrade.socket.write(
-      "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
-        `X-Stream-Protocol-Version: ${this.#protocol}\r\n\r\n`,
-    );
-    this.#watchIdle();
+    upgrade.socket.write(formatSpdyUpgrade(this.#protocol));
     await this.#session.run(upgrade.head);
   }
 
@@ -133,15 +139,6 @@ export class SpdyCommand implements RemoteCommandConnection {
     if (type !== "stdin" && type !== "resize") stream.input.resume();
     if (this.#streams.size === this.#expected.length) this.#ready.resolve();
     return true;
-  }
-
-  #watchIdle(): void {
-    const idleMs = this.#clock.monotonic() - this.#session.lastActivity;
-    if (idleMs >= IDLE_LIMIT_MS) {
-      this.#session.close().catch(() => undefined);
-      return;
-    }
-    this.#idle = this.#clock.after(IDLE_LIMIT_MS - idleMs, () => this.#watchIdle());
   }
 }
 

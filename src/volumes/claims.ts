@@ -1,0 +1,113 @@
+/**
+ * From a volume that names a claim (or asks for one of its own) to the PersistentVolume bound to it, as the volume of a
+ * kind that this node can show: hostPath or local. A bound pair never changes, so each is read once for a pod. Called
+ * by volume-manager.ts; what is not bound yet is VolumeNotReady.
+ */
+
+import type { PersistentVolume, PersistentVolumeClaim, Pod, Volume } from "../api/types.ts";
+import { LongshoreError } from "../core/errors.ts";
+
+export interface ClaimSource {
+  /** undefined when it does not exist. */
+  getClaim(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<PersistentVolumeClaim | undefined>;
+  getPersistentVolume(name: string, signal: AbortSignal): Promise<PersistentVolume | undefined>;
+}
+
+/** What a PersistentVolume is on this node. */
+export interface ClaimedVolume {
+  readonly source: NonNullable<Volume["hostPath"]>;
+  /** A local volume belongs to the pod's group, a hostPath stays as the host has it. */
+  readonly isOwned: boolean;
+  readonly readOnly: boolean;
+}
+
+export function claimNameOf(pod: Pod, volume: Volume): string | undefined {
+  if (volume.ephemeral !== undefined) return `${pod.metadata.name}-${volume.name}`;
+  return volume.persistentVolumeClaim?.claimName;
+}
+
+export class Claims {
+  readonly #source: ClaimSource;
+  /** By UID of the pod, then name of the volume. */
+  readonly #resolved = new Map<string, Map<string, ClaimedVolume>>();
+
+  constructor(source: ClaimSource) {
+    this.#source = source;
+  }
+
+  async resolve(
+    pod: Pod,
+    volume: Volume,
+    claimName: string,
+    signal: AbortSignal,
+  ): Promise<ClaimedVolume> {
+    const { uid, namespace } = pod.metadata;
+    const known = this.#resolved.get(uid)?.get(volume.name);
+    if (known !== undefined) return known;
+    const claim = await this.#source.getClaim(namespace, claimName, signal);
+    const name = nameOfVolume(pod, volume, claim, `${namespace}/${claimName}`);
+    const bound = await this.#source.getPersistentVolume(name, signal);
+    const claimed = readVolume(bound, name, claim?.metadata.uid);
+    const readOnly = claimed.readOnly || volume.persistentVolumeClaim?.readOnly === true;
+    const resolved = { ...claimed, readOnly };
+    this.#resolved.set(uid, (this.#resolved.get(uid) ?? new Map()).set(volume.name, resolved));
+    return resolved;
+  }
+
+  forget(podUid: string): void {
+    this.#resolved.delete(podUid);
+  }
+}
+
+function refuse(message: string): never {
+  throw new LongshoreError("VolumeNotReady", message);
+}
+
+function nameOfVolume(
+  pod: Pod,
+  volume: Volume,
+  claim: PersistentVolumeClaim | undefined,
+  key: string,
+): string {
+  if (claim === undefined)
+    refuse(`error processing PVC ${key}: persistentvolumeclaim ${JSON.stringify(key)} not found`);
+  const { ownerReferences = [], deletionTimestamp } = claim.metadata;
+  const isOfPod = ownerReferences.some(
+    (owner) => owner.controller && owner.uid === pod.metadata.uid,
+  );
+  if (volume.ephemeral !== undefined && !isOfPod)
+    refuse(`PVC ${key} was not created for pod ${pod.metadata.name} (pod is not owner)`);
+  if (deletionTimestamp !== undefined) refuse(`error processing PVC ${key}: PVC is being deleted`);
+  const { volumeName = "", volumeMode } = claim.spec ?? {};
+  if (claim.status?.phase !== "Bound" || volumeName === "")
+    refuse(`error processing PVC ${key}: PVC is not bound`);
+  if (volumeMode === "Block")
+    refuse(`volume ${volume.name} has volumeMode Block, but is specified in volumeMounts`);
+  return volumeName;
+}
+
+function readVolume(
+  volume: PersistentVolume | undefined,
+  name: string,
+  claimUid: string | undefined,
+): ClaimedVolume {
+  if (volume === undefined) refuse(`persistentvolume ${JSON.stringify(name)} not found`);
+  const { claimRef, hostPath, local, accessModes = [], csi } = volume.spec ?? {};
+  if (claimRef?.uid !== claimUid)
+    refuse(`persistentvolume ${JSON.stringify(name)} is bound to another claim`);
+  const readOnly = accessModes.length > 0 && accessModes.every((mode) => mode === "ReadOnlyMany");
+  if (hostPath !== undefined) return { source: hostPath, isOwned: false, readOnly };
+  if (local !== undefined)
+    return { source: { path: local.path, type: "Directory" }, isOwned: true, readOnly };
+  if (csi !== undefined) refuse(`kubernetes.io/csi: ${noDriver(csi.driver)}`);
+  return refuse(`persistentvolume ${JSON.stringify(name)} is of no kind that this node can mount`);
+}
+
+/** The kubelet's words for a driver that nobody registered; here nobody can. */
+export function noDriver(driver: string): string {
+  return `driver name ${driver} not found in the list of registered CSI drivers`;
+}
