@@ -55,7 +55,7 @@ test("a pod has a slice of its class with what it may use, for as long as it las
     ["150m", "32Mi", "15000\n", "33554432\n"],
   ] as const) {
     const limits = { cpu, memory };
-    const spec = { containers: [{ name: "main", resources: { limits } }] };
+    const spec = { containers: [{ name: "main", resources: { limits, requests: { memory } } }] };
     const { metadata: before } = await cluster.pod("bounded");
     await cluster.kubectl(
       ...["patch", "pod", "bounded", "--subresource", "resize", "-p", JSON.stringify({ spec })],
