@@ -15,7 +15,7 @@ import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
-import type { AgentConfig } from "./config.ts";
+import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
@@ -122,7 +122,11 @@ export class Agent {
     await local.start();
     const serving = { ...config, nodeIps };
     const server = this.#own(
-      new KubeletServer({ config: serving, pods, runtime, readiness, clock, log }),
+      new KubeletServer({
+        ...{ config: serving, pods, runtime, readiness, version, clock, log },
+        configuration: toKubeletConfiguration(config),
+        probeTotals: () => pods.probeTotals(),
+      }),
     );
     await server.start();
 

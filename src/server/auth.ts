@@ -65,9 +65,24 @@ export function authorize(user: User | undefined, method: string, route: Route):
   };
 }
 
-/** kubelet's table (KubeletFineGrainedAuthz, GA in 1.36). */
+/** kubelet's table (KubeletFineGrainedAuthz, GA in 1.36); the first that is allowed opens. */
 function subresourcesOf(route: Route): readonly string[] {
-  if (route.kind === "healthz") return ["healthz", "proxy"];
-  if (route.kind === "pods") return ["pods", "proxy"];
-  return ["proxy"];
+  switch (route.kind) {
+    case "healthz":
+      return ["healthz", "proxy"];
+    case "system-logs":
+      return ["log"];
+    case "read":
+      return READ_SUBRESOURCES[route.path.split("/")[1] ?? ""] ?? ["proxy"];
+    default:
+      return ["proxy"];
+  }
 }
+
+const READ_SUBRESOURCES: Readonly<Record<string, readonly string[]>> = {
+  pods: ["pods", "proxy"],
+  runningpods: ["pods", "proxy"],
+  configz: ["configz", "proxy"],
+  stats: ["stats"],
+  metrics: ["metrics"],
+};

@@ -9,23 +9,23 @@ import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
-import type { Clock, Timer } from "../core/clock.ts";
+import type { Timer } from "../core/clock.ts";
 import { assertNever } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { PodDirectory } from "../pods/directory.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { authenticate, authorize } from "./auth.ts";
 import { endSocket, serveCommand } from "./exec.ts";
 import { computeHealthz, type HealthState } from "./healthz.ts";
 import { close, createHealthServer, createTlsServer, listen, tlsOptions } from "./https-server.ts";
 import { serveLogs } from "./logs.ts";
-import { computePodList } from "./pods.ts";
 import { createPodDial, type PodDial } from "./port-forward/dial.ts";
 import { servePortForward } from "./port-forward/serve.ts";
+import { NodeReads, type ReadOptions } from "./reads.ts";
 import { formatRawReply, METHOD_NOT_ALLOWED, NOT_FOUND, type Reply } from "./reply.ts";
 import { parseRoute, type Route } from "./routes.ts";
 import { runCommand } from "./run.ts";
 import type { UpgradeRequest } from "./streaming/kept-socket.ts";
+import { serveSystemLogs } from "./system-logs.ts";
 import { loadTlsMaterial, type TlsConfig, type TlsMaterial } from "./tls.ts";
 
 /** The part of AgentConfig that the server reads. */
@@ -38,13 +38,9 @@ interface KubeletServerConfig extends TlsConfig {
   readonly healthzPort: number;
 }
 
-export interface KubeletServerOptions {
+export interface KubeletServerOptions extends Omit<ReadOptions, "config"> {
   readonly config: KubeletServerConfig;
-  readonly pods: PodDirectory;
   readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list">;
-  /** What keeps the node from being ready; empty = ready. */
-  readonly readiness: () => readonly string[];
-  readonly clock: Clock;
   readonly log: Logger;
 }
 
@@ -54,6 +50,7 @@ const READINESS_INTERVAL_MS = 10_000;
 export class KubeletServer {
   readonly #options: KubeletServerOptions;
   readonly #dial: PodDial;
+  readonly #reads: NodeReads;
   readonly #stopping = new AbortController();
   readonly #upgraded = new Set<Duplex>();
   readonly #timers = new Map<string, Timer>();
@@ -65,6 +62,7 @@ export class KubeletServer {
   constructor(options: KubeletServerOptions) {
     this.#options = options;
     this.#dial = createPodDial(options.runtime, options.clock);
+    this.#reads = new NodeReads(options);
   }
 
   /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
@@ -144,6 +142,7 @@ export class KubeletServer {
   }
 
   #admit(request: IncomingMessage, route: Route): Reply | undefined {
+    this.#reads.count(request.method ?? "", route);
     const hasClientCa = this.#material?.clientCa !== undefined;
     const user = hasClientCa ? authenticate(request.socket as TLSSocket) : undefined;
     const verdict = authorize(user, request.method ?? "", route);
@@ -162,9 +161,10 @@ export class KubeletServer {
     switch (route.kind) {
       case "healthz":
         return computeHealthz(route.check, route.query, this.#health());
-      case "pods":
-        writeJson(response, computePodList(this.#options.pods.list()));
-        return undefined;
+      case "read":
+        return this.#reads.answer(route, this.#material?.cert, response, this.#stopping.signal);
+      case "system-logs":
+        return serveSystemLogs("/var/log", route.path, response);
       case "logs":
         return serveLogs(this.#options, route, response, this.#stopping.signal);
       case "exec":
@@ -246,7 +246,8 @@ function refusalOf(route: Route): Reply | undefined {
     case "not-found":
       return NOT_FOUND;
     case "healthz":
-    case "pods":
+    case "read":
+    case "system-logs":
     case "logs":
     case "exec":
     case "attach":
@@ -265,13 +266,4 @@ function writeReply(response: ServerResponse, reply: Reply): void {
     "Content-Length": Buffer.byteLength(reply.text),
   });
   response.end(reply.text);
-}
-
-function writeJson(response: ServerResponse, body: object): void {
-  const text = JSON.stringify(body);
-  response.writeHead(200, {
-    "Content-Type": "application/json",
-    "Content-Length": Buffer.byteLength(text),
-  });
-  response.end(text);
 }

@@ -3,13 +3,15 @@
  * commands over every WebSocket sub-protocol, through the `ws` client.
  */
 
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable, Writable } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import type { Pod, PodStatus } from "../../src/api/types.ts";
@@ -200,6 +202,9 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
     },
     pods,
     readiness: () => [],
+    version: "0.0.0",
+    configuration: { kind: "KubeletConfiguration" },
+    probeTotals: () => [{ labels: { container: "main" }, value: 3 }],
     clock: systemClock,
     log,
   };
@@ -439,6 +444,66 @@ function received({ messages }: ExecClient, channel: number, isBase64 = false): 
     )
     .join("");
 }
+
+describe("what is read in one piece", () => {
+  test.each([
+    ["/configz", '{"kubeletconfig":{"kind":"KubeletConfiguration"}}'],
+    ["/runningpods/", '{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}'],
+    ["/stats/summary", '"podRef":{"name":"web","namespace":"default","uid":"uid-1"}'],
+    ["/metrics", 'kubelet_node_name{node="node-1"} 1'],
+    ["/metrics", "kubelet_certificate_manager_server_ttl_seconds 31"],
+    ["/metrics/resource", "node_cpu_usage_seconds_total "],
+    ["/metrics/cadvisor", "machine_cpu_cores "],
+    ["/metrics/probes", 'prober_probe_total{container="main"} 3'],
+    ["/metrics/slis", 'kubernetes_healthcheck{name="syncloop",type="healthz"} 1'],
+  ])("%s", async (path, part) => {
+    const { status: code, text } = await fetchText(path);
+    expect(code).toBe(200);
+    expect(text).toContain(part);
+  });
+});
+
+describe("the node's log files", () => {
+  const get = (path: string): Promise<{ status: number; text: string }> =>
+    fetchText(`/logs/${path}`, "admin");
+  const folder = "/var/log/h-server-test";
+
+  beforeAll(async () => {
+    await mkdir(`${folder}/sub`, { recursive: true });
+    await writeFile(`${folder}/a&b.log`, "line\n");
+    await symlink("/etc", `${folder}/out`);
+    await symlink("a&b.log", `${folder}/in`);
+    await promisify(execFile)("mkfifo", [`${folder}/pipe`]);
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  test.each([
+    ["h-server-test/a%26b.log", 200, "line\n"],
+    ["h-server-test/in", 200, "line\n"],
+    ["h-server-test/", 200, '<a href="a&b.log">a&#38;b.log</a>'],
+    ["h-server-test", 301, ""],
+    ["h-server-test/out/passwd", 404, "404: Page Not Found"],
+    ["h-server-test/pipe", 404, "404: Page Not Found"],
+    ["h-server-test/none", 404, "404: Page Not Found"],
+    ["h-server-test/a%26b.log/", 404, "404: Page Not Found"],
+    ["%2e%2e/%2e%2e/etc/passwd", 404, "404: Page Not Found"],
+  ])("%s is %i", async (path, code, part) => {
+    const { status: found, text } = await get(path);
+    expect(found).toBe(code);
+    expect(text).toContain(part);
+  });
+});
+
+describe("run", () => {
+  test.each([
+    ["echo hi", 200, "hi\n"],
+    ["fail", 500, "command 'fail' exited with 7: outerr"],
+    ["missing", 500, 'exec: "missing": executable file not found'],
+  ])("%s", async (cmd, code, text) => {
+    const url = `/run/default/web/main?cmd=${encodeURIComponent(cmd)}`;
+    expect(await fetchText(url, "admin", "POST")).toEqual({ status: code, text });
+  });
+});
 
 describe("exec over WebSocket", () => {
   test.each([

@@ -10,9 +10,15 @@ describe("parseRoute", () => {
     ["GET", "/healthz", { kind: "healthz", check: "all" }],
     ["GET", "/healthz/syncloop", { kind: "healthz", check: "syncloop" }],
     ["GET", "/healthz/other", { kind: "not-found" }],
-    ["GET", "/pods", { kind: "pods" }],
+    ["GET", "/pods", { kind: "read", path: "/pods" }],
     ["POST", "/pods", { kind: "method-not-allowed" }],
     ["GET", "/pods/", { kind: "not-found" }],
+    ["GET", "/runningpods/", { kind: "read", path: "/runningpods" }],
+    ["POST", "/stats/summary", { kind: "read", path: "/stats/summary" }],
+    ["GET", "/metrics/resource", { kind: "read", path: "/metrics/resource" }],
+    ["GET", "/metrics/other", { kind: "not-found" }],
+    ["GET", "/logs/a/b", { kind: "system-logs", path: ["a", "b"] }],
+    ["GET", "/logs/../etc", { kind: "not-found" }],
     ["GET", "/containerLogs/ns/p/c?follow=1", { kind: "logs", namespace: "ns", container: "c" }],
     ["GET", "/containerLogs/ns", { kind: "logs", namespace: "ns", pod: "", container: "" }],
     ["GET", "/containerLogs/ns/p/c/d", { kind: "not-found" }],
@@ -42,7 +48,7 @@ describe("parseRoute", () => {
 });
 
 describe("authorize", () => {
-  const pods = { kind: "pods" } as const;
+  const pods = { kind: "read", path: "/pods", query: new URLSearchParams() } as const;
 
   test.each([
     ["nobody is 401", undefined, { kind: "refused", status: 401, text: "Unauthorized" }],
