@@ -33,6 +33,7 @@ import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
+import { createReviews } from "./server/reviews.ts";
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -129,6 +130,7 @@ export class Agent {
       new KubeletServer({
         ...{ config: serving, pods, runtime, readiness, version, clock, log },
         configuration: toKubeletConfiguration(config),
+        reviews: createReviews({ client, clock, random: this.#options.random }),
         probeTotals: () => pods.probeTotals(),
       }),
     );
