@@ -6,11 +6,12 @@
 
 import { mkdir } from "node:fs/promises";
 import { AgentPods } from "./agent-pods.ts";
-import { startProxy } from "./agent-proxy.ts";
-import type { ApiClient, ListOptions } from "./api/client.ts";
+import { type ReflectOptions, startProxy } from "./agent-proxy.ts";
+import type { ApiClient } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import { createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
+import { leanService } from "./api/lean.ts";
 import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
@@ -160,13 +161,14 @@ export class Agent {
 
     const fieldSelector = `spec.nodeName=${config.nodeName}`;
     const podStore = this.#reflect(client, PODS, "pods", { fieldSelector });
-    const services = this.#reflect(client, SERVICES, "services");
+    const services = this.#reflect(client, SERVICES, "services", { keep: leanService });
     this.#own(pods).start({ podStore, services, nodeLoop });
     this.#own(networkLoop).start();
     if (config.proxyMode === "iptables") {
       await startProxy({
         ...this.#options,
         client: proxyClient,
+        services,
         reflect: this.#reflect.bind(this),
         own: this.#own.bind(this),
         onNode: (listener) => nodeLoop.onNode(listener),
@@ -197,12 +199,11 @@ export class Agent {
     client: ApiClient,
     resource: Resource<T>,
     name: string,
-    options: Pick<ListOptions, "labelSelector" | "fieldSelector"> = {},
+    { keep, ...options }: ReflectOptions<T> = {},
   ): Store<T> {
     const { clock, random, log } = this.#options;
-    const reflector = this.#own(
-      new Reflector({ client, resource, options, clock, random, log, name }),
-    );
+    const common = { clock, random, log, name, ...(keep === undefined ? {} : { keep }) };
+    const reflector = this.#own(new Reflector({ client, resource, options, ...common }));
     reflector.start();
     this.#reflectors.set(name, reflector);
     return reflector.store;
