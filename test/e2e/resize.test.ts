@@ -199,6 +199,8 @@ test("a pod is resized by a PUT of it whole, and by nothing else", async () => {
   await verify(after, { c1: both("30m", "30Mi") });
   expect(after.metadata.generation).toBe(before.metadata.generation + 1);
   const spec = { containers: listOf({ c1: both("40m", "40Mi") }) };
+  const got = await cluster.kubectl("get", "pod", "replaced", "--subresource=resize", "-o", "name");
+  expect(got.trim()).toBe("pod/replaced");
   const main = await cluster.tryKubectl("patch", "pod", "replaced", "-p", JSON.stringify({ spec }));
   expect(main.stderr).toContain("pod updates may not change fields other than");
   const other = { containers: listOf({ c1: { requests: { cpu: "5m" } } }) };

@@ -162,7 +162,7 @@ describe("a pod", () => {
   });
 
   it("is not given less memory than it uses, and is none the worse for it", async () => {
-    const hog = "x=$(head -c 20971520 /dev/zero | tr '\\0' x); touch /held; sleep 1000";
+    const hog = "x=$(head -c 20971520 /dev/zero | tr '\\0' x); touch /held; sleep 1000; :";
     const resources = { limits: { memory: "256Mi" } };
     const { pod, id } = await pods.start({ command: ["sh", "-c", hog], resources });
     const held = ["sh", "-c", "until [ -e /held ]; do sleep 0.1; done"];

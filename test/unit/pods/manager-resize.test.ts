@@ -117,6 +117,33 @@ test("a restarted agent knows what was allocated, and does not take up what was 
   expect(node.runtime.byName("web")?.resources.cpuQuotaMicros).toBe(20_000);
 });
 
+test("a restarted agent goes on with what it had begun, without a word", async () => {
+  const of = (amount: string, generation: number) => {
+    const pod = podOf("a", amount, generation);
+    const second = { name: "second", image: "web:1", resources: cpu(amount) };
+    return { ...pod, spec: { ...pod.spec, containers: [...pod.spec.containers, second] } };
+  };
+  await start(of("100m", 1));
+  node.runtime.disturb = (what) => {
+    if (what.startsWith("update second") || what === "resize-pod exact")
+      throw new LongshoreError("EngineUnreachable", "away");
+  };
+  await resize(of("200m", 2));
+  expect(conditionOf("a")).toMatchObject({ type: "PodResizeInProgress" });
+  const resources = () =>
+    statusOf("a")?.containerStatuses?.map((one) => one.resources?.limits?.cpu);
+  expect(resources()).toEqual(["200m", "100m"]);
+  [node.journal.length, node.events.length] = [0, 0];
+  node.runtime.disturb = () => undefined;
+  await node.restart();
+  expect(node.journal.map((entry) => entry.replace(/ \{.*/, ""))).toEqual([
+    ...["resize-pod grow", "update second", "resize-pod exact"],
+  ]);
+  expect(resources()).toEqual(["200m", "200m"]);
+  expect(conditionOf("a")).toBeUndefined();
+  expect(told()).toEqual([expect.stringContaining("ResizeCompleted")]);
+});
+
 test("an edit made while the agent was away is a resize", async () => {
   await start(podOf("a", "100m"));
   await node.manager.stop();
