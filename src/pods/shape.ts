@@ -9,7 +9,9 @@ import type { Pod } from "../api/types.ts";
 import { hasCode } from "../core/errors.ts";
 
 const POD_LISTS = ["containers", "initContainers", "ephemeralContainers", "volumes"] as const;
-const CONTAINER_LISTS = ["env", "envFrom", "ports", "volumeMounts", "volumeDevices"] as const;
+const CONTAINER_LISTS = [
+  ...["env", "envFrom", "ports", "volumeMounts", "volumeDevices", "resizePolicy"],
+] as const;
 
 export interface SoundPod {
   readonly pod: Pod;
