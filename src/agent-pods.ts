@@ -196,7 +196,7 @@ export class AgentPods implements PodDirectory {
     // Only now: what failed before this is thrown away and made anew by the next try.
     const node = (): Node | undefined => this.#node;
     const mirrors = new MirrorLoop({ client, api: podStore, sources, node, clock, random, log });
-    this.#started.push(objects, probes, manager, mirrors, ...this.#startStatic(sources));
+    this.#started.push(volumes, objects, probes, manager, mirrors, ...this.#startStatic(sources));
     this.#manager = manager;
     this.#sources = sources;
     if (this.#node !== undefined) sources.open();

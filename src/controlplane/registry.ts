@@ -174,6 +174,16 @@ const RUNTIME_CLASSES = define({
 });
 export const LEASES = define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" });
 
+/** Questions: answered, never stored (reviews.ts). */
+const REVIEWS: readonly ResourceType[] = [
+  ["authentication.k8s.io", "TokenReview"],
+  ["authentication.k8s.io", "SelfSubjectReview"],
+  ["authorization.k8s.io", "SubjectAccessReview"],
+  ["authorization.k8s.io", "SelfSubjectAccessReview"],
+].map(([group = "", kind = ""]) =>
+  define({ group, plural: `${kind.toLowerCase()}s`, kind, namespaced: false, verbs: ["create"] }),
+);
+
 /** Every resource served, in the order of discovery. */
 export const RESOURCE_TYPES: readonly ResourceType[] = [
   CONFIG_MAPS,
@@ -190,6 +200,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   LEASES,
   ENDPOINT_SLICES,
   RUNTIME_CLASSES,
+  ...REVIEWS,
 ];
 
 /** "pods", or "leases.coordination.k8s.io": names a resource in the store, in paths of messages and in details. */

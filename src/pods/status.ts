@@ -6,7 +6,7 @@
 
 import { computeQosClass } from "../api/pod-resources.ts";
 import type { ContainerStatus, PodStatus } from "../api/types.ts";
-import { computeConditions, type RoleStatus } from "./conditions.ts";
+import { computeConditions, hasEverStarted, type RoleStatus } from "./conditions.ts";
 import { computeContainerStatus, unknownTermination } from "./container-status.ts";
 import { type ContainerRole, containersOf } from "./containers.ts";
 import { isRestartingAll } from "./phases/sync.ts";
@@ -171,10 +171,6 @@ function computePhase(statuses: readonly RoleStatus[], isEnded: boolean): PodPha
     role === "app" && (status.state?.waiting !== undefined || willRestart);
   if (statuses.some(continues)) return "Running";
   return isSuccess ? "Succeeded" : "Failed";
-}
-
-function hasEverStarted(status: ContainerStatus): boolean {
-  return status.state?.waiting === undefined || status.lastState?.terminated !== undefined;
 }
 
 function exitCodeOf(status: ContainerStatus): number | undefined {

@@ -21,7 +21,7 @@ export async function serveSystemLogs(
   const file = await openFile(found);
   if (file === undefined) return NOT_FOUND;
   const stat = await file.stat();
-  const isNamedAsFolder = path.at(-1) === "";
+  const isNamedAsFolder = path.length === 0 || path.at(-1) === "";
   if (stat.isFile() && !isNamedAsFolder) {
     response.writeHead(200, {
       "Content-Type": "text/plain; charset=utf-8",
@@ -34,7 +34,7 @@ export async function serveSystemLogs(
   await file.close();
   if (!stat.isDirectory()) return NOT_FOUND;
   if (!isNamedAsFolder) {
-    response.writeHead(301, { Location: `${encodeURIComponent(path.at(-1) ?? "logs")}/` }).end();
+    response.writeHead(301, { Location: `${encodeURIComponent(path.at(-1) ?? "")}/` }).end();
     return undefined;
   }
   const entries = await readdir(found, { withFileTypes: true });

@@ -203,6 +203,19 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
     pods,
     readiness: () => [],
     version: "0.0.0",
+    reviews: {
+      token: async (token) => (token === "good" ? { name: "prometheus", groups: [] } : undefined),
+      access: async (spec) => {
+        const { user, resourceAttributes: about } = spec as {
+          user: string;
+          resourceAttributes: Record<string, string>;
+        };
+        return (
+          user === "kube-apiserver-kubelet-client" ||
+          (user === "prometheus" && about.subresource === "metrics")
+        );
+      },
+    },
     configuration: { kind: "KubeletConfiguration" },
     probeTotals: () => [{ labels: { container: "main" }, value: 3 }],
     clock: systemClock,
@@ -210,7 +223,12 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
   };
 }
 
-function open(path: string, as: string | undefined, method = "GET"): Promise<IncomingMessage> {
+function open(
+  path: string,
+  as: string | undefined,
+  method = "GET",
+  token?: string,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     httpsRequest(
       {
@@ -221,6 +239,7 @@ function open(path: string, as: string | undefined, method = "GET"): Promise<Inc
         rejectUnauthorized: false,
         agent: false,
         ...(as === undefined ? {} : certificates[as]),
+        ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
       },
       resolve,
     )
@@ -444,6 +463,51 @@ function received({ messages }: ExecClient, channel: number, isBase64 = false): 
     )
     .join("");
 }
+
+describe("every path and every credential", () => {
+  const paths: readonly (readonly [string, string, number])[] = [
+    ["GET", "/healthz", 200],
+    ["GET", "/pods", 200],
+    ["GET", "/runningpods/", 200],
+    ["GET", "/configz", 200],
+    ["GET", "/stats/summary", 200],
+    ["GET", "/metrics", 200],
+    ["GET", "/metrics/cadvisor", 200],
+    ["GET", "/metrics/resource", 200],
+    ["GET", "/metrics/probes", 200],
+    ["GET", "/logs/", 200],
+    ["GET", "/containerLogs/default/web/main?tailLines=0", 200],
+    ["POST", "/run/default/web/main?cmd=echo", 200],
+    ["POST", "/exec/default/web/main", 400],
+    ["POST", "/attach/default/web/main", 400],
+    ["POST", "/portForward/default/web", 400],
+    ["GET", "/debug/pprof/", 404],
+    ["GET", "//metrics", 404],
+    ["GET", "/stats/../metrics", 404],
+    ["GET", "/metrics%2fresource", 404],
+    ["GET", "/METRICS", 404],
+  ];
+  const isMetrics = (path: string): boolean => path.startsWith("/metrics") && !path.includes("%");
+  const table = paths.flatMap(([method, path, code]) => [
+    [method, path, "nobody", { as: undefined }, 401] as const,
+    [method, path, "a foreign certificate", { as: "foreign" }, 401] as const,
+    [method, path, "a server's certificate", { as: "serving" }, 401] as const,
+    [method, path, "a user without a right", { as: "user" }, 403] as const,
+    [method, path, "the API server", { as: "apiserver" }, code] as const,
+    [method, path, "an administrator", { as: "admin" }, code] as const,
+    [method, path, "an unknown token", { as: undefined, token: "expired" }, 401] as const,
+    [
+      ...([method, path, "a token for metrics", { as: undefined, token: "good" }] as const),
+      isMetrics(path) ? code : 403,
+    ] as const,
+  ]);
+
+  test.each(table)("%s %s by %s", async (method, path, _who, { as, ...more }, code) => {
+    const response = await open(path, as, method, "token" in more ? more.token : undefined);
+    response.destroy();
+    expect(response.statusCode).toBe(code);
+  });
+});
 
 describe("what is read in one piece", () => {
   test.each([

@@ -7,20 +7,14 @@ import { join } from "node:path";
 import type { Pod, Volume } from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
-import type { Logger } from "../../src/core/logger.ts";
+import { createLogger } from "../../src/core/logger.ts";
 import { createSyscalls } from "../../src/core/syscalls-linux.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
 
 export const MARKER = "longshore-churned-secret-7d1e";
 export const UID = "churn-1";
 const signal = new AbortController().signal;
-const quiet: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => quiet,
-};
+const quiet = createLogger({ level: "silent", pretty: false, write: () => undefined });
 const metadata = { name: "churn", namespace: "d", uid: UID, resourceVersion: "1" };
 const encoded = Buffer.from(MARKER).toString("base64");
 
