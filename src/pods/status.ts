@@ -64,7 +64,7 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
 /** Of a pod that has resources of its own: what its cgroup has, and what it is to have. */
 function podResourcesOf({ pod, allocation, previous }: PodSnapshot): Partial<PodStatus> {
   const { resources } = pod.spec;
-  if (resources === undefined) return {};
+  if (!resources) return {};
   const actual = allocation?.isDone === false ? (previous.resources ?? resources) : resources;
   return {
     resources: actual,

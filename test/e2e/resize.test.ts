@@ -273,6 +273,10 @@ test("a sidecar and a running init container are resized, and the pod itself", a
     expect(statusOf(seen, name)?.containerID).toBe(statusOf(before, name)?.containerID);
   }
   expect(await podCgroup(seen, "cpu.cfs_quota_us")).toBe("30000");
+  expect(seen.status).toMatchObject({
+    resources: whole("300m"),
+    allocatedResources: { cpu: "300m" },
+  });
   await cluster.kubectl("exec", "init", "-c", "first", "--", "touch", "/tmp/go");
   await cluster.ready("init");
   expect((await readValues("init", "main"))[1]).toBe("30000");

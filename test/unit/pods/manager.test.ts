@@ -395,6 +395,7 @@ describe("PodManager", () => {
     ],
     ["an overhead", { overhead: { memory: "-1" } }, "quantit"],
     ["resources", { resources: { requests: [1, "a"] } }, "quantit"],
+    ["resizePolicy", { containers: [{ name: "web", resizePolicy: 7 }] }, "list"],
     ["sysctls", { securityContext: { sysctls: 5 } }, "judged"],
     [
       "an affinity",

@@ -31,6 +31,15 @@ describe("what is allocated", () => {
     expect(decide(resources)).toEqual({ kind: "kept" });
   });
 
+  test("takes null for nothing, as a client may write it", () => {
+    const none = { containers: { web: {} }, isDone: true };
+    const resources = null as unknown as Resources;
+    const pod = makePod({ containers: [{ name: "web", resources }], resources });
+    const input = { pod, allocation: none, active: () => [], allocatable: {} };
+    expect(computeAllocation(input)).toEqual({ kind: "kept" });
+    expect(computePodStatus(makeSnapshot({ pod })).resources).toBeUndefined();
+  });
+
   test("is what the spec asks for where there is room", () => {
     expect(decide(of("3"), [of("1")])).toEqual({
       kind: "granted",
