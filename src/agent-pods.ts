@@ -76,6 +76,7 @@ export class AgentPods implements PodDirectory {
   readonly #started: { stop(): Promise<void> }[] = [];
   #running: Promise<void> | undefined;
   #manager: PodManager | undefined;
+  #probes: ProbeManager | undefined;
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
@@ -96,6 +97,11 @@ export class AgentPods implements PodDirectory {
 
   list(): readonly PodView[] {
     return this.#manager?.list() ?? [];
+  }
+
+  /** For /metrics/probes. */
+  probeTotals(): ReturnType<ProbeManager["totals"]> {
+    return this.#probes?.totals() ?? [];
   }
 
   /** For `longshore explain`. */
@@ -161,6 +167,7 @@ export class AgentPods implements PodDirectory {
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
     const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });
+    this.#probes = probes;
     const sources = this.#createSources(podStore);
     const manager = new PodManager({
       nodeName: config.nodeName,
@@ -189,7 +196,7 @@ export class AgentPods implements PodDirectory {
     // Only now: what failed before this is thrown away and made anew by the next try.
     const node = (): Node | undefined => this.#node;
     const mirrors = new MirrorLoop({ client, api: podStore, sources, node, clock, random, log });
-    this.#started.push(objects, probes, manager, mirrors, ...this.#startStatic(sources));
+    this.#started.push(volumes, objects, probes, manager, mirrors, ...this.#startStatic(sources));
     this.#manager = manager;
     this.#sources = sources;
     if (this.#node !== undefined) sources.open();

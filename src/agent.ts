@@ -15,12 +15,13 @@ import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
-import type { AgentConfig } from "./config.ts";
+import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
+import { releaseProgramPages } from "./core/program-pages.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { createLocalRoutes } from "./local/routes.ts";
@@ -32,6 +33,7 @@ import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
+import { createReviews } from "./server/reviews.ts";
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -44,6 +46,9 @@ export interface AgentOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
 }
+
+/** Pods that ran before are adopted, and the first sync of the rules is over. */
+const SETTLED_MS = 30_000;
 
 export class Agent {
   readonly #options: AgentOptions;
@@ -122,7 +127,12 @@ export class Agent {
     await local.start();
     const serving = { ...config, nodeIps };
     const server = this.#own(
-      new KubeletServer({ config: serving, pods, runtime, readiness, clock, log }),
+      new KubeletServer({
+        ...{ config: serving, pods, runtime, readiness, version, clock, log },
+        configuration: toKubeletConfiguration(config),
+        reviews: createReviews({ client, clock, random: this.#options.random }),
+        probeTotals: () => pods.probeTotals(),
+      }),
     );
     await server.start();
 
@@ -164,6 +174,8 @@ export class Agent {
         signal: this.#stopping.signal,
       });
     }
+    const settled = clock.after(SETTLED_MS, releaseProgramPages);
+    this.#started.push(async () => settled.cancel());
   }
 
   /** Registers a part to be stopped with the agent. */

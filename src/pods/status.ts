@@ -56,7 +56,19 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     ...addressesOf(snapshot.hostIps, podIps),
     startTime: startTimeOf(snapshot),
     ...(isNeverStarted(snapshot) ? {} : listsOf(settled)),
+    ...podResourcesOf(snapshot),
     qosClass: pod.status?.qosClass ?? computeQosClass(pod.spec),
+  };
+}
+
+/** Of a pod that has resources of its own: what its cgroup has, and what it is to have. */
+function podResourcesOf({ pod, allocation, previous }: PodSnapshot): Partial<PodStatus> {
+  const { resources } = pod.spec;
+  if (resources === undefined) return {};
+  const actual = allocation?.isDone === false ? (previous.resources ?? resources) : resources;
+  return {
+    resources: actual,
+    ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
   };
 }
 

@@ -89,6 +89,8 @@ export function listen(
     server.once("error", onError);
     server.listen(at.port, at.address, () => {
       server.removeListener("error", onError);
+      // What goes wrong later (no more file descriptors) is over with that connection; unheard it would end the agent.
+      server.on("error", () => undefined);
       resolve();
     });
   });

@@ -134,6 +134,17 @@ describe("the status of a resize", () => {
     ]);
   });
 
+  test("tells of the pod's own resources too", () => {
+    const [small, big] = [{ requests: { cpu: "1" } }, { requests: { cpu: "2" } }];
+    const at = (isDone: boolean) => {
+      const pod = makePod({ resources: big });
+      const allocation = { containers: {}, pod: big, generation: 2, isDone };
+      return computePodStatus(makeSnapshot({ pod, allocation, previous: { resources: small } }));
+    };
+    expect(at(false)).toMatchObject({ resources: small, allocatedResources: { cpu: "2" } });
+    expect(at(true)).toMatchObject({ resources: big, allocatedResources: { cpu: "2" } });
+  });
+
   test("is silent in a pod that ends", () => {
     expect(statusOf({}, {}, { phase: "terminating" }).conditions).toEqual([]);
   });
