@@ -1,7 +1,7 @@
 /**
  * What neither the API server nor the runtime's labels hold: restart back-offs, which containers were killed to be
- * replaced, and what was allocated to pods that were resized. One JSON file, replaced atomically, mode 0600. A corrupt file costs a warning and its content, nothing
- * else. Used by manager.ts.
+ * replaced, and what was allocated to pods that were resized. One JSON file, replaced atomically, mode 0600. A corrupt
+ * file costs a warning and its content, nothing else. Used by manager.ts.
  */
 
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";

@@ -10,6 +10,7 @@ import { hasCode } from "../core/errors.ts";
 
 const CONTAINER_KINDS = ["containers", "initContainers", "ephemeralContainers"] as const;
 const POD_LISTS = [...CONTAINER_KINDS, "volumes"] as const;
+const SECONDS = ["activeDeadlineSeconds", "terminationGracePeriodSeconds"] as const;
 const CONTAINER_LISTS = [
   "env",
   "envFrom",
@@ -77,6 +78,8 @@ function findProblem(spec: unknown): string | undefined {
   if (!isObject(spec)) return "spec is no object";
   if (!Array.isArray(spec.containers)) return "spec.containers is no list";
   if (!hasSoundResources(spec)) return "spec: resources or overhead are no quantities";
+  const odd = SECONDS.find((field) => spec[field] !== undefined && !Number.isFinite(spec[field]));
+  if (odd !== undefined) return `spec.${odd} is no number`;
   const broken = POD_LISTS.find((list) => !isListOfObjects(spec[list]));
   if (broken !== undefined) return `spec.${broken} is no list of objects`;
   for (const list of POD_LISTS) {

@@ -325,6 +325,8 @@ describe("PodManager", () => {
     ["a container that is none", { containers: [null] }],
     ["an image that is no text", { containers: [{ name: "web", image: 5 }] }],
     ["volumes that are no list", { ...POD.spec, volumes: 5 }],
+    ["a grace period that is no number", { ...POD.spec, terminationGracePeriodSeconds: "x" }],
+    ["a deadline that is no number", { ...POD.spec, activeDeadlineSeconds: null }],
     ["init containers that are null", { ...POD.spec, initContainers: null }],
     ["restart rules that are no list", { containers: [{ ...WEB, restartPolicyRules: {} }] }],
     [
