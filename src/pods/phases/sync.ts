@@ -7,7 +7,7 @@
 import type { Container, Sandbox } from "../../runtime/runtime.ts";
 import type { KillReason, PodPlan } from "../actions.ts";
 import { containersOf, findContainer, type PodContainer } from "../containers.ts";
-import { containerPolicyOf, matchRestartRule, shouldRestart } from "../restart.ts";
+import { backoffOf, containerPolicyOf, matchRestartRule, shouldRestart } from "../restart.ts";
 import {
   exitCodeOf,
   instancesOf,
@@ -160,7 +160,13 @@ function planRestartAll(snapshot: PodSnapshot, sandbox: Sandbox): Step[] {
   const running = containers.filter(({ state }) => state === "running");
   if (running.length > 0) return running.map((other) => kill(snapshot, other, "restart-all", why));
   const others = containers.filter((other) => !sources.includes(other));
-  return (others.length > 0 ? others : sources).map((other) => removeContainer(other, why));
+  if (others.length > 0) return others.map((other) => removeContainer(other, why));
+  const waitMs = Math.max(...sources.map((source) => backoffOf(snapshot, source)));
+  if (waitMs > 0) return [{ waitMs, why: `back-off: ${why}` }];
+  return sources.map(({ id, name }) => ({
+    action: { kind: "remove-container", id, name, countsAsRestart: true },
+    why,
+  }));
 }
 
 function planContainers(snapshot: PodSnapshot, sandbox: Sandbox): Step[] {

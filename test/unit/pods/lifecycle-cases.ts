@@ -422,6 +422,16 @@ export const LIFECYCLE_CASES: readonly PlanCase[] = [
     expected: ["kill-container proxy-0 restart-all", "kill-container side-0 restart-all"],
   },
   {
+    sentence: "RestartAllContainers that comes again at once waits for its back-off",
+    given: {
+      pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
+      observed: only(makeContainer({ state: "exited", exitCode: 42 })),
+      backoff: new Map([["web", { delayMs: 10_000, since: NOW - 50_000 }]]),
+    },
+    expected: [],
+    waitMs: 5000,
+  },
+  {
     sentence: "RestartAllContainers then removes everything, so that the pod begins anew",
     given: {
       pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
