@@ -43,6 +43,7 @@ import { createHookRunner } from "./probes/hooks.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
+import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
 export interface AgentPodsOptions {
@@ -76,6 +77,7 @@ export class AgentPods implements PodDirectory {
   readonly #started: { stop(): Promise<void> }[] = [];
   #running: Promise<void> | undefined;
   #manager: PodManager | undefined;
+  #volumes: VolumeManager | undefined;
   #probes: ProbeManager | undefined;
   #sources: PodSources | undefined;
   #node: Node | undefined;
@@ -100,6 +102,11 @@ export class AgentPods implements PodDirectory {
   }
 
   /** For /metrics/probes. */
+  /** What the volumes of a pod use, as far as it is known. */
+  async volumeUsage(podUid: string): Promise<readonly VolumeUsage[]> {
+    return (await this.#volumes?.usage(podUid)) ?? [];
+  }
+
   probeTotals(): ReturnType<ProbeManager["totals"]> {
     return this.#probes?.totals() ?? [];
   }
@@ -193,10 +200,11 @@ export class AgentPods implements PodDirectory {
       compute: { computeHostsFile, computeResolvConf, computeContainerConfig, computeSpecHash },
     });
     await manager.start();
+    this.#volumes = volumes;
     // Only now: what failed before this is thrown away and made anew by the next try.
     const node = (): Node | undefined => this.#node;
     const mirrors = new MirrorLoop({ client, api: podStore, sources, node, clock, random, log });
-    this.#started.push(objects, probes, manager, mirrors, ...this.#startStatic(sources));
+    this.#started.push(volumes, objects, probes, manager, mirrors, ...this.#startStatic(sources));
     this.#manager = manager;
     this.#sources = sources;
     if (this.#node !== undefined) sources.open();

@@ -129,6 +129,21 @@ export const CONFIG_MAPS = define({ plural: "configmaps", kind: "ConfigMap", sho
 export const SECRETS = define({ plural: "secrets", kind: "Secret" });
 export const EVENTS = define({ plural: "events", kind: "Event", shortNames: ["ev"] });
 
+export const PERSISTENT_VOLUME_CLAIMS = define({
+  plural: "persistentvolumeclaims",
+  kind: "PersistentVolumeClaim",
+  shortNames: ["pvc"],
+  subresources: [statusOf("PersistentVolumeClaim")],
+});
+
+export const PERSISTENT_VOLUMES = define({
+  plural: "persistentvolumes",
+  kind: "PersistentVolume",
+  shortNames: ["pv"],
+  namespaced: false,
+  subresources: [statusOf("PersistentVolume")],
+});
+
 export const SERVICE_ACCOUNTS = define({
   plural: "serviceaccounts",
   kind: "ServiceAccount",
@@ -176,6 +191,8 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   EVENTS,
   NAMESPACES,
   NODES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
   PODS,
   SECRETS,
   SERVICE_ACCOUNTS,

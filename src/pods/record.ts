@@ -119,8 +119,8 @@ export function updateRecord(record: PodRecord, received: Pod, wentBack = false)
     JSON.stringify(pod.metadata.annotations) !== JSON.stringify(before.annotations)
   )
     record.startFailures.clear();
-  const hasShorterGrace =
+  const hasOtherGrace =
     pod.metadata.deletionGracePeriodSeconds !== before.deletionGracePeriodSeconds;
-  if (hasShorterGrace || pod.metadata.deletionTimestamp !== before.deletionTimestamp)
+  if (hasOtherGrace || pod.metadata.deletionTimestamp !== before.deletionTimestamp)
     record.endingSince = undefined;
 }

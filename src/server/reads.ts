@@ -12,7 +12,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { computePodList, computeRunningPods } from "./pods.ts";
 import type { ReadPath, Route } from "./routes.ts";
 import { computeCadvisorMetrics } from "./stats/cadvisor-metrics.ts";
-import { StatsCollector } from "./stats/collector.ts";
+import { StatsCollector, type VolumeStats } from "./stats/collector.ts";
 import { type ComponentFacts, computeComponentMetrics } from "./stats/component-metrics.ts";
 import { CONTENT_TYPE, formatMetrics, type Metric, type Sample } from "./stats/exposition.ts";
 import { computeResourceMetrics, counter, gauge } from "./stats/resource-metrics.ts";
@@ -27,6 +27,7 @@ export interface ReadOptions {
   readonly configuration: object;
   /** Runs of probes with upstream's labels, for /metrics/probes. */
   readonly probeTotals: () => readonly Sample[];
+  readonly volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
   /** What keeps the node from being ready; empty = ready. */
   readonly readiness: () => readonly string[];
   readonly clock: Clock;

@@ -217,6 +217,7 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
       },
     },
     configuration: { kind: "KubeletConfiguration" },
+    volumeUsage: async () => [],
     probeTotals: () => [{ labels: { container: "main" }, value: 3 }],
     clock: systemClock,
     log,

@@ -39,6 +39,7 @@ export interface PodStats {
   readonly cgroup: string;
   readonly containers: readonly ContainerStats[];
   readonly interfaces: readonly InterfaceUsage[];
+  readonly volumes: readonly VolumeStats[];
 }
 
 export interface FsStats {
@@ -48,6 +49,15 @@ export interface FsStats {
   readonly inodesFree: number;
   readonly inodes: number;
   readonly inodesUsed: number;
+}
+
+/** Of a volume of a pod. */
+export interface VolumeStats extends FsStats {
+  readonly name: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  /** The PersistentVolumeClaim it is of. */
+  readonly claim?: string;
 }
 
 export interface NodeStats {
@@ -68,6 +78,7 @@ export class StatsCollector {
   readonly #pods: PodDirectory;
   readonly #clock: Clock;
   readonly #rootDir: string;
+  readonly #volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
   readonly #read: ReadText;
   #last: { readonly asked: number; readonly stats: Promise<NodeStats> } | undefined;
   /** Processor time by what was measured. */
@@ -78,11 +89,13 @@ export class StatsCollector {
     readonly pods: PodDirectory;
     readonly clock: Clock;
     readonly rootDir: string;
+    readonly volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
     readonly read?: ReadText;
   }) {
     this.#pods = options.pods;
     this.#clock = options.clock;
     this.#rootDir = options.rootDir;
+    this.#volumeUsage = options.volumeUsage;
     this.#read = options.read ?? readText;
   }
 
@@ -102,7 +115,9 @@ export class StatsCollector {
   async #collect(): Promise<NodeStats> {
     this.#before = this.#now;
     this.#now = new Map();
-    const pods = this.#pods.list().map((view) => this.#collectPod(view));
+    const views = this.#pods.list();
+    const volumes = await Promise.all(views.map(({ pod }) => this.#volumeUsage(pod.metadata.uid)));
+    const pods = views.map((view, index) => this.#collectPod(view, volumes[index] ?? []));
     const stat = this.#read("/proc/stat") ?? "";
     return {
       at: this.#clock.now(),
@@ -116,7 +131,7 @@ export class StatsCollector {
     };
   }
 
-  #collectPod(view: PodView): PodStats {
+  #collectPod(view: PodView, volumes: readonly VolumeStats[]): PodStats {
     const containers: ContainerStats[] = [];
     let parent: ReadonlyMap<string, string> | undefined;
     const running = view.containers.filter(({ state, pid }) => state === "running" && pid > 0);
@@ -132,8 +147,7 @@ export class StatsCollector {
     const { uid } = view.pod.metadata;
     const own = parent === undefined ? undefined : readUsage(parent, this.#read);
     return {
-      view,
-      containers,
+      ...{ view, containers, volumes },
       cgroup: parent?.get("memory") ?? parent?.get("") ?? "",
       total: this.#measure(uid, own ?? sum(containers.map(({ usage }) => usage))),
       interfaces:

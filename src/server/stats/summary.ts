@@ -1,6 +1,6 @@
 /** GET /stats/summary: what was measured as stats/v1alpha1 Summary. Pure. Called by kubelet-server.ts. */
 
-import type { FsStats, Measured, NodeStats, PodStats } from "./collector.ts";
+import type { FsStats, Measured, NodeStats, PodStats, VolumeStats } from "./collector.ts";
 import type { InterfaceUsage } from "./usage.ts";
 
 export function computeSummary(
@@ -24,12 +24,14 @@ export function computeSummary(
   };
 }
 
-function podOf({ view, total, containers, interfaces }: PodStats, only: boolean): object {
+function podOf(stats: PodStats, only: boolean): object {
+  const { view, total, containers, interfaces, volumes } = stats;
   const { name, namespace, uid } = view.pod.metadata;
   const startTime = view.status.startTime ?? timeOf(containers[0]?.container.createdAt ?? 0);
   const processes = total?.usage.processes;
   const more = {
     ...(interfaces.length === 0 ? {} : { network: networkOf(interfaces, total?.at ?? 0) }),
+    ...(volumes.length === 0 ? {} : { volume: volumes.map((usage) => volumeOf(usage, namespace)) }),
     ...(processes === undefined ? {} : { process_stats: { process_count: processes } }),
   };
   return {
@@ -43,6 +45,11 @@ function podOf({ view, total, containers, interfaces }: PodStats, only: boolean)
     ...usageOf(total),
     ...(only ? {} : more),
   };
+}
+
+function volumeOf({ at, claim, ...usage }: VolumeStats, namespace: string): object {
+  const pvcRef = claim === undefined ? {} : { pvcRef: { name: claim, namespace } };
+  return { time: timeOf(at), ...usage, ...pvcRef };
 }
 
 function usageOf(measured: Measured | undefined): object {

@@ -102,7 +102,15 @@ describe("a node with one pod", () => {
   const pods: PodDirectory = { find: () => view, list: () => [view] };
   const clock = new FakeClock();
   const files: Record<string, string> = { ...V1 };
-  const collector = new StatsCollector({ pods, clock, rootDir: "/", read: reader(files) });
+  const usage = { capacityBytes: 9, availableBytes: 4, usedBytes: 5, inodes: 3, inodesFree: 1 };
+  const volumes = [{ name: "disk" }, { name: "own", claim: "p-own" }].map((volume) => ({
+    ...{ ...volume, at: 0, inodesUsed: 2 },
+    ...usage,
+  }));
+  const collector = new StatsCollector({
+    ...{ pods, clock, rootDir: "/", read: reader(files) },
+    volumeUsage: async (podUid) => (podUid === "u1" ? volumes : []),
+  });
 
   test("is measured; a process in another cgroup is left out; a second look gives rates", async () => {
     const first = await collector.collect();
@@ -132,6 +140,24 @@ describe("a node with one pod", () => {
     expect(text).toContain(`node_memory_working_set_bytes ${50 * 1024} ${at}\n`);
     expect(text).toContain('pod_cpu_usage_seconds_total{namespace="ns",pod="p"} 3 ');
     expect(text).toContain("resource_scrape_error 0\n");
+  });
+
+  test("tells what its volumes use, and of which claims they are", async () => {
+    const summary = computeSummary(await collector.collect(), {
+      nodeName: "n",
+      onlyCpuAndMemory: false,
+    });
+    const shown = { time: "1970-01-01T00:00:00Z", ...usage, inodesUsed: 2 };
+    expect(summary).toMatchObject({
+      pods: [
+        {
+          volume: [
+            { name: "disk", ...shown },
+            { name: "own", ...shown, pvcRef: { name: "p-own", namespace: "ns" } },
+          ],
+        },
+      ],
+    });
   });
 
   test("has cAdvisor's labels", async () => {
