@@ -66,7 +66,13 @@ beforeAll(async () => {
     },
     pods: { find: () => view, list: () => [view] },
     runtime: new SilentRuntime({ now: () => 0 }),
-    ...{ readiness: () => [], version: "0", configuration: {}, probeTotals: () => [] },
+    ...{
+      readiness: () => [],
+      version: "0",
+      configuration: {},
+      probeTotals: () => [],
+      volumeUsage: async () => [],
+    },
     reviews: { token: async () => undefined, access: async () => false },
     clock: systemClock,
     log,
@@ -176,7 +182,7 @@ describe.each(UPGRADES)("%s", (_what, path, headers) => {
       const isFramed = seed % 2 === 0;
       socket.write(isFramed ? Buffer.concat(frames) : bytesOf(source, 4096));
       // Who keeps its side open is sent away in time; the others must not wait for it.
-      await new Promise((resolve) => socket.end(resolve));
+      await new Promise<void>((resolve) => socket.end(() => resolve()));
       expect(await statusOf("/healthz")).toBe(200);
       socket.destroy();
     }
