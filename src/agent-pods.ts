@@ -6,6 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { ApiClient } from "./api/client.ts";
 import type { EventSink } from "./api/events.ts";
 import { toAmounts } from "./api/pod-resources.ts";
@@ -19,6 +20,7 @@ import { hasCode, messageOf } from "./core/errors.ts";
 import type { Exec } from "./core/exec.ts";
 import type { Logger } from "./core/logger.ts";
 import type { Syscalls } from "./core/syscalls.ts";
+import { EvictionManager } from "./eviction/manager.ts";
 import { ImageAccess } from "./images/access.ts";
 import type { NodeCredentials } from "./images/node-credentials.ts";
 import { computeHostsFile } from "./network/hosts-file.ts";
@@ -43,6 +45,7 @@ import { createHookRunner } from "./probes/hooks.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
+import { podDirectory, volumePath } from "./volumes/paths.ts";
 import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
@@ -160,7 +163,7 @@ export class AgentPods implements PodDirectory {
   }
 
   async #startAll({ podStore, services, nodeLoop }: PodInputs, signal: AbortSignal): Promise<void> {
-    const { config, runtime, clock, random, log, syscalls, client, events } = this.#options;
+    const { config, runtime, clock, random, log, syscalls, client, events, exec } = this.#options;
     const { nodeCredentials } = this.#options;
     const { rootDir } = config;
     await runtime.prepare(signal);
@@ -205,6 +208,13 @@ export class AgentPods implements PodDirectory {
     const node = (): Node | undefined => this.#node;
     const mirrors = new MirrorLoop({ client, api: podStore, sources, node, clock, random, log });
     this.#started.push(volumes, objects, probes, manager, mirrors, ...this.#startStatic(sources));
+    const emptyDirPath = (podUid: string, volume: string): string =>
+      volumePath(podDirectory(join(rootDir, "pods"), podUid), "empty-dir", volume);
+    const evictions = new EvictionManager({
+      ...{ pods: manager, runtime, exec, clock, log, emptyDirPath },
+    });
+    evictions.start();
+    this.#started.push(evictions);
     this.#manager = manager;
     this.#sources = sources;
     if (this.#node !== undefined) sources.open();

@@ -58,6 +58,11 @@ export function computePodRequests(spec: PodSpec): Amounts {
   return combine(requests, toAmounts(spec.overhead), add);
 }
 
+/** Of a resource when any container has a limit for it. */
+export function computeLimitSums(spec: PodSpec): Amounts {
+  return aggregate(spec, limitsOf);
+}
+
 /** Of a resource only when the pod, or each of its containers, has a limit for it: else there is none. */
 export function computePodLimits(spec: PodSpec): Amounts {
   const all = [...(spec.initContainers ?? []), ...spec.containers].map(limitsOf);

@@ -119,7 +119,7 @@ export class PodManager implements PodDirectory {
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
-    this.#admitter = new Admitter({ ...options, records: this.#records, onPreempted: onDone });
+    this.#admitter = new Admitter({ ...options, records: this.#records, onEnded: onDone });
     const onOrphan = (pod: Pod): void => this.#onOrphan(pod);
     this.#chores = new Chores({ ...options, log, records: this.#records, onOrphan });
     const starter = new Starter(options);
@@ -178,6 +178,11 @@ export class PodManager implements PodDirectory {
   /** Something about this pod changed (probe result, pull): look at it. */
   sync(podUid: string): void {
     if (this.#records.has(podUid)) this.#queue.add(podUid);
+  }
+
+  /** Ends a pod for good and at once, unless it is critical or ends already. */
+  evict(podUid: string, message: string): void {
+    this.#admitter.evict(podUid, message);
   }
 
   /** Something the pod refers to changed: what failed for it is tried at once. */

@@ -62,6 +62,8 @@ export interface BackoffEntry {
 export interface Verdict {
   readonly reason: string;
   readonly message: string;
+  /** In the place of the pod's own grace period. */
+  readonly graceSeconds?: number;
 }
 
 export type Resources = NonNullable<ContainerSpec["resources"]>;

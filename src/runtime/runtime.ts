@@ -259,6 +259,12 @@ export interface RuntimeState {
   readonly containers: readonly Container[];
 }
 
+/** What a container holds of the host's disk, in bytes. */
+export interface ContainerUsage {
+  readonly writableBytes: number;
+  readonly logBytes: number;
+}
+
 export interface Runtime {
   info(signal: AbortSignal): Promise<RuntimeInfo>;
   /** Makes the built-in sandbox image present. Called once before the first sandbox. */
@@ -285,6 +291,8 @@ export interface Runtime {
    */
   updateResources(id: string, resources: ContainerResources, signal: AbortSignal): Promise<void>;
   removeContainer(id: string, signal: AbortSignal): Promise<void>;
+  /** Costly. Throws EngineNotFound. */
+  containerUsage(id: string, signal: AbortSignal): Promise<ContainerUsage>;
 
   /** undefined when the image is not present. Throws ImageInvalidName. */
   inspectImage(ref: string, signal: AbortSignal): Promise<Image | undefined>;

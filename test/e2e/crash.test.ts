@@ -1,7 +1,7 @@
 /** kill -9 of the agent, a restart of the Engine, an API server that goes away: nothing lost, nothing restarted. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Cluster, IDLE, podManifest, shell } from "../support/cluster.ts";
+import { Cluster, IDLE, podManifest, type SeenPod, shell } from "../support/cluster.ts";
 import { eventually, NodeContainer } from "../support/node-container.ts";
 
 let node: NodeContainer;
@@ -160,4 +160,26 @@ test("after a restart of the Engine the pods run again, in new sandboxes", async
   await eventually("the node is Ready", async () =>
     / Ready /.test((await node.exec(["kubectl", "get", "nodes"])).stdout),
   );
+});
+
+test("kill -9 while a pod is over its sizeLimit: the next agent evicts it", async () => {
+  await cluster.apply(
+    podManifest("over", {
+      containers: [
+        shell("main", `dd if=/dev/zero of=/x/f bs=1M count=2; ${IDLE}`, {
+          volumeMounts: [{ name: "x", mountPath: "/x" }],
+        }),
+      ],
+      volumes: [{ name: "x", emptyDir: { sizeLimit: "1Mi" } }],
+    }),
+  );
+  await cluster.ready("over");
+  await node.kill("agent");
+  await startAgent();
+  const isFailed = (pod: SeenPod): boolean => pod.status.phase === "Failed";
+  const { status } = await cluster.until("over", "evicted", isFailed);
+  expect(status).toMatchObject({
+    reason: "Evicted",
+    message: 'Usage of EmptyDir volume "x" exceeds the limit "1Mi". ',
+  });
 });

@@ -12,6 +12,7 @@ import type {
   Container,
   ContainerConfig,
   ContainerResources,
+  ContainerUsage,
   ExecRequest,
   ExecResult,
   ExecSession,
@@ -256,6 +257,13 @@ export class FakeRuntime implements Runtime {
       resources: { ...container.resources, ...resources },
     });
     this.#emit({ kind: "pod-changed", podUid: container.pod.uid });
+  }
+
+  /** Nothing of it is on a disk. */
+  async containerUsage(id: string, signal: AbortSignal): Promise<ContainerUsage> {
+    this.#enter("containerUsage", id, signal);
+    this.#existing(id);
+    return { writableBytes: 0, logBytes: 0 };
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {

@@ -11,8 +11,10 @@ import { classOf, messageOf } from "../../core/errors.ts";
 import type { NodeFacts } from "../node-facts.ts";
 import type { PodRecord } from "../record.ts";
 import { toSoundPod } from "../shape.ts";
+import type { Verdict } from "../snapshot.ts";
 import { isTerminalPhase } from "../status.ts";
 import { type Admission, computeAdmission } from "./admission.ts";
+import { isCritical } from "./preemption.ts";
 
 export interface AdmitterOptions {
   readonly nodeName: string;
@@ -24,7 +26,7 @@ export interface AdmitterOptions {
   readonly events: EventSink;
   readonly records: ReadonlyMap<string, PodRecord>;
   /** A pod got a verdict while it runs. */
-  readonly onPreempted: (podUid: string) => void;
+  readonly onEnded: (podUid: string) => void;
 }
 
 /** Reasons that a label, a taint or a device set a moment ago may have made untrue. */
@@ -113,12 +115,25 @@ export class Admitter {
     this.#options.events.record(involvedPod(record.pod), "Warning", reason, message);
   }
 
+  /** For what the pod itself does while it runs. As with the kubelet its containers get a second. */
+  evict(podUid: string, message: string): void {
+    const record = this.#options.records.get(podUid);
+    if (record === undefined || record.phase !== "sync" || record.verdict !== undefined) return;
+    if (isCritical(record.pod)) return;
+    this.#end(record, { reason: "Evicted", message, graceSeconds: 1 });
+  }
+
   #preempt(podUid: string): void {
     const record = this.#options.records.get(podUid);
     if (record === undefined) return;
-    const [reason, message] = ["Preempting", "Preempted in order to admit critical pod"];
-    record.verdict = { reason, message };
+    const message = "Preempted in order to admit critical pod";
+    this.#end(record, { reason: "Preempting", message });
+  }
+
+  #end(record: PodRecord, verdict: Verdict): void {
+    record.verdict = verdict;
+    const { reason, message } = verdict;
     this.#options.events.record(involvedPod(record.pod), "Warning", reason, message);
-    this.#options.onPreempted(podUid);
+    this.#options.onEnded(record.uid);
   }
 }

@@ -31,7 +31,7 @@ function planEnd(snapshot: PodSnapshot, running: readonly Container[], container
     container,
     reason: "terminating",
     message: `Stopping container ${container.name}`,
-    graceSeconds: graceSecondsOf(snapshot.pod),
+    graceSeconds: snapshot.verdict?.graceSeconds ?? graceSecondsOf(snapshot.pod),
     ...(snapshot.endingSince === undefined ? {} : { since: snapshot.endingSince }),
     mayStop: isLastOf(snapshot, running, container.name),
   });

@@ -23,6 +23,7 @@ import { readLogs } from "./logs.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { type Translated, translateInspect } from "./translate.ts";
 import { updateResources } from "./update.ts";
+import { readUsage } from "./usage.ts";
 
 export interface DockerRuntimeOptions {
   /** `unix:///var/run/docker.sock`. */
@@ -68,6 +69,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
       stopContainer(engine, { id, graceSeconds }, signal),
     updateResources: (id, resources, signal) => updateResources(engine, { id, resources }, signal),
     removeContainer: (id, signal) => removeContainer(engine, id, signal),
+    containerUsage: (id, signal) => readUsage(engine, id, signal),
     inspectImage: (ref, signal) => inspectImage(engine, ref, signal),
     pullImage: (ref, credentials, signal) => pullImage(pulls, { ref, credentials }, signal),
     listImages: (signal) => listImages(engine, signal),

@@ -373,6 +373,24 @@ describe("PodManager", () => {
     expect(node.events).toContain("Warning Preempting Preempted in order to admit critical pod");
   });
 
+  test("a pod is evicted once and at once, with its last second; a critical pod never is", async () => {
+    await node.start();
+    node.apply(makePod({ ...POD.spec, terminationGracePeriodSeconds: 600 }));
+    node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, { name: "c", uid: "u-c" }));
+    await node.run();
+    for (const uid of ["u1", "u-c", "unknown", "u1"]) node.manager.evict(uid, "too big. ");
+    await node.run();
+    node.manager.evict("u1", "again");
+    await node.run();
+    const evicted = { phase: "Failed", reason: "Evicted", message: "too big. " };
+    expect(node.pods.get("ns/p")?.status).toMatchObject(evicted);
+    expect(node.pods.get("ns/c")?.status?.phase).toBe("Running");
+    expect(node.events.filter((event) => event.includes("Evicted"))).toEqual([
+      "Warning Evicted too big. ",
+    ]);
+    expect(node.journal.filter((entry) => entry.startsWith("stop web"))).toEqual(["stop web 1"]);
+  });
+
   test("a pod is not refused for what the node was before a label was set", async () => {
     await node.start();
     node.freshLabels = { disk: "ssd" };
