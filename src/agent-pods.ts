@@ -46,6 +46,7 @@ import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
 import { podDirectory, volumePath } from "./volumes/paths.ts";
+import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
 export interface AgentPodsOptions {
@@ -79,6 +80,8 @@ export class AgentPods implements PodDirectory {
   readonly #started: { stop(): Promise<void> }[] = [];
   #running: Promise<void> | undefined;
   #manager: PodManager | undefined;
+  #volumes: VolumeManager | undefined;
+  #probes: ProbeManager | undefined;
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
@@ -99,6 +102,16 @@ export class AgentPods implements PodDirectory {
 
   list(): readonly PodView[] {
     return this.#manager?.list() ?? [];
+  }
+
+  /** For /metrics/probes. */
+  /** What the volumes of a pod use, as far as it is known. */
+  async volumeUsage(podUid: string): Promise<readonly VolumeUsage[]> {
+    return (await this.#volumes?.usage(podUid)) ?? [];
+  }
+
+  probeTotals(): ReturnType<ProbeManager["totals"]> {
+    return this.#probes?.totals() ?? [];
   }
 
   /** For `longshore explain`. */
@@ -164,6 +177,7 @@ export class AgentPods implements PodDirectory {
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
     const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });
+    this.#probes = probes;
     const sources = this.#createSources(podStore);
     const manager = new PodManager({
       nodeName: config.nodeName,
@@ -189,10 +203,11 @@ export class AgentPods implements PodDirectory {
       compute: { computeHostsFile, computeResolvConf, computeContainerConfig, computeSpecHash },
     });
     await manager.start();
+    this.#volumes = volumes;
     // Only now: what failed before this is thrown away and made anew by the next try.
     const node = (): Node | undefined => this.#node;
     const mirrors = new MirrorLoop({ client, api: podStore, sources, node, clock, random, log });
-    this.#started.push(objects, probes, manager, mirrors, ...this.#startStatic(sources));
+    this.#started.push(volumes, objects, probes, manager, mirrors, ...this.#startStatic(sources));
     const emptyDirPath = (podUid: string, volume: string): string =>
       volumePath(podDirectory(join(rootDir, "pods"), podUid), "empty-dir", volume);
     const evictions = new EvictionManager({

@@ -7,9 +7,11 @@ import { availableParallelism, networkInterfaces } from "node:os";
 import type { ApiClient, ListOptions } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import type { EventSink, InvolvedObject } from "./api/events.ts";
-import { ENDPOINT_SLICES, type Resource, SERVICES } from "./api/resources.ts";
+import { leanSlice } from "./api/lean.ts";
+import type { ReflectorOptions } from "./api/reflector.ts";
+import { ENDPOINT_SLICES, type Resource } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
-import type { Node, StoredObject } from "./api/types.ts";
+import type { Node, Service, StoredObject } from "./api/types.ts";
 import type { AgentConfig } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import { hasCode } from "./core/errors.ts";
@@ -39,6 +41,10 @@ import { Proxier, type ProxierState } from "./proxy/proxier.ts";
 import { createHealthServer, createMetricsServer } from "./proxy/servers.ts";
 import { applySysctls, computeSysctls, isTcpLiberal } from "./proxy/sysctls.ts";
 
+export interface ReflectOptions<T extends StoredObject>
+  extends Pick<ListOptions, "labelSelector" | "fieldSelector">,
+    Partial<Pick<ReflectorOptions<T>, "keep">> {}
+
 export interface ProxyDeps {
   readonly config: AgentConfig;
   /** With the proxy's credentials. */
@@ -46,12 +52,14 @@ export interface ProxyDeps {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Logger;
+  /** All of the cluster: those that another proxy serves are passed over when rules are computed. */
+  readonly services: Store<Service>;
   /** Starts a reflector that ends with the agent. */
   readonly reflect: <T extends StoredObject>(
     client: ApiClient,
     resource: Resource<T>,
     name: string,
-    options: Pick<ListOptions, "labelSelector" | "fieldSelector">,
+    options: ReflectOptions<T>,
   ) => Store<T>;
   /** Registers a part that ends with the agent. */
   readonly own: <T extends { stop(): Promise<void> }>(part: T) => T;
@@ -62,7 +70,7 @@ export interface ProxyDeps {
 }
 
 export async function startProxy(deps: ProxyDeps): Promise<void> {
-  const { config, client, exec, clock, log, reflect, own } = deps;
+  const { config, client, exec, clock, log, services, reflect, own } = deps;
   const { proxy, nodeName } = config;
   const recorder = { client, clock, log, component: "kube-proxy", host: nodeName };
   const events = own(new EventRecorder(recorder));
@@ -72,11 +80,9 @@ export async function startProxy(deps: ProxyDeps): Promise<void> {
   await warnOfOthers(deps, programs, events);
   const dropInvalid = await prepareKernel(deps);
 
-  const services = reflect(client, SERVICES, "proxy services", {
-    labelSelector: "!service.kubernetes.io/service-proxy-name",
-  });
   const endpointSlices = reflect(client, ENDPOINT_SLICES, "proxy endpointslices", {
     labelSelector: "!service.kubernetes.io/headless",
+    keep: leanSlice,
   });
   const proxiers = new Map<Family, Proxier>();
   const states = (): ReadonlyMap<Family, ProxierState> =>

@@ -6,21 +6,23 @@
 
 import { mkdir } from "node:fs/promises";
 import { AgentPods } from "./agent-pods.ts";
-import { startProxy } from "./agent-proxy.ts";
-import type { ApiClient, ListOptions } from "./api/client.ts";
+import { type ReflectOptions, startProxy } from "./agent-proxy.ts";
+import type { ApiClient } from "./api/client.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import { createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
+import { leanService } from "./api/lean.ts";
 import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
-import type { AgentConfig } from "./config.ts";
+import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
+import { releaseProgramPages } from "./core/program-pages.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { createLocalRoutes } from "./local/routes.ts";
@@ -32,6 +34,7 @@ import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
+import { createReviews } from "./server/reviews.ts";
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -44,6 +47,9 @@ export interface AgentOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
 }
+
+/** Pods that ran before are adopted, and the first sync of the rules is over. */
+const SETTLED_MS = 30_000;
 
 export class Agent {
   readonly #options: AgentOptions;
@@ -122,7 +128,13 @@ export class Agent {
     await local.start();
     const serving = { ...config, nodeIps };
     const server = this.#own(
-      new KubeletServer({ config: serving, pods, runtime, readiness, clock, log }),
+      new KubeletServer({
+        ...{ config: serving, pods, runtime, readiness, version, clock, log },
+        configuration: toKubeletConfiguration(config),
+        reviews: createReviews({ client, clock, random: this.#options.random }),
+        probeTotals: () => pods.probeTotals(),
+        volumeUsage: (podUid) => pods.volumeUsage(podUid),
+      }),
     );
     await server.start();
 
@@ -150,13 +162,14 @@ export class Agent {
 
     const fieldSelector = `spec.nodeName=${config.nodeName}`;
     const podStore = this.#reflect(client, PODS, "pods", { fieldSelector });
-    const services = this.#reflect(client, SERVICES, "services");
+    const services = this.#reflect(client, SERVICES, "services", { keep: leanService });
     this.#own(pods).start({ podStore, services, nodeLoop });
     this.#own(networkLoop).start();
     if (config.proxyMode === "iptables") {
       await startProxy({
         ...this.#options,
         client: proxyClient,
+        services,
         reflect: this.#reflect.bind(this),
         own: this.#own.bind(this),
         onNode: (listener) => nodeLoop.onNode(listener),
@@ -164,6 +177,8 @@ export class Agent {
         signal: this.#stopping.signal,
       });
     }
+    const settled = clock.after(SETTLED_MS, releaseProgramPages);
+    this.#started.push(async () => settled.cancel());
   }
 
   /** Registers a part to be stopped with the agent. */
@@ -185,12 +200,11 @@ export class Agent {
     client: ApiClient,
     resource: Resource<T>,
     name: string,
-    options: Pick<ListOptions, "labelSelector" | "fieldSelector"> = {},
+    { keep, ...options }: ReflectOptions<T> = {},
   ): Store<T> {
     const { clock, random, log } = this.#options;
-    const reflector = this.#own(
-      new Reflector({ client, resource, options, clock, random, log, name }),
-    );
+    const common = { clock, random, log, name, ...(keep === undefined ? {} : { keep }) };
+    const reflector = this.#own(new Reflector({ client, resource, options, ...common }));
     reflector.start();
     this.#reflectors.set(name, reflector);
     return reflector.store;

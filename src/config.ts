@@ -91,6 +91,45 @@ export interface AgentConfig {
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
 
+/** For /configz: what was told, in the words of KubeletConfiguration. */
+export function toKubeletConfiguration(config: AgentConfig): object {
+  const duration = (ms: number): string => `${ms / 1000}s`;
+  return {
+    kind: "KubeletConfiguration",
+    apiVersion: "kubelet.config.k8s.io/v1beta1",
+    address: config.address,
+    port: config.port,
+    readOnlyPort: 0,
+    tlsCertFile: config.tlsCertFile,
+    tlsPrivateKeyFile: config.tlsPrivateKeyFile,
+    authentication: {
+      x509: { clientCAFile: config.clientCaFile },
+      anonymous: { enabled: false },
+    },
+    healthzBindAddress: config.healthzBindAddress,
+    healthzPort: config.healthzPort,
+    clusterDomain: config.clusterDomain,
+    clusterDNS: config.clusterDns,
+    resolvConf: config.resolvConf,
+    maxPods: config.maxPods,
+    podPidsLimit: config.podPidsLimit ?? -1,
+    podCIDR: config.podCidr,
+    registerNode: config.registerNode,
+    registerWithTaints: config.registerWithTaints,
+    nodeStatusUpdateFrequency: duration(config.nodeStatusUpdateFrequencyMs),
+    nodeLeaseDurationSeconds: config.nodeLeaseDurationSeconds,
+    syncFrequency: duration(config.syncFrequencyMs),
+    fileCheckFrequency: duration(config.fileCheckFrequencyMs),
+    httpCheckFrequency: duration(config.httpCheckFrequencyMs),
+    staticPodPath: config.staticPodPath,
+    staticPodURL: config.staticPodURL,
+    serializeImagePulls: config.serializeImagePulls,
+    maxParallelImagePulls: config.maxParallelImagePulls,
+    allowedUnsafeSysctls: config.allowedUnsafeSysctls,
+    containerRuntimeEndpoint: config.containerRuntimeEndpoint,
+  };
+}
+
 /** What of KubeProxyConfiguration applies here; durations in milliseconds. */
 export interface ProxyConfig {
   readonly masqueradeAll: boolean;

@@ -34,6 +34,8 @@ export interface ReflectorOptions<T extends StoredObject> {
   readonly log: Logger;
   /** For logs and health, e.g. "pods". */
   readonly name: string;
+  /** What of an object goes into the store; by default all but managedFields. Must keep the metadata it is known by. */
+  readonly keep?: (object: T) => T;
 }
 
 const BACKOFF = { initialMs: 1_600, maxMs: 60_000 };
@@ -104,9 +106,9 @@ export class Reflector<T extends StoredObject> {
   }
 
   async #list(signal: AbortSignal): Promise<ReflectorState> {
-    const { client, resource, options } = this.#options;
+    const { client, resource, options, keep = withoutManagers } = this.#options;
     const list = await client.list(resource, options, signal);
-    this.#store.replace(list.items.map(withoutManagers));
+    this.#store.replace(list.items.map((object) => keep(object)));
     this.#onHeard();
     return { kind: "watching", resourceVersion: list.resourceVersion };
   }
@@ -137,9 +139,10 @@ export class Reflector<T extends StoredObject> {
 
   /** Puts an event into the store and returns the resourceVersion that the store is at then. */
   #take(event: WatchEvent<T>): string {
+    const { keep = withoutManagers } = this.#options;
     switch (event.kind) {
       case "applied":
-        this.#store.apply(withoutManagers(event.object));
+        this.#store.apply(keep(event.object));
         return event.object.metadata.resourceVersion;
       case "deleted":
         this.#store.delete(event.object);

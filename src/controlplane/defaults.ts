@@ -10,6 +10,8 @@ import {
   ENDPOINT_SLICES,
   ENDPOINTS,
   NAMESPACES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
   PODS,
   type ResourceType,
   SECRETS,
@@ -29,6 +31,13 @@ export function applyDefaults(type: ResourceType, object: KubeObject): KubeObjec
       return secretWithDefaults(clean);
     case NAMESPACES:
       return namespaceWithDefaults(clean);
+    case PERSISTENT_VOLUMES:
+      return withSpec(clean, {
+        persistentVolumeReclaimPolicy: "Retain",
+        volumeMode: "Filesystem",
+      });
+    case PERSISTENT_VOLUME_CLAIMS:
+      return withSpec(clean, { volumeMode: "Filesystem" });
     case ENDPOINT_SLICES:
       return { ...clean, ...mapList(clean, "ports", portWithDefaults) };
     case ENDPOINTS:
@@ -47,6 +56,9 @@ export function prepareForCreate(type: ResourceType, object: KubeObject): KubeOb
       return { ...object, status: { loadBalancer: {} } };
     case NAMESPACES:
       return { ...object, status: { phase: "Active" } };
+    case PERSISTENT_VOLUMES:
+    case PERSISTENT_VOLUME_CLAIMS:
+      return { ...object, status: { phase: "Pending" } };
     default:
       return object;
   }
@@ -59,6 +71,11 @@ export function prepareForUpdate(
   old: KubeObject,
 ): KubeObject {
   return type === SERVICES ? keepAllocated(object, old) : object;
+}
+
+function withSpec(object: KubeObject, defaults: JsonObject): KubeObject {
+  const { spec } = object;
+  return isObject(spec) ? { ...object, spec: { ...defaults, ...spec } } : object;
 }
 
 function dropNulls(value: unknown): unknown {

@@ -84,8 +84,9 @@ function streamHandler(options: KubeletProxyOptions, stream: PodStream): Connect
 }
 
 function nodeProxyHandler(options: KubeletProxyOptions): ConnectHandler {
-  const targetOf = ({ parent, rest, query }: ConnectRequest): Target => {
-    const path = rest === "" ? "/" : rest;
+  const targetOf = ({ parent, rest, query, request }: ConnectRequest): Target => {
+    // The slash that ends the name of a folder is not among the parts of the path.
+    const path = `${rest}${/^[^?]*\/($|\?)/.test(request.url ?? "") || rest === "" ? "/" : ""}`;
     return {
       ...addressOf(parent.metadata.name, parent),
       path: query.size === 0 ? path : `${path}?${query}`,

@@ -11,6 +11,8 @@ import { referencedObjects } from "./pod-references.ts";
 
 export interface AuthorizerView {
   podsOnNode(nodeName: string): readonly Pod[];
+  /** The claim that a PersistentVolume is bound to. */
+  claimOf(volume: string): { readonly namespace?: string; readonly name?: string } | undefined;
 }
 
 /** A request with every part there; "" for what it has not. */
@@ -140,8 +142,9 @@ function verdictOnNode(node: string, request: Request, view: AuthorizerView): Ve
     case "/configmaps":
       return readReferenced(node, request, view);
     case "/persistentvolumeclaims":
+      return readClaimed(node, request, view, request);
     case "/persistentvolumes":
-      return deny(relationMissing(node));
+      return readClaimed(node, request, view, view.claimOf(request.name));
     case "/serviceaccounts":
       return createToken(node, request, view);
     case "coordination.k8s.io/leases":
@@ -171,6 +174,25 @@ function readReferenced(node: string, request: Request, view: AuthorizerView): V
         pod.metadata.namespace === request.namespace && referencedObjects(pod)[kind].has(name),
     );
   return isReferenced ? ALLOW : deny(relationMissing(node));
+}
+
+/** A claim of a pod here, or the volume bound to it. */
+function readClaimed(
+  node: string,
+  request: Request,
+  view: AuthorizerView,
+  claim: ReturnType<AuthorizerView["claimOf"]>,
+): Verdict {
+  if (request.verb !== "get") return deny("can only read individual resources of this type");
+  if (request.subresource !== "") return deny("cannot read subresource");
+  const isUsed = view
+    .podsOnNode(node)
+    .some(
+      (pod) =>
+        pod.metadata.namespace === claim?.namespace &&
+        referencedObjects(pod).claims.has(claim?.name ?? ""),
+    );
+  return isUsed ? ALLOW : deny(relationMissing(node));
 }
 
 function createToken(node: string, request: Request, view: AuthorizerView): Verdict {

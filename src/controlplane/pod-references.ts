@@ -1,5 +1,5 @@
 /**
- * The Secrets, ConfigMaps and ServiceAccounts that a pod refers to: the edges of the Node authorizer's graph, pure.
+ * The Secrets, ConfigMaps, ServiceAccounts and claims that a pod refers to: the edges of the Node authorizer's graph, pure.
  * Mirror pods refer to nothing, or a node could grant itself any Secret by writing a static pod.
  * Called by node-authorizer.ts and node-restriction.ts.
  */
@@ -10,6 +10,7 @@ export interface PodReferences {
   readonly secrets: ReadonlySet<string>;
   readonly configMaps: ReadonlySet<string>;
   readonly serviceAccounts: ReadonlySet<string>;
+  readonly claims: ReadonlySet<string>;
 }
 
 export const MIRROR_ANNOTATION = "kubernetes.io/config.mirror";
@@ -18,6 +19,7 @@ const NOTHING: PodReferences = {
   secrets: new Set(),
   configMaps: new Set(),
   serviceAccounts: new Set(),
+  claims: new Set(),
 };
 
 /** What a node with this pod may read. */
@@ -30,6 +32,7 @@ export function referencedObjects(pod: Pod): PodReferences {
 export function writtenReferences(pod: Pod): PodReferences {
   const secrets = new Set<string>();
   const configMaps = new Set<string>();
+  const claims = new Set<string>();
   const add = (names: Set<string>, name: string | undefined): void => {
     if (name) names.add(name);
   };
@@ -48,13 +51,15 @@ export function writtenReferences(pod: Pod): PodReferences {
     add(secrets, volume.secret?.secretName);
     add(secrets, volume.csi?.nodePublishSecretRef?.name);
     add(configMaps, volume.configMap?.name);
+    add(claims, volume.persistentVolumeClaim?.claimName);
+    if (volume.ephemeral !== undefined) add(claims, `${pod.metadata.name}-${volume.name}`);
     for (const { secret, configMap } of volume.projected?.sources ?? []) {
       add(secrets, secret?.name);
       add(configMaps, configMap?.name);
     }
   }
   const account = pod.spec.serviceAccountName;
-  return { secrets, configMaps, serviceAccounts: new Set(account ? [account] : []) };
+  return { secrets, configMaps, serviceAccounts: new Set(account ? [account] : []), claims };
 }
 
 function containersOf(pod: Pod) {

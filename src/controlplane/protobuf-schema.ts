@@ -241,6 +241,19 @@ const TOKEN_REQUEST: Message = {
   3: one("status", { 1: kept(string("token")), 2: time("expirationTimestamp") }),
 };
 
+const ACCESS: Readonly<Record<number, Field>> = {
+  1: one("resourceAttributes", {
+    1: string("namespace"),
+    2: string("verb"),
+    3: string("group"),
+    4: string("version"),
+    5: string("resource"),
+    6: string("subresource"),
+    7: string("name"),
+  }),
+  2: one("nonResourceAttributes", { 1: string("path"), 2: string("verb") }),
+};
+
 const MESSAGES: ReadonlyMap<string, Message> = new Map([
   ["v1 Binding", { 1: METADATA, 2: one("target", OBJECT_REFERENCE) }],
   ["v1 ConfigMap", CONFIG_MAP],
@@ -250,6 +263,8 @@ const MESSAGES: ReadonlyMap<string, Message> = new Map([
   ["v1 Service", SERVICE],
   ["v1 ServiceAccount", SERVICE_ACCOUNT],
   ["authentication.k8s.io/v1 TokenRequest", TOKEN_REQUEST],
+  ["authentication.k8s.io/v1 SelfSubjectReview", { 1: METADATA }],
+  ["authorization.k8s.io/v1 SelfSubjectAccessReview", { 1: METADATA, 2: one("spec", ACCESS) }],
   ["coordination.k8s.io/v1 Lease", LEASE],
   ["policy/v1 Eviction", { 1: METADATA, 2: one("deleteOptions", DELETE_OPTIONS) }],
 ]);

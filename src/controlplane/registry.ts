@@ -129,6 +129,21 @@ export const CONFIG_MAPS = define({ plural: "configmaps", kind: "ConfigMap", sho
 export const SECRETS = define({ plural: "secrets", kind: "Secret" });
 export const EVENTS = define({ plural: "events", kind: "Event", shortNames: ["ev"] });
 
+export const PERSISTENT_VOLUME_CLAIMS = define({
+  plural: "persistentvolumeclaims",
+  kind: "PersistentVolumeClaim",
+  shortNames: ["pvc"],
+  subresources: [statusOf("PersistentVolumeClaim")],
+});
+
+export const PERSISTENT_VOLUMES = define({
+  plural: "persistentvolumes",
+  kind: "PersistentVolume",
+  shortNames: ["pv"],
+  namespaced: false,
+  subresources: [statusOf("PersistentVolume")],
+});
+
 export const SERVICE_ACCOUNTS = define({
   plural: "serviceaccounts",
   kind: "ServiceAccount",
@@ -159,6 +174,16 @@ const RUNTIME_CLASSES = define({
 });
 export const LEASES = define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" });
 
+/** Questions: answered, never stored (reviews.ts). */
+const REVIEWS: readonly ResourceType[] = [
+  ["authentication.k8s.io", "TokenReview"],
+  ["authentication.k8s.io", "SelfSubjectReview"],
+  ["authorization.k8s.io", "SubjectAccessReview"],
+  ["authorization.k8s.io", "SelfSubjectAccessReview"],
+].map(([group = "", kind = ""]) =>
+  define({ group, plural: `${kind.toLowerCase()}s`, kind, namespaced: false, verbs: ["create"] }),
+);
+
 /** Every resource served, in the order of discovery. */
 export const RESOURCE_TYPES: readonly ResourceType[] = [
   CONFIG_MAPS,
@@ -166,6 +191,8 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   EVENTS,
   NAMESPACES,
   NODES,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
   PODS,
   SECRETS,
   SERVICE_ACCOUNTS,
@@ -173,6 +200,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   LEASES,
   ENDPOINT_SLICES,
   RUNTIME_CLASSES,
+  ...REVIEWS,
 ];
 
 /** "pods", or "leases.coordination.k8s.io": names a resource in the store, in paths of messages and in details. */

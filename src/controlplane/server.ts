@@ -16,11 +16,13 @@ import { readBody } from "./body.ts";
 import { discoveryReply } from "./discovery.ts";
 import type { ConnectHandler, ConnectRequest, Extensions } from "./extension.ts";
 import { type Form, formOf, shapeList, shapeObject } from "./negotiate.ts";
+import { readObject } from "./object-input.ts";
 import type { KubeObject } from "./objects.ts";
 import { openapiReply } from "./openapi.ts";
 import type { KeyPair } from "./pki.ts";
 import { parseResourcePath } from "./request-path.ts";
 import { Rest, type RestCall } from "./rest.ts";
+import { answerReview } from "./reviews.ts";
 import { badRequest, methodNotAllowed, pathNotFound, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
 import { serveWatch } from "./watch.ts";
@@ -135,7 +137,7 @@ export class ApiServer {
       case "list":
         return { code: 200, body: shapeList(form, { type, ...this.#rest.list(call) }, now) };
       case "create":
-        return shape(this.#rest.create(call, body), 201);
+        return shape(this.#review(call, body) ?? this.#rest.create(call, body), 201);
       case "update":
         return shape(this.#rest.update(call, body));
       case "patch":
@@ -149,6 +151,16 @@ export class ApiServer {
       default:
         throw methodNotAllowed();
     }
+  }
+
+  #review({ user, path: { type } }: RestCall, body: unknown): KubeObject | undefined {
+    if (!type.kind.endsWith("Review")) return undefined;
+    return answerReview(
+      type.kind,
+      readObject(type, body),
+      user,
+      this.#options.extensions.authorize,
+    );
   }
 
   /** Authenticates and authorizes. `call` is undefined for paths that are no resource. */

@@ -19,6 +19,7 @@ import type { KubeObject } from "./objects.ts";
 import { POD_VIEW } from "./pod-columns.ts";
 import { type ResourceType, resourceName } from "./registry.ts";
 import type { TableView } from "./table-view.ts";
+import { CLAIM_VIEW, VOLUME_VIEW } from "./volume-columns.ts";
 
 export type IncludeObject = "None" | "Metadata" | "Object";
 
@@ -39,6 +40,8 @@ const VIEWS: ReadonlyMap<string, TableView> = new Map([
   ["leases.coordination.k8s.io", LEASE_VIEW],
   ["namespaces", NAMESPACE_VIEW],
   ["nodes", NODE_VIEW],
+  ["persistentvolumeclaims", CLAIM_VIEW],
+  ["persistentvolumes", VOLUME_VIEW],
   ["pods", POD_VIEW],
   ["secrets", SECRET_VIEW],
   ["serviceaccounts", SERVICE_ACCOUNT_VIEW],

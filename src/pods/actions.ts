@@ -23,7 +23,13 @@ export type PodAction =
   | (KillTarget & { readonly kind: "run-pre-stop"; readonly leftMs: number })
   /** Begins the stop signal and what follows it. */
   | (KillTarget & { readonly kind: "kill-container"; readonly isAnnounced: boolean })
-  | { readonly kind: "remove-container"; readonly id: string; readonly name: string }
+  | {
+      readonly kind: "remove-container";
+      readonly id: string;
+      readonly name: string;
+      /** Its end restarts the pod: the next such end waits for its back-off. */
+      readonly countsAsRestart?: true;
+    }
   | {
       readonly kind: "resize-container";
       readonly id: string;

@@ -17,7 +17,7 @@ import { ensureImages, takeImages } from "./image-volumes.ts";
 import type { ImageManager } from "./images.ts";
 import type { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { Operations } from "./operations.ts";
-import type { PodRecord } from "./record.ts";
+import { countRestart, type PodRecord } from "./record.ts";
 import type { Resizer } from "./resize/resizer.ts";
 import { Slots } from "./slots.ts";
 import type { Starter } from "./starter.ts";
@@ -96,7 +96,9 @@ function createExecutors(options: ApplyOptions): Executors {
       if (!action.isAnnounced) await announceKill(options, record, action);
       beginStop(options, record, action);
     },
-    "remove-container": async (record, { id }, signal) => {
+    "remove-container": async (record, { id, countsAsRestart }, signal) => {
+      const last = record.observed.containers.find((container) => container.id === id);
+      if (countsAsRestart && last !== undefined) countRestart(record, last, options.clock.now());
       await runtime.removeContainer(id, signal);
       record.messages.delete(id);
       record.replaced.delete(id);

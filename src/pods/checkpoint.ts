@@ -1,11 +1,12 @@
 /**
  * What neither the API server nor the runtime's labels hold: restart back-offs, which containers were killed to be
- * replaced, and what was allocated to pods that were resized. One JSON file, replaced atomically, mode 0600. A corrupt file costs a warning and its content, nothing
- * else. Used by manager.ts.
+ * replaced, and what was allocated to pods that were resized. One JSON file, replaced atomically, mode 0600. A corrupt
+ * file costs a warning and its content, nothing else. Used by manager.ts.
  */
 
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { toAmounts } from "../api/pod-resources.ts";
 import type { Logger } from "../core/logger.ts";
 import type { PodRecord } from "./record.ts";
 import type { Allocation, BackoffEntry } from "./snapshot.ts";
@@ -44,15 +45,14 @@ function isEntry(value: unknown): value is BackoffEntry {
   return typeof delayMs === "number" && typeof since === "number";
 }
 
+/** Throws on what are no quantities. */
 function isAllocation(value: unknown): value is Allocation {
-  const { containers, generation, isDone } = (value ?? {}) as Partial<Allocation>;
-  return (
-    typeof containers === "object" &&
-    containers !== null &&
-    Object.values(containers).every((one) => typeof one === "object" && one !== null) &&
-    typeof generation === "number" &&
-    typeof isDone === "boolean"
-  );
+  const { containers, pod = {}, generation, isDone } = (value ?? {}) as Partial<Allocation>;
+  if (typeof generation !== "number" || typeof isDone !== "boolean") return false;
+  if (typeof containers !== "object" || containers === null) return false;
+  for (const { requests, limits } of [pod, ...Object.values(containers)])
+    toAmounts({ ...requests, ...limits });
+  return true;
 }
 
 /** Throws on anything that is not a checkpoint of this version. */

@@ -51,7 +51,7 @@ function namesOf(statuses: readonly RoleStatus[]): string {
   return `[${statuses.map(({ spec }) => spec.name).join(" ")}]`;
 }
 
-function hasEverStarted(status: ContainerStatus): boolean {
+export function hasEverStarted(status: ContainerStatus): boolean {
   return (
     status.state?.running !== undefined ||
     status.state?.terminated !== undefined ||

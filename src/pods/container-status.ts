@@ -46,6 +46,9 @@ export function computeContainerStatus(
   const { spec, role } = container;
   const [last, before] = instancesOf(snapshot.observed, spec.name);
   if (role === "init" && !hasSucceeded(last) && isToldForGood(snapshot, previous)) return previous;
+  // An ephemeral container is never started again.
+  const isPast = role === "ephemeral" && previous?.containerID !== undefined;
+  if (last === undefined && isPast) return previous;
   if (last === undefined) return statusWithoutInstance(snapshot, spec, previous);
   const state = stateOf(snapshot, last);
   const waiting = waitingReason(snapshot, spec, last);

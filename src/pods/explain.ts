@@ -4,14 +4,21 @@
  * annotations, so no secret. The agent serves it on its local socket; cli/explain.ts makes text of it.
  */
 
-import type { Container as ContainerSpec, ContainerStatus, PodStatus } from "../api/types.ts";
+import type { Container as ContainerSpec, ContainerStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
 import type { ProbeKind, ProbeReport } from "../probes/probes.ts";
 import type { PodAction } from "./actions.ts";
 import { specOf } from "./containers.ts";
 import type { PodRecord } from "./record.ts";
 import { remainingBackoff } from "./restart.ts";
-import { endedAt, type ImageState, instancesOf, isDead, type WorkerPhase } from "./snapshot.ts";
+import {
+  containerStatusesOf,
+  endedAt,
+  type ImageState,
+  instancesOf,
+  isDead,
+  type WorkerPhase,
+} from "./snapshot.ts";
 import type { StatusWrite } from "./status-writer.ts";
 
 /** Why the last turn of a pod failed; gone after one that did not. */
@@ -169,20 +176,11 @@ export function computePodExplanation(facts: PodFacts): PodExplanation {
       createdAt: formatTime(createdAt),
     })),
     volumes: { state: volumes.kind, ...textOf("message" in volumes ? volumes : {}) },
-    containers: statusesOf(status).map((one) => explainContainer(facts, one)),
+    containers: containerStatusesOf(status).map((one) => explainContainer(facts, one)),
     next: explainNext(facts),
     ...(failure === undefined ? {} : { lastError: { ...failure, at: formatTime(failure.at) } }),
     status: { ...write, ...(since === undefined ? {} : { since: formatTime(since) }) },
   };
-}
-
-function statusesOf(status: PodStatus): readonly ContainerStatus[] {
-  const { initContainerStatuses = [], containerStatuses = [] } = status;
-  return [
-    ...initContainerStatuses,
-    ...containerStatuses,
-    ...(status.ephemeralContainerStatuses ?? []),
-  ];
 }
 
 function explainNext({ record, now, turn }: PodFacts): PodExplanation["next"] {

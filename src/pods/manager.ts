@@ -286,7 +286,7 @@ export class PodManager implements PodDirectory {
       this.#options.objects.retainPod(record.pod);
     const held = amountHeld(record);
     const again = await this.#worker.sync(record, signal);
-    if (amountHeld(record) !== held) this.#retryResizes();
+    if (amountHeld(record) !== held) this.#onFreed(record);
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
     if (record.phase === "terminated") this.#chores.due("cgroups");
     this.#failures.delete(key);
@@ -297,8 +297,9 @@ export class PodManager implements PodDirectory {
     return undefined;
   }
 
-  /** What one pod gave back may be what another waits for. */
-  #retryResizes(): void {
+  /** What one pod gave back may be what another waits for, and it may weigh less in its class. */
+  #onFreed(record: PodRecord): void {
+    if (record.allocation?.generation !== undefined) this.#chores.due("cgroups");
     for (const { uid, resizePending } of this.#records.values())
       if (resizePending !== undefined) this.#queue.add(uid);
   }

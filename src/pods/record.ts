@@ -5,20 +5,22 @@
  */
 
 import type { Pod, PodStatus } from "../api/types.ts";
-import type { RuntimeState } from "../runtime/runtime.ts";
+import type { Container, RuntimeState } from "../runtime/runtime.ts";
 import type { MountedVolume } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
 import { applyAllocation } from "./resize/allocation.ts";
+import { nextBackoff } from "./restart.ts";
 import { toSoundPod } from "./shape.ts";
-import type {
-  Allocation,
-  BackoffEntry,
-  ResizeFailure,
-  ResizePending,
-  StartFailure,
-  Verdict,
-  VolumesState,
-  WorkerPhase,
+import {
+  type Allocation,
+  type BackoffEntry,
+  endedAt,
+  type ResizeFailure,
+  type ResizePending,
+  type StartFailure,
+  type Verdict,
+  type VolumesState,
+  type WorkerPhase,
 } from "./snapshot.ts";
 
 export interface PodRecord {
@@ -119,8 +121,15 @@ export function updateRecord(record: PodRecord, received: Pod, wentBack = false)
     JSON.stringify(pod.metadata.annotations) !== JSON.stringify(before.annotations)
   )
     record.startFailures.clear();
-  const hasShorterGrace =
+  const hasOtherGrace =
     pod.metadata.deletionGracePeriodSeconds !== before.deletionGracePeriodSeconds;
-  if (hasShorterGrace || pod.metadata.deletionTimestamp !== before.deletionTimestamp)
+  if (hasOtherGrace || pod.metadata.deletionTimestamp !== before.deletionTimestamp)
     record.endingSince = undefined;
+}
+
+/** A start after this end moves the crash back-off of its container on. */
+export function countRestart(record: PodRecord, dead: Container, now: number): void {
+  if (record.replaced.has(dead.id)) return;
+  const entry = nextBackoff(record.backoff.get(dead.name), endedAt(dead), now);
+  record.backoff.set(dead.name, entry);
 }

@@ -8,8 +8,18 @@ import { parseQuantity, type WireQuantity } from "../api/quantity.ts";
 import type { Pod } from "../api/types.ts";
 import { hasCode } from "../core/errors.ts";
 
-const POD_LISTS = ["containers", "initContainers", "ephemeralContainers", "volumes"] as const;
-const CONTAINER_LISTS = ["env", "envFrom", "ports", "volumeMounts", "volumeDevices"] as const;
+const CONTAINER_KINDS = ["containers", "initContainers", "ephemeralContainers"] as const;
+const POD_LISTS = [...CONTAINER_KINDS, "volumes"] as const;
+const SECONDS = ["activeDeadlineSeconds", "terminationGracePeriodSeconds"] as const;
+const CONTAINER_LISTS = [
+  "env",
+  "envFrom",
+  "ports",
+  "volumeMounts",
+  "volumeDevices",
+  "restartPolicyRules",
+  "resizePolicy",
+] as const;
 
 export interface SoundPod {
   readonly pod: Pod;
@@ -26,8 +36,13 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Of a list that is sound; of one that is absent, none. */
+function objectsIn(list: unknown): readonly Readonly<Record<string, unknown>>[] {
+  return Array.isArray(list) ? list : [];
+}
+
 function isListOfObjects(value: unknown): boolean {
-  return value === undefined || value === null || (Array.isArray(value) && value.every(isObject));
+  return value === undefined || (Array.isArray(value) && value.every(isObject));
 }
 
 function isQuantity(value: unknown): boolean {
@@ -53,16 +68,22 @@ function hasSoundResources({ resources, overhead }: Readonly<Record<string, unkn
   );
 }
 
+function hasSoundRules({ restartPolicyRules }: Readonly<Record<string, unknown>>): boolean {
+  return objectsIn(restartPolicyRules).every(
+    ({ exitCodes = {} }) => isObject(exitCodes) && Array.isArray(exitCodes.values ?? []),
+  );
+}
+
 function findProblem(spec: unknown): string | undefined {
   if (!isObject(spec)) return "spec is no object";
   if (!Array.isArray(spec.containers)) return "spec.containers is no list";
   if (!hasSoundResources(spec)) return "spec: resources or overhead are no quantities";
+  const odd = SECONDS.find((field) => spec[field] !== undefined && !Number.isFinite(spec[field]));
+  if (odd !== undefined) return `spec.${odd} is no number`;
   const broken = POD_LISTS.find((list) => !isListOfObjects(spec[list]));
   if (broken !== undefined) return `spec.${broken} is no list of objects`;
   for (const list of POD_LISTS) {
-    const items: readonly Readonly<Record<string, unknown>>[] = Array.isArray(spec[list])
-      ? spec[list]
-      : [];
+    const items = objectsIn(spec[list]);
     if (items.some(({ name }) => typeof name !== "string"))
       return `spec.${list}: a name is no text`;
     if (list === "volumes") continue;
@@ -71,6 +92,9 @@ function findProblem(spec: unknown): string | undefined {
     if (!items.every(hasSoundResources)) return `spec.${list}: resources are no quantities`;
     const part = CONTAINER_LISTS.find((key) => items.some((item) => !isListOfObjects(item[key])));
     if (part !== undefined) return `spec.${list}: ${part} is no list of objects`;
+    if (!items.every(hasSoundRules)) return `spec.${list}: the exit codes of a rule are no list`;
   }
-  return undefined;
+  const names = CONTAINER_KINDS.flatMap((list) => objectsIn(spec[list]).map(({ name }) => name));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  return twice === undefined ? undefined : `spec: two containers are named ${twice}`;
 }

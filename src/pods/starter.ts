@@ -24,10 +24,9 @@ import { computeHostname } from "./hostname.ts";
 import { withImageVolumes } from "./image-volumes.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
-import type { PodRecord } from "./record.ts";
-import { nextBackoff } from "./restart.ts";
+import { countRestart, type PodRecord } from "./record.ts";
 import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
-import { endedAt, newestOf, RETRY_MS, readySandbox, type StartFailure } from "./snapshot.ts";
+import { newestOf, RETRY_MS, readySandbox, type StartFailure } from "./snapshot.ts";
 import { bindSubPaths } from "./sub-paths.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
@@ -104,7 +103,9 @@ export class Starter {
     const spec = specOf(pod, action.name);
     if (spec === undefined) return undefined;
     await this.#ensurePlumbed(record, signal);
-    this.#countRestart(record, action.name);
+    const last = newestOf(record.observed, action.name);
+    // Whether or not the start succeeds.
+    if (last !== undefined) countRestart(record, last, this.#options.clock.now());
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
     );
@@ -161,14 +162,6 @@ export class Starter {
     await runtime.stopSandbox(sandbox.id, signal);
     await network.detach(sandbox);
     await runtime.removeSandbox(sandbox.id, signal);
-  }
-
-  /** A start after an end moves the crash back-off on, whether or not the start succeeds. */
-  #countRestart(record: PodRecord, name: string): void {
-    const last = newestOf(record.observed, name);
-    if (last === undefined || record.replaced.has(last.id)) return;
-    const entry = nextBackoff(record.backoff.get(name), endedAt(last), this.#options.clock.now());
-    record.backoff.set(name, entry);
   }
 
   /** Runs one step of a start; a failure of it becomes a waiting reason. */

@@ -19,6 +19,8 @@ const OWNED_FIELDS = [
   "containerStatuses",
   "ephemeralContainerStatuses",
   "qosClass",
+  "resources",
+  "allocatedResources",
 ] as const satisfies readonly (keyof PodStatus)[];
 
 function isEqual(a: unknown, b: unknown): boolean {

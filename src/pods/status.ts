@@ -6,7 +6,7 @@
 
 import { computeQosClass } from "../api/pod-resources.ts";
 import type { ContainerStatus, PodStatus } from "../api/types.ts";
-import { computeConditions, type RoleStatus } from "./conditions.ts";
+import { computeConditions, hasEverStarted, type RoleStatus } from "./conditions.ts";
 import { computeContainerStatus, unknownTermination } from "./container-status.ts";
 import { type ContainerRole, containersOf } from "./containers.ts";
 import { isRestartingAll } from "./phases/sync.ts";
@@ -56,7 +56,19 @@ export function computePodStatus(snapshot: PodSnapshot): PodStatus {
     ...addressesOf(snapshot.hostIps, podIps),
     startTime: startTimeOf(snapshot),
     ...(isNeverStarted(snapshot) ? {} : listsOf(settled)),
+    ...podResourcesOf(snapshot),
     qosClass: pod.status?.qosClass ?? computeQosClass(pod.spec),
+  };
+}
+
+/** Of a pod that has resources of its own: what its cgroup has, and what it is to have. */
+function podResourcesOf({ pod, allocation, previous }: PodSnapshot): Partial<PodStatus> {
+  const { resources } = pod.spec;
+  if (!resources) return {};
+  const actual = allocation?.isDone === false ? (previous.resources ?? resources) : resources;
+  return {
+    resources: actual,
+    ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }),
   };
 }
 
@@ -159,10 +171,6 @@ function computePhase(statuses: readonly RoleStatus[], isEnded: boolean): PodPha
     role === "app" && (status.state?.waiting !== undefined || willRestart);
   if (statuses.some(continues)) return "Running";
   return isSuccess ? "Succeeded" : "Failed";
-}
-
-function hasEverStarted(status: ContainerStatus): boolean {
-  return status.state?.waiting === undefined || status.lastState?.terminated !== undefined;
 }
 
 function exitCodeOf(status: ContainerStatus): number | undefined {

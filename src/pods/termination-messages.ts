@@ -3,6 +3,7 @@
  * (terminationMessagePolicy). Read once for each dead instance. Called by worker.ts before each status.
  */
 
+import { hasCode, messageOf } from "../core/errors.ts";
 import type { Container, Runtime } from "../runtime/runtime.ts";
 import { specOf } from "./containers.ts";
 import type { PodFilePort } from "./pod-files.ts";
@@ -31,21 +32,39 @@ export async function readTerminationMessages(
 }
 
 async function readMessage(
-  { files, runtime }: MessageSources,
+  sources: MessageSources,
   record: PodRecord,
   container: Container,
   signal: AbortSignal,
 ): Promise<string> {
-  const { name, attempt, exitCode } = container;
+  const { id, name, attempt, exitCode } = container;
   const told = toldMessage(record, container);
   if (told !== undefined) return told;
-  const text = await files.readMessage(record.uid, name, attempt);
+  const text = await orWhy("log", () => sources.files.readMessage(record.uid, name, attempt));
   const policy = specOf(record.pod, name)?.terminationMessagePolicy;
   if (text !== "" || policy !== "FallbackToLogsOnError" || exitCode === 0) return text;
+  return orWhy("message from logs", () => readLogEnd(sources.runtime, id, signal));
+}
+
+async function readLogEnd(
+  runtime: Pick<Runtime, "logs">,
+  containerId: string,
+  signal: AbortSignal,
+): Promise<string> {
   const chunks: Buffer[] = [];
   const options = { follow: false, tail: FALLBACK_LINES };
-  for await (const { data } of runtime.logs(container.id, options, signal)) chunks.push(data);
+  for await (const { data } of runtime.logs(containerId, options, signal)) chunks.push(data);
   return Buffer.concat(chunks).subarray(-FALLBACK_BYTES).toString("utf8");
+}
+
+/** A message that cannot be read must not hold up its pod: why is told instead, in the kubelet's words. */
+async function orWhy(what: string, read: () => Promise<string>): Promise<string> {
+  try {
+    return await read();
+  } catch (error) {
+    if (hasCode(error, "Aborted", "EngineUnreachable", "EngineTimeout")) throw error;
+    return `Error on reading termination ${what}: ${messageOf(error)}`;
+  }
 }
 
 /** What the status already says of this instance, for when its file went with the pod's directory. */

@@ -38,6 +38,8 @@ interface PodEntry {
   podIp: string;
   isTerminating: boolean;
   readonly instances: Map<string, Instance>;
+  /** Runs of probes by container, kind and result. */
+  readonly totals: Map<string, number>;
 }
 
 const KINDS = ["startup", "liveness", "readiness"] as const satisfies readonly ProbeKind[];
@@ -45,6 +47,10 @@ const TITLE: Readonly<Record<ProbeKind, string>> = {
   startup: "Startup",
   liveness: "Liveness",
   readiness: "Readiness",
+};
+
+const RESULT: Readonly<Record<ProbeOutcome["kind"], string>> = {
+  ...{ success: "successful", warning: "successful", failure: "failed", error: "unknown" },
 };
 
 function probeOf(spec: ContainerSpec, kind: ProbeKind): Probe | undefined {
@@ -74,6 +80,7 @@ export class ProbeManager implements PodProbes {
       podIp,
       isTerminating: false,
       instances: new Map<string, Instance>(),
+      totals: new Map<string, number>(),
     };
     this.#pods.set(uid, entry);
     entry.pod = pod;
@@ -118,6 +125,21 @@ export class ProbeManager implements PodProbes {
       ({ containerId, workers }) =>
         [...workers.values()].map((worker) => ({ containerId, ...worker.report() })),
     );
+  }
+
+  /** How often the probes of the pods that are here have run, with upstream's labels. */
+  totals(): readonly {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly value: number;
+  }[] {
+    return [...this.#pods.values()].flatMap(({ pod, totals }) => {
+      const { name, namespace = "", uid } = pod.metadata;
+      return [...totals].map(([key, value]) => {
+        const [container = "", probe_type = "", result = ""] = key.split("/");
+        const labels = { container, probe_type, result, pod: name, namespace, pod_uid: uid };
+        return { labels, value };
+      });
+    });
   }
 
   async stop(): Promise<void> {
@@ -184,7 +206,10 @@ export class ProbeManager implements PodProbes {
     } catch (error) {
       outcome = { kind: "error", message: messageOf(error) };
     }
-    if (!signal.aborted) this.#report(entry.pod, spec.name, kind, outcome);
+    if (signal.aborted) return outcome;
+    const key = `${spec.name}/${TITLE[kind]}/${RESULT[outcome.kind]}`;
+    entry.totals.set(key, (entry.totals.get(key) ?? 0) + 1);
+    this.#report(entry.pod, spec.name, kind, outcome);
     return outcome;
   }
 

@@ -71,10 +71,11 @@ export class ProbeWorker {
     await this.#turn;
   }
 
-  /** What is left of initialDelaySeconds. */
+  /** What is left of initialDelaySeconds; all of it when the clock was set back to before the start. */
   #delayMs(): number {
     const { clock, startedAt, probe } = this.#options;
-    return Math.max(0, startedAt + (probe.initialDelaySeconds ?? 0) * 1000 - clock.now());
+    const age = Math.max(0, clock.now() - startedAt);
+    return Math.max(0, (probe.initialDelaySeconds ?? 0) * 1000 - age);
   }
 
   #schedule(delayMs: number): void {

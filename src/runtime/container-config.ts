@@ -15,6 +15,8 @@ import { computeSecurity } from "./security.ts";
 interface VolumeOnHost {
   readonly hostPath: string;
   readonly readOnly: boolean;
+  /** Its own mount is what it is to be in the container. */
+  readonly isSealed?: true;
 }
 
 export interface ContainerConfigInput {
@@ -115,7 +117,7 @@ function computeMounts(input: ContainerConfigInput): readonly Mount[] {
     return {
       hostPath: input.subPaths.get(index) ?? volume.hostPath,
       containerPath: mount.mountPath,
-      readOnly: mount.readOnly === true || volume.readOnly,
+      readOnly: volume.isSealed !== true && (mount.readOnly === true || volume.readOnly),
       propagation: PROPAGATION[mount.mountPropagation as keyof typeof PROPAGATION] ?? "private",
     };
   });

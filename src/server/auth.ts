@@ -1,48 +1,19 @@
 /**
- * Who asks, and may they. Authentication is by client certificate against the client CA (Node has verified it when
- * `authorized` is true); authorization in this version is a rule on the certificate: group system:masters or a known
- * name of an API server. Both pure; called for each request and each upgrade.
+ * What a request asks to be allowed: which verb on which subresources of the node, and the words of a refusal. Pure;
+ * who decides is authorization.ts, who asks authentication.ts.
  */
 
-import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
+import type { Reply } from "./reply.ts";
 import type { Route } from "./routes.ts";
 
 export interface User {
   readonly name: string;
+  readonly uid?: string;
   readonly groups: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
 }
 
-/** Names under which kube-apiserver presents itself to kubelets (kubeadm's, and the kubelet's own RBAC example). */
-const API_SERVER_NAMES: readonly string[] = [
-  "kube-apiserver-kubelet-client",
-  "system:kube-apiserver",
-];
-const ADMIN_GROUP = "system:masters";
-
-export type AuthVerdict =
-  | { readonly kind: "allowed"; readonly user: User }
-  | { readonly kind: "refused"; readonly status: 401 | 403; readonly text: string };
-
-/** undefined = nobody we know: no certificate, one of another CA, or one without a common name. */
-export function authenticate(
-  socket: Pick<TLSSocket, "authorized" | "getPeerCertificate">,
-): User | undefined {
-  if (!socket.authorized) return undefined;
-  return userOf(socket.getPeerCertificate().subject);
-}
-
-/** Common name → user, organizations → groups. */
-export function userOf(subject: DetailedPeerCertificate["subject"] | undefined): User | undefined {
-  const names = asList(subject?.CN);
-  const name = names.at(-1);
-  if (name === undefined || name === "") return undefined;
-  return { name, groups: [...asList(subject?.O), "system:authenticated"] };
-}
-
-function asList(value: string | readonly string[] | undefined): readonly string[] {
-  if (value === undefined) return [];
-  return typeof value === "string" ? [value] : value;
-}
+export const UNAUTHORIZED: Reply = { status: 401, text: "Unauthorized" };
 
 const VERBS: Readonly<Record<string, string>> = {
   GET: "get",
@@ -52,22 +23,43 @@ const VERBS: Readonly<Record<string, string>> = {
   DELETE: "delete",
 };
 
-/** A refusal names what a role would have to allow, in the kubelet's words. */
-export function authorize(user: User | undefined, method: string, route: Route): AuthVerdict {
-  if (user === undefined) return { kind: "refused", status: 401, text: "Unauthorized" };
-  if (user.groups.includes(ADMIN_GROUP) || API_SERVER_NAMES.includes(user.name))
-    return { kind: "allowed", user };
-  const subresources = subresourcesOf(route).join(" ");
-  return {
-    kind: "refused",
-    status: 403,
-    text: `Forbidden (user=${user.name}, verb=${VERBS[method] ?? ""}, resource=nodes, subresource(s)=[${subresources}])\n`,
-  };
+/**
+ * Upstream asks for the method's verb everywhere, so that a WebSocket, which is a GET, runs commands with the right to
+ * read; here what acts in a pod is always a creation.
+ */
+export function verbOf(method: string, route: Route): string {
+  const acts = ["exec", "attach", "run", "port-forward"].includes(route.kind);
+  return acts ? "create" : (VERBS[method] ?? "");
 }
 
-/** kubelet's table (KubeletFineGrainedAuthz, GA in 1.36). */
-function subresourcesOf(route: Route): readonly string[] {
-  if (route.kind === "healthz") return ["healthz", "proxy"];
-  if (route.kind === "pods") return ["pods", "proxy"];
-  return ["proxy"];
+const READ_SUBRESOURCES: Readonly<Record<string, readonly string[]>> = {
+  pods: ["pods", "proxy"],
+  runningpods: ["pods", "proxy"],
+  configz: ["configz", "proxy"],
+  stats: ["stats"],
+  metrics: ["metrics"],
+};
+
+/** kubelet's table (KubeletFineGrainedAuthz, GA in 1.36); the first that is allowed opens. */
+export function subresourcesOf(route: Route): readonly string[] {
+  switch (route.kind) {
+    case "healthz":
+      return ["healthz", "proxy"];
+    case "system-logs":
+      return ["log"];
+    case "read":
+      return READ_SUBRESOURCES[route.path.split("/")[1] ?? ""] ?? ["proxy"];
+    default:
+      return ["proxy"];
+  }
+}
+
+export function forbidden(user: User, verb: string, subresources: readonly string[]): Reply {
+  const words = `user=${user.name}, verb=${verb}, resource=nodes, subresource(s)=[${subresources.join(" ")}]`;
+  return { status: 403, text: `Forbidden (${words})\n` };
+}
+
+export function undecided(user: User, verb: string, subresource: string): Reply {
+  const words = `user=${user.name}, verb=${verb}, resource=nodes, subresource=${subresource}`;
+  return { status: 500, text: `Authorization error (${words})` };
 }

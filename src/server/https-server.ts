@@ -15,6 +15,7 @@ import type { TlsMaterial } from "./tls.ts";
 const MAX_HEADER_BYTES = 1 << 20;
 /** Go clients keep idle connections for 90 s: the server must not be the first to close. */
 const KEEP_ALIVE_MS = 95_000;
+const HANDSHAKE_MS = 30_000;
 const HEADERS_MS = 60_000;
 /** kubelet's read and write time-out: a followed log may last. */
 const REQUEST_MS = 4 * 60 * 60_000;
@@ -47,6 +48,7 @@ export function createTlsServer(material: TlsMaterial, handlers: Handlers): Http
     rejectUnauthorized: false,
     maxHeaderSize: MAX_HEADER_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    handshakeTimeout: HANDSHAKE_MS,
     headersTimeout: HEADERS_MS,
     requestTimeout: REQUEST_MS,
   });
@@ -89,6 +91,8 @@ export function listen(
     server.once("error", onError);
     server.listen(at.port, at.address, () => {
       server.removeListener("error", onError);
+      // What goes wrong later (no more file descriptors) is over with that connection; unheard it would end the agent.
+      server.on("error", () => undefined);
       resolve();
     });
   });

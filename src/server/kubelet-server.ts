@@ -8,24 +8,26 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import type { TLSSocket } from "node:tls";
-import type { Clock, Timer } from "../core/clock.ts";
+import type { Timer } from "../core/clock.ts";
 import { assertNever } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { PodDirectory } from "../pods/directory.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { authenticate, authorize } from "./auth.ts";
+import { UNAUTHORIZED } from "./auth.ts";
+import { Authenticator } from "./authentication.ts";
+import { Authorizer } from "./authorization.ts";
 import { endSocket, serveCommand } from "./exec.ts";
 import { computeHealthz, type HealthState } from "./healthz.ts";
 import { close, createHealthServer, createTlsServer, listen, tlsOptions } from "./https-server.ts";
 import { serveLogs } from "./logs.ts";
-import { computePodList } from "./pods.ts";
 import { createPodDial, type PodDial } from "./port-forward/dial.ts";
 import { servePortForward } from "./port-forward/serve.ts";
+import { NodeReads, type ReadOptions } from "./reads.ts";
 import { formatRawReply, METHOD_NOT_ALLOWED, NOT_FOUND, type Reply } from "./reply.ts";
+import type { Reviews } from "./reviews.ts";
 import { parseRoute, type Route } from "./routes.ts";
 import { runCommand } from "./run.ts";
 import type { UpgradeRequest } from "./streaming/kept-socket.ts";
+import { serveSystemLogs } from "./system-logs.ts";
 import { loadTlsMaterial, type TlsConfig, type TlsMaterial } from "./tls.ts";
 
 /** The part of AgentConfig that the server reads. */
@@ -38,13 +40,10 @@ interface KubeletServerConfig extends TlsConfig {
   readonly healthzPort: number;
 }
 
-export interface KubeletServerOptions {
+export interface KubeletServerOptions extends Omit<ReadOptions, "config"> {
   readonly config: KubeletServerConfig;
-  readonly pods: PodDirectory;
   readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list">;
-  /** What keeps the node from being ready; empty = ready. */
-  readonly readiness: () => readonly string[];
-  readonly clock: Clock;
+  readonly reviews: Reviews;
   readonly log: Logger;
 }
 
@@ -54,6 +53,9 @@ const READINESS_INTERVAL_MS = 10_000;
 export class KubeletServer {
   readonly #options: KubeletServerOptions;
   readonly #dial: PodDial;
+  readonly #reads: NodeReads;
+  readonly #authenticator: Authenticator;
+  readonly #authorizer: Authorizer;
   readonly #stopping = new AbortController();
   readonly #upgraded = new Set<Duplex>();
   readonly #timers = new Map<string, Timer>();
@@ -65,6 +67,9 @@ export class KubeletServer {
   constructor(options: KubeletServerOptions) {
     this.#options = options;
     this.#dial = createPodDial(options.runtime, options.clock);
+    this.#reads = new NodeReads(options);
+    this.#authenticator = new Authenticator(options);
+    this.#authorizer = new Authorizer({ ...options, nodeName: options.config.nodeName });
   }
 
   /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
@@ -72,7 +77,10 @@ export class KubeletServer {
     const { config, clock, log } = this.#options;
     this.#material = await loadTlsMaterial(config, clock.now());
     if (this.#material.clientCa === undefined)
-      log.warn({}, "no client CA is configured: logs and exec will be refused (clientCAFile)");
+      log.warn(
+        {},
+        "no client CA is configured (clientCAFile): only tokens are let in, the API server's logs and exec are not",
+      );
     this.#server = createTlsServer(this.#material, {
       onRequest: (request, response) => this.#onRequest(request, response),
       onUpgrade: (request, socket, head) => this.#onUpgrade(request, socket, head),
@@ -119,12 +127,8 @@ export class KubeletServer {
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     const route = parseRoute(request.method ?? "", request.url ?? "");
-    const refusal = this.#admit(request, route);
-    if (refusal !== undefined) {
-      writeReply(response, refusal);
-      return;
-    }
-    this.#answer(route, response)
+    this.#admit(request, route)
+      .then((refusal) => refusal ?? this.#answer(route, response))
       .then((reply) => {
         if (reply !== undefined) writeReply(response, reply);
       })
@@ -138,16 +142,30 @@ export class KubeletServer {
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#upgraded.add(socket);
     socket.once("close", () => this.#upgraded.delete(socket));
+    // A client that goes away while it is looked up; later ones are dealt with where the streams are.
+    const onError = (): void => void socket.destroy();
+    socket.on("error", onError);
     const route = parseRoute(request.method ?? "", request.url ?? "");
-    const reply = this.#admit(request, route) ?? this.#upgrade(route, { request, socket, head });
-    if (reply !== undefined) endSocket(socket, formatRawReply(reply));
+    this.#admit(request, route)
+      .then((refusal) => {
+        if (socket.destroyed) return;
+        const reply = refusal ?? this.#upgrade(route, { request, socket, head });
+        if (reply !== undefined) endSocket(socket, formatRawReply(reply));
+      })
+      .catch((error: unknown) => {
+        this.#options.log.error({ err: error, route: route.kind }, "an upgrade failed");
+        socket.destroy();
+      });
   }
 
-  #admit(request: IncomingMessage, route: Route): Reply | undefined {
+  /** undefined = who asks may. */
+  async #admit(request: IncomingMessage, route: Route): Promise<Reply | undefined> {
+    const { signal } = this.#stopping;
+    this.#reads.count(request.method ?? "", route);
     const hasClientCa = this.#material?.clientCa !== undefined;
-    const user = hasClientCa ? authenticate(request.socket as TLSSocket) : undefined;
-    const verdict = authorize(user, request.method ?? "", route);
-    return verdict.kind === "refused" ? verdict : undefined;
+    const user = await this.#authenticator.authenticate(request, hasClientCa, signal);
+    if (user === undefined) return UNAUTHORIZED;
+    return this.#authorizer.refusal(user, request.method ?? "", route, signal);
   }
 
   #upgrade(route: Route, upgrade: UpgradeRequest): Reply | undefined {
@@ -162,9 +180,10 @@ export class KubeletServer {
     switch (route.kind) {
       case "healthz":
         return computeHealthz(route.check, route.query, this.#health());
-      case "pods":
-        writeJson(response, computePodList(this.#options.pods.list()));
-        return undefined;
+      case "read":
+        return this.#reads.answer(route, this.#material?.cert, response, this.#stopping.signal);
+      case "system-logs":
+        return serveSystemLogs("/var/log", route.path, response);
       case "logs":
         return serveLogs(this.#options, route, response, this.#stopping.signal);
       case "exec":
@@ -246,7 +265,8 @@ function refusalOf(route: Route): Reply | undefined {
     case "not-found":
       return NOT_FOUND;
     case "healthz":
-    case "pods":
+    case "read":
+    case "system-logs":
     case "logs":
     case "exec":
     case "attach":
@@ -265,13 +285,4 @@ function writeReply(response: ServerResponse, reply: Reply): void {
     "Content-Length": Buffer.byteLength(reply.text),
   });
   response.end(reply.text);
-}
-
-function writeJson(response: ServerResponse, body: object): void {
-  const text = JSON.stringify(body);
-  response.writeHead(200, {
-    "Content-Type": "application/json",
-    "Content-Length": Buffer.byteLength(text),
-  });
-  response.end(text);
 }

@@ -13,9 +13,25 @@ interface ExecTarget {
 
 export type HealthCheck = "all" | "ping" | "log" | "syncloop";
 
+/** Answered in one piece, by reads.ts. */
+const READ_PATHS = [
+  "/pods",
+  "/runningpods",
+  "/configz",
+  "/stats/summary",
+  "/metrics",
+  "/metrics/cadvisor",
+  "/metrics/probes",
+  "/metrics/resource",
+  "/metrics/slis",
+] as const;
+
+export type ReadPath = (typeof READ_PATHS)[number];
+
 export type Route =
   | { readonly kind: "healthz"; readonly check: HealthCheck; readonly query: URLSearchParams }
-  | { readonly kind: "pods" }
+  | { readonly kind: "read"; readonly path: ReadPath; readonly query: URLSearchParams }
+  | { readonly kind: "system-logs"; readonly path: readonly string[] }
   | {
       readonly kind: "logs";
       readonly namespace: string;
@@ -52,7 +68,13 @@ export function parseRoute(method: string, url: string): Route {
     case "healthz":
       return parseHealthz(rest, query);
     case "pods":
-      return rest.length > 0 ? NOT_FOUND : withMethod(method, ["GET"], { kind: "pods" });
+    case "runningpods":
+    case "configz":
+    case "stats":
+    case "metrics":
+      return parseRead(method, segments, query);
+    case "logs":
+      return withMethod(method, ["GET"], { kind: "system-logs", path: rest });
     case "containerLogs":
       return parseLogs(method, rest, query);
     case "exec":
@@ -91,6 +113,15 @@ function decode(raw: string): string | undefined {
 
 function withMethod(method: string, allowed: readonly string[], route: Route): Route {
   return allowed.includes(method) ? route : { kind: "method-not-allowed" };
+}
+
+function parseRead(method: string, segments: readonly string[], query: URLSearchParams): Route {
+  // Upstream's own name for it ends with a slash.
+  const text = `/${segments.join("/")}`.replace(/^\/runningpods\/$/, "/runningpods");
+  const path = READ_PATHS.find((known) => known === text);
+  if (path === undefined) return NOT_FOUND;
+  const methods = path === "/stats/summary" ? ["GET", "POST"] : ["GET"];
+  return withMethod(method, methods, { kind: "read", path, query });
 }
 
 function parseHealthz(rest: readonly string[], query: URLSearchParams): Route {

@@ -3,6 +3,7 @@
  * Called by kubelet-server.ts.
  */
 
+import { finished } from "node:stream/promises";
 import { messageOf } from "../core/errors.ts";
 import type { PodDirectory } from "../pods/directory.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -27,13 +28,15 @@ export async function runCommand(
     const session = await context.runtime.exec(choice.containerId, request, signal);
     const chunks: Buffer[] = [];
     let bytes = 0;
-    for (const output of [session.stdout, session.stderr])
+    const outputs = [session.stdout, session.stderr];
+    for (const output of outputs)
       output.on("data", (chunk: Buffer) => {
         if (bytes < MAX_OUTPUT_BYTES) chunks.push(chunk.subarray(0, MAX_OUTPUT_BYTES - bytes));
         bytes += chunk.length;
       });
-    const exitCode = await session.exitCode;
+    await Promise.allSettled(outputs.map((output) => finished(output, { writable: false })));
     if (signal.aborted) await session.kill();
+    const exitCode = await session.exitCode;
     if (exitCode === 0) return Buffer.concat(chunks);
     const words = `command '${command.join(" ")}' exited with ${exitCode}: ${Buffer.concat(chunks)}`;
     return { status: 500, text: words };

@@ -1,10 +1,10 @@
 /**
  * The serving certificate and the client CA: from files when they are configured, else a self-signed certificate that
- * is made once and kept under <rootDir>/pki. Reading again gives what the files hold now; the server compares.
+ * is kept under <rootDir>/pki and remade when it does not fit the node any more. Reading again gives what the files hold now; the server compares.
  * Never logs a key.
  */
 
-import { webcrypto } from "node:crypto";
+import { createPrivateKey, webcrypto, X509Certificate } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { dirname, join } from "node:path";
@@ -32,6 +32,8 @@ interface KeyPairFiles {
   readonly key: string;
 }
 
+/** The last part of its life, in which a self-signed certificate is remade. */
+const REMAKE_BEFORE = 0.1;
 const YEAR_MS = 365 * 24 * 60 * 60_000;
 
 /** Makes the self-signed pair when it is needed and absent, then reads everything. */
@@ -66,7 +68,8 @@ async function ensureKeyPair(config: TlsConfig, nowMs: number): Promise<KeyPairF
     );
   const pki = join(config.rootDir, "pki");
   const files = { cert: join(pki, "kubelet.crt"), key: join(pki, "kubelet.key") };
-  if ((await exists(files.cert)) && (await exists(files.key))) return files;
+  if (isUsable(await readOptional(files.cert), await readOptional(files.key), config, nowMs))
+    return files;
   const pair = await createSelfSigned(config.nodeName, config.nodeIps, nowMs);
   await mkdir(dirname(files.key), { recursive: true, mode: 0o700 });
   await writePrivate(files.key, pair.key);
@@ -80,12 +83,33 @@ async function writePrivate(path: string, text: string): Promise<void> {
   await chmod(path, 0o600);
 }
 
-async function exists(path: string): Promise<boolean> {
+async function readOptional(path: string): Promise<string> {
   try {
-    return (await readFile(path, "utf8")) !== "";
+    return await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
     throw error;
+  }
+}
+
+/**
+ * Whether the pair that is there may stay. One that somebody else has signed is theirs to replace; ours is remade when
+ * it ends soon, is not valid yet (the clock was set back), or lacks a name or address of the node.
+ */
+function isUsable(cert: string, key: string, config: TlsConfig, nowMs: number): boolean {
+  try {
+    const certificate = new X509Certificate(cert);
+    if (!certificate.checkPrivateKey(createPrivateKey(key))) return false;
+    if (!certificate.verify(certificate.publicKey)) return true;
+    const [from, to] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
+    const isTimely = from <= nowMs && nowMs < to - (to - from) * REMAKE_BEFORE;
+    const names = certificate.subjectAltName?.split(", ") ?? [];
+    const { nodeName, nodeIps } = config;
+    const covers = names.includes(`DNS:${nodeName}`) || certificate.checkIP(nodeName) !== undefined;
+    return isTimely && covers && nodeIps.every((ip) => certificate.checkIP(ip) !== undefined);
+  } catch {
+    // Absent, half written, or no certificate at all.
+    return false;
   }
 }
 

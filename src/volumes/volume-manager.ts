@@ -37,6 +37,7 @@ import {
 import { checkNotAborted } from "./remove-tree.ts";
 import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
+import { type Measurable, measurableOf, type VolumeUsage, VolumeUsages } from "./usage.ts";
 import type {
   MountedVolume,
   ObjectSource,
@@ -67,10 +68,16 @@ interface EnsureTurn {
   readonly context: ApplyContext;
 }
 
+interface Ensured {
+  readonly mounted: MountedVolume;
+  readonly measurable: Measurable | undefined;
+}
+
 export class VolumeManager implements PodVolumes {
   readonly #options: VolumeManagerOptions;
   readonly #tokens: TokenCache;
   readonly #claims: Claims;
+  readonly #usages: VolumeUsages;
   /** Path of a volume → hash of what was written last. */
   readonly #written = new Map<string, string>();
   #podsDir: string | undefined;
@@ -79,6 +86,7 @@ export class VolumeManager implements PodVolumes {
     this.#options = options;
     this.#tokens = new TokenCache(options);
     this.#claims = new Claims(options.objects);
+    this.#usages = new VolumeUsages(options);
   }
 
   /** Makes the directory of pods, and shares its mounts when the agent has a mount namespace of its own. */
@@ -106,10 +114,13 @@ export class VolumeManager implements PodVolumes {
       ),
     );
     const mounted = new Map<string, MountedVolume>();
+    const measurable: Measurable[] = [];
     for (const result of results) {
       if (result.status === "rejected") throw result.reason;
-      mounted.set(result.value.name, result.value);
+      mounted.set(result.value.mounted.name, result.value.mounted);
+      if (result.value.measurable !== undefined) measurable.push(result.value.measurable);
     }
+    this.#usages.set(pod.metadata.uid, measurable);
     return mounted;
   }
 
@@ -122,7 +133,7 @@ export class VolumeManager implements PodVolumes {
   async showImage(request: ImageVolumeRequest, signal: AbortSignal): Promise<MountedVolume> {
     const podDir = podDirectory(this.#dir(), request.podUid);
     const hostPath = await showImage(podDir, request, this.#options, signal);
-    return { name: request.volume, hostPath, readOnly: true };
+    return { name: request.volume, hostPath, readOnly: true, isSealed: true };
   }
 
   async teardown(podUid: string, signal: AbortSignal): Promise<void> {
@@ -130,6 +141,7 @@ export class VolumeManager implements PodVolumes {
     const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
     this.#tokens.forget(podUid);
     this.#claims.forget(podUid);
+    this.#usages.forget(podUid);
     for (const path of [...this.#written.keys()])
       if (path.startsWith(`${podDir}/`)) this.#written.delete(path);
     for (let turn = 0; turn < MAX_TURNS; turn++) {
@@ -142,6 +154,16 @@ export class VolumeManager implements PodVolumes {
       }
     }
     throw new LongshoreError("VolumeNotReady", `volumes of pod ${podUid} cannot be removed yet`);
+  }
+
+  /** What a pod's own volumes use; see usage.ts. */
+  usage(podUid: string): Promise<readonly VolumeUsage[]> {
+    return this.#usages.read(podUid);
+  }
+
+  /** Gives up measurements under way. Mounts stay: containers go on without the agent. */
+  stop(): Promise<void> {
+    return this.#usages.stop();
   }
 
   async listPodUids(): Promise<readonly string[]> {
@@ -163,7 +185,7 @@ export class VolumeManager implements PodVolumes {
     return this.#podsDir;
   }
 
-  async #ensureVolume(pod: Pod, volume: Volume, turn: EnsureTurn): Promise<MountedVolume> {
+  async #ensureVolume(pod: Pod, volume: Volume, turn: EnsureTurn): Promise<Ensured> {
     const { podDir, mounts, sources, owner, context } = turn;
     try {
       const claimName = claimNameOf(pod, volume);
@@ -177,7 +199,12 @@ export class VolumeManager implements PodVolumes {
           : computeClaimed(volume.name, claimed, owner);
       await this.#converge(desired, podDir, mounts, context);
       const readOnly = claimed?.readOnly ?? isReadOnlyVolume(desired);
-      return { name: volume.name, hostPath: desired.path, readOnly };
+      const mounted = { name: volume.name, hostPath: desired.path, readOnly };
+      const measurable: Measurable | undefined =
+        claimName !== undefined && claimed?.isOwned
+          ? { name: volume.name, path: desired.path, how: "file-system", claim: claimName }
+          : measurableOf(desired);
+      return { mounted, measurable };
     } catch (error) {
       if (context.signal.aborted) throw error;
       const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";

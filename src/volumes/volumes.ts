@@ -35,6 +35,8 @@ export interface MountedVolume {
   readonly hostPath: string;
   /** True when the volume itself may not be written (secret, configMap, projected, downwardAPI). */
   readonly readOnly: boolean;
+  /** Mounted read-only and noexec already; an engine told to mount it read-only would drop the latter. */
+  readonly isSealed?: true;
 }
 
 /** One mount of a container that shows only a part of a volume. */

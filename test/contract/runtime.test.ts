@@ -125,7 +125,7 @@ describe.each([
   });
 
   it("joins a container's program until it ends; one that lets go ends nothing", async () => {
-    const sandbox = await runtime.runSandbox(sandboxOf(pod, { attempt: 4 }), signal);
+    const sandbox = await runtime.runSandbox(sandboxOf(pod, { attempt: 5 }), signal);
     const config = containerOf(pod, sandbox.id, { name: "joined", imageId: await imageId() });
     const id = await runtime.createContainer(config, signal);
     await runtime.startContainer(id, signal);

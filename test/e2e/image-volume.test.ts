@@ -49,6 +49,8 @@ test("an image with pull policy Always is pulled for each start and shown read-o
   expect((await exec("cat /volume/data.json /volume/etc/os-release /part/os-release")).stdout).toBe(
     "kitten.jpg\nKitten\nKitten\n",
   );
+  for (const mount of (await exec("grep -E ' /(volume|part) ' /proc/mounts")).stdout.split("\n", 2))
+    expect(mount).toMatch(/ ro,nosuid,nodev,noexec,/);
   expect((await exec("touch /volume/x")).stderr).toContain("Read-only file system");
   expect((await exec("touch /part/x")).stderr).toContain("Read-only file system");
 

@@ -3,7 +3,7 @@
  * the same container afterwards, the status that says when it is done.
  */
 
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import {
   IDLE,
   podManifest,
@@ -15,6 +15,9 @@ import {
 import { eventually } from "../support/node-container.ts";
 
 const cluster = useCluster();
+
+/** They would hold what the next test counts on. */
+afterEach(() => cluster.kubectl("delete", "pods", "--all", "--now"));
 
 interface Amounts {
   readonly cpu?: string;
@@ -196,6 +199,8 @@ test("a pod is resized by a PUT of it whole, and by nothing else", async () => {
   await verify(after, { c1: both("30m", "30Mi") });
   expect(after.metadata.generation).toBe(before.metadata.generation + 1);
   const spec = { containers: listOf({ c1: both("40m", "40Mi") }) };
+  const got = await cluster.kubectl("get", "pod", "replaced", "--subresource=resize", "-o", "name");
+  expect(got.trim()).toBe("pod/replaced");
   const main = await cluster.tryKubectl("patch", "pod", "replaced", "-p", JSON.stringify({ spec }));
   expect(main.stderr).toContain("pod updates may not change fields other than");
   const other = { containers: listOf({ c1: { requests: { cpu: "5m" } } }) };
@@ -268,6 +273,10 @@ test("a sidecar and a running init container are resized, and the pod itself", a
     expect(statusOf(seen, name)?.containerID).toBe(statusOf(before, name)?.containerID);
   }
   expect(await podCgroup(seen, "cpu.cfs_quota_us")).toBe("30000");
+  expect(seen.status).toMatchObject({
+    resources: whole("300m"),
+    allocatedResources: { cpu: "300m" },
+  });
   await cluster.kubectl("exec", "init", "-c", "first", "--", "touch", "/tmp/go");
   await cluster.ready("init");
   expect((await readValues("init", "main"))[1]).toBe("30000");

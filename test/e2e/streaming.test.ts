@@ -68,7 +68,7 @@ describe("attach", () => {
     await forEachClient(clients, async (client, index) => {
       const run = `${client.path} -n ${cluster.namespace} run tty-${index} ${RUN} -i --tty --rm --command -- sh`;
       const typed =
-        "for i in $(seq 40); do sleep 0.2; echo 'stty size; echo is-$((40+2))'; done; echo exit";
+        "for i in $(seq 5); do sleep 0.4; echo 'stty size; echo is-$((40+2))'; done; echo exit";
       const { stdout } = await script(
         cluster,
         client,
@@ -87,7 +87,7 @@ describe("attach", () => {
       const { stdout } = await script(
         cluster,
         client,
-        "timeout 5 " +
+        "timeout 2 " +
           `${client.path} -n ${cluster.namespace} attach talker 2>/tmp/err; grep -c tock /tmp/err`,
       );
       expect(stdout).toMatch(/tick \d+\n/);
@@ -100,7 +100,7 @@ describe("attach", () => {
     await forEachClient(clients, async (client, index) => {
       const debug = `${client.path} -n ${cluster.namespace} debug server -i --tty -c dbg-${index} --image=busybox --image-pull-policy=IfNotPresent --target=main -- sh`;
       const typed =
-        "for i in $(seq 40); do sleep 0.2; echo 'echo is-$((40+2)); pidof httpd'; done; echo exit";
+        "for i in $(seq 5); do sleep 0.4; echo 'echo is-$((40+2)); pidof httpd'; done; echo exit";
       const { stdout } = await script(
         cluster,
         client,
@@ -123,7 +123,7 @@ describe("attach", () => {
 function forwarding(port: number, text: string): string {
   return (
     "OUT=$(mktemp); " +
-    `k port-forward pod/server :${port} >$OUT 2>&1 & PF=$!; trap 'kill $PF 2>/dev/null; pkill -P $PF 2>/dev/null' EXIT;` +
+    `k port-forward pod/server :${port} >$OUT 2>&1 & PF=$!; trap 'kill $PF 2>/dev/null || true' EXIT;` +
     "for i in $(seq 200); do grep -q 'Forwarding from 127' $OUT && break; sleep 0.1; done;" +
     `P=$(sed -n 's/Forwarding from 127.0.0.1:\\([0-9]*\\) .*/\\1/p' $OUT); ${text}`
   );

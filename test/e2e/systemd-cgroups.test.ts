@@ -50,6 +50,31 @@ test("a pod has a slice of its class with what it may use, for as long as it las
   expect(await read(`cpu/${own}/cpu.cfs_quota_us`)).toBe("20000\n");
   expect(await read(`memory/${own}/memory.limit_in_bytes`)).toBe("67108864\n");
   expect(await node.sh(`ls -d /sys/fs/cgroup/memory/${own}/docker-*.scope | wc -l`)).toBe("2\n");
+  for (const [cpu, memory, quota, bytes] of [
+    ["400m", "128Mi", "40000\n", "134217728\n"],
+    ["150m", "32Mi", "15000\n", "33554432\n"],
+  ] as const) {
+    const limits = { cpu, memory };
+    const spec = { containers: [{ name: "main", resources: { limits, requests: { memory } } }] };
+    const { metadata: before } = await cluster.pod("bounded");
+    await cluster.kubectl(
+      ...["patch", "pod", "bounded", "--subresource", "resize", "-p", JSON.stringify({ spec })],
+    );
+    await cluster.until(
+      "bounded",
+      "resized",
+      ({ status }) =>
+        status.observedGeneration === before.generation + 1 &&
+        !status.conditions.some(({ type }) => type.startsWith("PodResize")),
+    );
+    const id = (await node.containerIds()).get("bounded/main");
+    for (const path of [own, `${own}/docker-${id}.scope`]) {
+      expect(await read(`cpu/${path}/cpu.cfs_quota_us`), path).toBe(quota);
+      expect(await read(`memory/${path}/memory.limit_in_bytes`), path).toBe(bytes);
+    }
+    await node.sh("systemctl daemon-reload");
+    expect(await read(`cpu/${own}/cpu.cfs_quota_us`), "after a reload").toBe(quota);
+  }
   await cluster.kubectl("delete", "pod", "bounded");
   await goneSlice(slice);
   expect(await node.sh("systemctl is-active kubepods-besteffort.slice")).toBe("active\n");

@@ -62,6 +62,14 @@ describe.concurrent("volumes", () => {
     expect(text).toMatch(/tmpfs on \/m type tmpfs/);
     expect(text).toContain("drwxrwxrwx");
     expect(text).toMatch(/tmpfs\s+2048 /);
+    const node = (await cluster.pod("memory")).spec.nodeName ?? "";
+    const summary = `/api/v1/nodes/${node}/proxy/stats/summary`;
+    const { pods } = JSON.parse(await cluster.kubectl("get", "--raw", summary)) as {
+      pods: readonly { podRef: { name: string }; volume?: readonly object[] }[];
+    };
+    expect(pods.find(({ podRef }) => podRef.name === "memory")?.volume).toContainEqual(
+      expect.objectContaining({ name: "m", capacityBytes: 2 * 1024 * 1024, inodesUsed: 1 }),
+    );
   });
 
   test("with fsGroup a user that is not root reads a secret of mode 0440 and writes an emptyDir", async () => {

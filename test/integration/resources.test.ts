@@ -8,6 +8,7 @@ import { PodCgroups } from "../../src/cgroups/pod-cgroups.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
+import { computeResources } from "../../src/runtime/resources.ts";
 import { createReal, never } from "../support/runtime.ts";
 import { SpecPods } from "../support/spec-pod.ts";
 
@@ -125,6 +126,54 @@ describe("a pod", () => {
     for (const controller of ["cpu", "memory", "pids", "freezer", "cpuset"])
       expect(existsSync(join(ROOT, controller, own)), controller).toBe(false);
     expect(warnings).toEqual([]);
+  });
+
+  it("is resized while it runs: its own cgroup first when it grows, last when it shrinks", async () => {
+    const limited = (cpu: string, memory: string) => ({ limits: { cpu, memory } });
+    const command = ["sleep", "1000"];
+    const { pod, id } = await pods.start({ command, resources: limited("100m", "16Mi") });
+    live.push(pod);
+    const step = (cpu: string, memory: string) => {
+      const container: Container = { name: "main", resources: limited(cpu, memory) };
+      const next: Pod = { ...pod, spec: { containers: [container] } };
+      const wanted = computeResources(next.spec, container, undefined);
+      return { next, update: () => runtime.updateResources(id, wanted, never()) };
+    };
+    const own = `kubepods/pod${pod.metadata.uid}`;
+    const values = () =>
+      ["cpu/X/cpu.cfs_quota_us", "cpu/X/cpu.shares", "memory/X/memory.limit_in_bytes"].map((path) =>
+        [own, `${own}/${id}`].map((directory) => read(path.replace("X", directory))),
+      );
+    const big = step("300m", "48Mi");
+    await expect(big.update(), "more than its pod has").rejects.toThrow("invalid argument");
+    await cgroups.resizePod(big.next, "grow", never());
+    await big.update();
+    const bytes = (mib: number) => [mib * MI, mib * MI].map(String);
+    expect(values()).toEqual([["30000", "30000"], ["307", "307"], bytes(48)]);
+    const small = step("100m", "32Mi");
+    await cgroups.resizePod(small.next, "grow", never());
+    expect(values()).toEqual([["30000", "30000"], ["102", "307"], bytes(48)]);
+    await expect(cgroups.resizePod(small.next, "exact", never())).rejects.toThrow("EINVAL");
+    await small.update();
+    await cgroups.resizePod(small.next, "exact", never());
+    expect(values()).toEqual([["10000", "10000"], ["102", "102"], bytes(32)]);
+    const { containers } = await runtime.list(never(), pod.metadata.uid);
+    expect(containers).toMatchObject([{ id, state: "running" }]);
+  });
+
+  it("is not given less memory than it uses, and is none the worse for it", async () => {
+    const hog = "x=$(head -c 20971520 /dev/zero | tr '\\0' x); touch /held; sleep 1000; :";
+    const resources = { limits: { memory: "256Mi" } };
+    const { pod, id } = await pods.start({ command: ["sh", "-c", hog], resources });
+    const held = ["sh", "-c", "until [ -e /held ]; do sleep 0.1; done"];
+    await runtime.execSync(id, held, 30_000, never());
+    const less = { cpuShares: 2, memoryBytes: 8 * MI };
+    await expect(runtime.updateResources(id, less, never())).rejects.toMatchObject({
+      code: "EngineConflict",
+      message: expect.stringMatching(/memory limit \(8388608\) below current usage \(\d+\)/),
+    });
+    const { containers } = await runtime.list(never(), pod.metadata.uid);
+    expect(containers).toMatchObject([{ state: "running", resources: { memoryBytes: 256 * MI } }]);
   });
 
   it("cannot make more processes than its limit", async () => {

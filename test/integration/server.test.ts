@@ -3,13 +3,15 @@
  * commands over every WebSocket sub-protocol, through the `ws` client.
  */
 
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable, Writable } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import type { Pod, PodStatus } from "../../src/api/types.ts";
@@ -200,12 +202,34 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
     },
     pods,
     readiness: () => [],
+    version: "0.0.0",
+    reviews: {
+      token: async (token) => (token === "good" ? { name: "prometheus", groups: [] } : undefined),
+      access: async (spec) => {
+        const { user, resourceAttributes: about } = spec as {
+          user: string;
+          resourceAttributes: Record<string, string>;
+        };
+        return (
+          user === "kube-apiserver-kubelet-client" ||
+          (user === "prometheus" && about.subresource === "metrics")
+        );
+      },
+    },
+    configuration: { kind: "KubeletConfiguration" },
+    volumeUsage: async () => [],
+    probeTotals: () => [{ labels: { container: "main" }, value: 3 }],
     clock: systemClock,
     log,
   };
 }
 
-function open(path: string, as: string | undefined, method = "GET"): Promise<IncomingMessage> {
+function open(
+  path: string,
+  as: string | undefined,
+  method = "GET",
+  token?: string,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     httpsRequest(
       {
@@ -216,6 +240,7 @@ function open(path: string, as: string | undefined, method = "GET"): Promise<Inc
         rejectUnauthorized: false,
         agent: false,
         ...(as === undefined ? {} : certificates[as]),
+        ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
       },
       resolve,
     )
@@ -439,6 +464,111 @@ function received({ messages }: ExecClient, channel: number, isBase64 = false): 
     )
     .join("");
 }
+
+describe("every path and every credential", () => {
+  const paths: readonly (readonly [string, string, number])[] = [
+    ["GET", "/healthz", 200],
+    ["GET", "/pods", 200],
+    ["GET", "/runningpods/", 200],
+    ["GET", "/configz", 200],
+    ["GET", "/stats/summary", 200],
+    ["GET", "/metrics", 200],
+    ["GET", "/metrics/cadvisor", 200],
+    ["GET", "/metrics/resource", 200],
+    ["GET", "/metrics/probes", 200],
+    ["GET", "/logs/", 200],
+    ["GET", "/containerLogs/default/web/main?tailLines=0", 200],
+    ["POST", "/run/default/web/main?cmd=echo", 200],
+    ["POST", "/exec/default/web/main", 400],
+    ["POST", "/attach/default/web/main", 400],
+    ["POST", "/portForward/default/web", 400],
+    ["GET", "/debug/pprof/", 404],
+    ["GET", "//metrics", 404],
+    ["GET", "/stats/../metrics", 404],
+    ["GET", "/metrics%2fresource", 404],
+    ["GET", "/METRICS", 404],
+  ];
+  const isMetrics = (path: string): boolean => path.startsWith("/metrics") && !path.includes("%");
+  const table = paths.flatMap(([method, path, code]) => [
+    [method, path, "nobody", { as: undefined }, 401] as const,
+    [method, path, "a foreign certificate", { as: "foreign" }, 401] as const,
+    [method, path, "a server's certificate", { as: "serving" }, 401] as const,
+    [method, path, "a user without a right", { as: "user" }, 403] as const,
+    [method, path, "the API server", { as: "apiserver" }, code] as const,
+    [method, path, "an administrator", { as: "admin" }, code] as const,
+    [method, path, "an unknown token", { as: undefined, token: "expired" }, 401] as const,
+    [
+      ...([method, path, "a token for metrics", { as: undefined, token: "good" }] as const),
+      isMetrics(path) ? code : 403,
+    ] as const,
+  ]);
+
+  test.each(table)("%s %s by %s", async (method, path, _who, { as, ...more }, code) => {
+    const response = await open(path, as, method, "token" in more ? more.token : undefined);
+    response.destroy();
+    expect(response.statusCode).toBe(code);
+  });
+});
+
+describe("what is read in one piece", () => {
+  test.each([
+    ["/configz", '{"kubeletconfig":{"kind":"KubeletConfiguration"}}'],
+    ["/runningpods/", '{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}'],
+    ["/stats/summary", '"podRef":{"name":"web","namespace":"default","uid":"uid-1"}'],
+    ["/metrics", 'kubelet_node_name{node="node-1"} 1'],
+    ["/metrics", "kubelet_certificate_manager_server_ttl_seconds 31"],
+    ["/metrics/resource", "node_cpu_usage_seconds_total "],
+    ["/metrics/cadvisor", "machine_cpu_cores "],
+    ["/metrics/probes", 'prober_probe_total{container="main"} 3'],
+    ["/metrics/slis", 'kubernetes_healthcheck{name="syncloop",type="healthz"} 1'],
+  ])("%s", async (path, part) => {
+    const { status: code, text } = await fetchText(path);
+    expect(code).toBe(200);
+    expect(text).toContain(part);
+  });
+});
+
+describe("the node's log files", () => {
+  const get = (path: string): Promise<{ status: number; text: string }> =>
+    fetchText(`/logs/${path}`, "admin");
+  const folder = "/var/log/h-server-test";
+
+  beforeAll(async () => {
+    await mkdir(`${folder}/sub`, { recursive: true });
+    await writeFile(`${folder}/a&b.log`, "line\n");
+    await symlink("/etc", `${folder}/out`);
+    await symlink("a&b.log", `${folder}/in`);
+    await promisify(execFile)("mkfifo", [`${folder}/pipe`]);
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  test.each([
+    ["h-server-test/a%26b.log", 200, "line\n"],
+    ["h-server-test/in", 200, "line\n"],
+    ["h-server-test/", 200, '<a href="a&b.log">a&#38;b.log</a>'],
+    ["h-server-test", 301, ""],
+    ["h-server-test/out/passwd", 404, "404: Page Not Found"],
+    ["h-server-test/pipe", 404, "404: Page Not Found"],
+    ["h-server-test/none", 404, "404: Page Not Found"],
+    ["h-server-test/a%26b.log/", 404, "404: Page Not Found"],
+    ["%2e%2e/%2e%2e/etc/passwd", 404, "404: Page Not Found"],
+  ])("%s is %i", async (path, code, part) => {
+    const { status: found, text } = await get(path);
+    expect(found).toBe(code);
+    expect(text).toContain(part);
+  });
+});
+
+describe("run", () => {
+  test.each([
+    ["echo hi", 200, "hi\n"],
+    ["fail", 500, "command 'fail' exited with 7: outerr"],
+    ["missing", 500, 'exec: "missing": executable file not found'],
+  ])("%s", async (cmd, code, text) => {
+    const url = `/run/default/web/main?cmd=${encodeURIComponent(cmd)}`;
+    expect(await fetchText(url, "admin", "POST")).toEqual({ status: code, text });
+  });
+});
 
 describe("exec over WebSocket", () => {
   test.each([

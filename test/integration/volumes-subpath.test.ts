@@ -23,7 +23,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { hasCode } from "../../src/core/errors.ts";
 import { createExec } from "../../src/core/exec.ts";
-import type { Logger } from "../../src/core/logger.ts";
+import { createLogger } from "../../src/core/logger.ts";
 import { createSyscalls } from "../../src/core/syscalls-linux.ts";
 import type { ClaimSource } from "../../src/volumes/claims.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
@@ -32,13 +32,7 @@ import type { ObjectSource } from "../../src/volumes/volumes.ts";
 const RESTARTS = 1000;
 const UID = "uid-1";
 const signal = new AbortController().signal;
-const quiet: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => quiet,
-};
+const quiet = createLogger({ level: "silent", pretty: false, write: () => undefined });
 const never = async (): Promise<never> => {
   throw new Error("nobody asks for objects here");
 };

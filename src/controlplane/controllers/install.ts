@@ -4,13 +4,13 @@
  * Called by cli/up.ts and by tests.
  */
 
-import type { Node, Pod } from "../../api/types.ts";
+import type { Node, PersistentVolume, Pod } from "../../api/types.ts";
 import { LongshoreError } from "../../core/errors.ts";
 import type { Extend, ExtensionContext } from "../extension.ts";
 import { createKubeletConnects } from "../kubelet-proxy.ts";
 import { authorize } from "../node-authorizer.ts";
 import type { KubeObject } from "../objects.ts";
-import { NODES, PODS } from "../registry.ts";
+import { NODES, PERSISTENT_VOLUMES, PODS } from "../registry.ts";
 import { createAdmission } from "./admission.ts";
 import { createEndpointSliceController } from "./endpointslices.ts";
 import { ensureKubernetesService } from "./kubernetes-service.ts";
@@ -20,6 +20,7 @@ import { createNodeController } from "./nodes.ts";
 import { isReady } from "./placement.ts";
 import { createPodGc } from "./pod-gc.ts";
 import { createScheduler } from "./scheduler.ts";
+import { createVolumeController } from "./volumes.ts";
 
 export interface ControllerOptions {
   readonly serviceCidr: string;
@@ -47,7 +48,10 @@ export function installControllers(options: ControllerOptions): Installation {
       context = given;
       return {
         authorize: (user, attributes) =>
-          authorize(user, attributes, { podsOnNode: (name) => podsOnNode(given, name) }),
+          authorize(user, attributes, {
+            podsOnNode: (name) => podsOnNode(given, name),
+            claimOf: (volume) => claimOf(given, volume),
+          }),
         admission: createAdmission({ store: given.store, serviceCidr: options.serviceCidr }),
         connect: createKubeletConnects({
           credentials: given.kubeletClient,
@@ -113,8 +117,14 @@ function createControllers(
     }),
     createScheduler(context),
     createEndpointSliceController(context),
+    createVolumeController(context),
     createPodGc(context, { quarantineMs: QUARANTINE_MS }),
   ];
+}
+
+function claimOf({ store }: ExtensionContext, name: string) {
+  const volume = store.get(PERSISTENT_VOLUMES, undefined, name);
+  return (volume as unknown as PersistentVolume | undefined)?.spec?.claimRef;
 }
 
 function podsOnNode({ store }: ExtensionContext, nodeName: string): readonly Pod[] {

@@ -57,18 +57,21 @@ export function planResize(
   return { action: { kind: "resize-container", id, name, resources }, why: `${name} is resized` };
 }
 
-/** The end of a resize: once all that runs has its part, and what was ended for it runs again. */
+/** Why what the spec asks for is not begun, and the end of what is: once all that runs has its part, and what was ended for it runs again. */
 export function planResizeEnd(snapshot: PodSnapshot): Step[] {
-  const { allocation, observed, replaced } = snapshot;
-  if (allocation === undefined || allocation.isDone) return [];
+  const { allocation, observed, replaced, resizePending: pending } = snapshot;
+  const waiting =
+    pending === undefined ? [] : [{ why: `its resize is ${pending.reason}: ${pending.message}` }];
+  if (allocation === undefined || allocation.isDone) return waiting;
   const isOpen = containersOf(snapshot.pod.spec).some((container) => {
     const last = newestOf(observed, container.spec.name);
     if (last === undefined) return false;
     if (isDead(last)) return replaced.has(last.id);
     return computeResize(snapshot, container, last).kind !== "none";
   });
-  if (isOpen) return [];
+  if (isOpen) return waiting;
   return [
+    ...waiting,
     planRetry(snapshot) ?? {
       action: { kind: "finish-resize" },
       why: "all containers have what is allocated",

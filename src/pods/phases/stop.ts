@@ -46,10 +46,14 @@ export function planStop(snapshot: PodSnapshot, ending: Ending): Step {
   const { container, reason, message, graceSeconds } = ending;
   const { id, name } = container;
   const { "pre-stop": hook, stop } = snapshot.operations.get(id) ?? {};
-  if (stop?.status === "running" && stop.graceSeconds <= graceSeconds)
+  if (
+    stop?.status === "running" &&
+    stop.graceSeconds <= Math.max(graceSeconds, MIN_AFTER_WAIT_SECONDS)
+  )
     return { why: `${name} is being stopped: ${message}` };
   const since = ending.since ?? hook?.since ?? snapshot.now;
-  const leftMs = since + graceSeconds * 1000 - snapshot.now;
+  // Never more than the whole of it, however far the clock was set back.
+  const leftMs = Math.min(since - snapshot.now, 0) + graceSeconds * 1000;
   const about = { id, name, reason, message };
   if (stop === undefined && leftMs > 0) {
     if (hook === undefined && hasHook(snapshot.pod, ending))

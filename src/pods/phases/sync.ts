@@ -7,7 +7,7 @@
 import type { Container, Sandbox } from "../../runtime/runtime.ts";
 import type { KillReason, PodPlan } from "../actions.ts";
 import { containersOf, findContainer, type PodContainer } from "../containers.ts";
-import { containerPolicyOf, matchRestartRule, shouldRestart } from "../restart.ts";
+import { backoffOf, containerPolicyOf, matchRestartRule, shouldRestart } from "../restart.ts";
 import {
   exitCodeOf,
   instancesOf,
@@ -137,21 +137,36 @@ function needsSandbox(snapshot: PodSnapshot): boolean {
 
 /** A container ended with a code for which its rules want the whole pod anew, in the same sandbox. */
 export function isRestartingAll(snapshot: PodSnapshot, sandbox: Sandbox): boolean {
-  return containersOf(snapshot.pod.spec).some((container) => {
-    const last = newestOf(snapshot.observed, container.spec.name);
-    if (last === undefined || !isDead(last) || last.sandboxId !== sandbox.id) return false;
-    return matchRestartRule(container, exitCodeOf(last)) === "RestartAllContainers";
+  return restartAllSources(snapshot, sandbox).length > 0;
+}
+
+function restartAllSources({ pod, observed }: PodSnapshot, sandbox: Sandbox): Container[] {
+  return containersOf(pod.spec).flatMap((container) => {
+    const last = newestOf(observed, container.spec.name);
+    if (last === undefined || !isDead(last) || last.sandboxId !== sandbox.id) return [];
+    return matchRestartRule(container, exitCodeOf(last)) === "RestartAllContainers" ? last : [];
   });
 }
 
-/** Everything ends, without hooks, and is removed; what follows is the start of a new pod. */
+/**
+ * Everything ends, without hooks, and is removed; what follows is the start of a new pod. Those whose rules it was go
+ * last: without them nobody knows that the others are to start again.
+ */
 function planRestartAll(snapshot: PodSnapshot, sandbox: Sandbox): Step[] {
-  if (!isRestartingAll(snapshot, sandbox)) return [];
+  const sources = restartAllSources(snapshot, sandbox);
+  if (sources.length === 0) return [];
   const { containers } = snapshot.observed;
   const why = "a container's restart rule restarts all containers";
   const running = containers.filter(({ state }) => state === "running");
-  if (running.length === 0) return containers.map((container) => removeContainer(container, why));
-  return running.map((container) => kill(snapshot, container, "restart-all", why));
+  if (running.length > 0) return running.map((other) => kill(snapshot, other, "restart-all", why));
+  const others = containers.filter((other) => !sources.includes(other));
+  if (others.length > 0) return others.map((other) => removeContainer(other, why));
+  const waitMs = Math.max(...sources.map((source) => backoffOf(snapshot, source)));
+  if (waitMs > 0) return [{ waitMs, why: `back-off: ${why}` }];
+  return sources.map(({ id, name }) => ({
+    action: { kind: "remove-container", id, name, countsAsRestart: true },
+    why,
+  }));
 }
 
 function planContainers(snapshot: PodSnapshot, sandbox: Sandbox): Step[] {

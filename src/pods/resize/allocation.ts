@@ -87,7 +87,8 @@ export function madeWith(
 }
 
 /** Of cpu and memory, which alone can change: in amounts, so that `1` and `1000m` are the same. */
-function comparable({ requests, limits }: Resources, names = RESIZABLE): string {
+function comparable(resources: Resources | null | undefined, names: readonly string[]): string {
+  const { requests, limits } = resources ?? {};
   const pick = (amounts: Amounts) => names.map((name) => amounts[name] ?? null);
   return canonicalJson([pick(toAmounts(requests)), pick(toAmounts(limits))]);
 }
@@ -95,7 +96,11 @@ function comparable({ requests, limits }: Resources, names = RESIZABLE): string 
 const RESIZABLE: readonly string[] = ["cpu", "memory"];
 
 /** Whether requests or limits of these resources differ. */
-export function areDifferent(a: Resources = {}, b: Resources = {}, names = RESIZABLE): boolean {
+export function areDifferent(
+  a: Resources | undefined,
+  b: Resources | undefined,
+  names = RESIZABLE,
+): boolean {
   return comparable(a, names) !== comparable(b, names);
 }
 

@@ -8,13 +8,13 @@ import { type EventSink, involvedPod } from "../../api/events.ts";
 import type { Pod } from "../../api/types.ts";
 import type { PodCgroupPort } from "../../cgroups/pod-cgroups.ts";
 import type { Clock } from "../../core/clock.ts";
-import { hasCode, messageOf } from "../../core/errors.ts";
+import { hasCode, LongshoreError, messageOf } from "../../core/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { PodAction } from "../actions.ts";
 import type { NodeFacts } from "../node-facts.ts";
 import type { PodRecord } from "../record.ts";
 import { inheritedOf } from "../sandbox-config.ts";
-import { RETRY_MS, readySandbox } from "../snapshot.ts";
+import { type Allocation, RETRY_MS, type ResizePending, readySandbox } from "../snapshot.ts";
 import { applyAllocation, computeAllocation, initialAllocation } from "./allocation.ts";
 
 export interface ResizerOptions {
@@ -33,6 +33,8 @@ type ResizeAction = Extract<PodAction, { kind: "resize-container" }>;
 
 export class Resizer {
   readonly #options: ResizerOptions;
+  /** Containers that took what this allocation gives them. */
+  readonly #updated = new WeakMap<Allocation, Set<string>>();
 
   constructor(options: ResizerOptions) {
     this.#options = options;
@@ -55,24 +57,30 @@ export class Resizer {
     });
     const before = record.resizePending;
     record.resizePending = decision.kind === "pending" ? decision.pending : undefined;
-    const { resizePending: pending } = record;
-    if (pending !== undefined && pending.message !== before?.message)
-      this.#record(record, "Warning", `Resize${pending.reason}`, {
-        ...{ pod: desired, what: pending.reason, error: pending.message },
-      });
+    if (decision.kind === "pending" && decision.pending.message !== before?.message) {
+      const { reason, message } = decision.pending;
+      this.#tell(desired, desired.metadata.generation, reason, message);
+    }
     if (decision.kind !== "granted") return false;
     record.allocation = decision.allocation;
     record.pod = applyAllocation(desired, record.allocation);
     record.resizeFailure = undefined;
-    this.#record(record, "Normal", "ResizeStarted", { pod: desired, what: "started" });
+    this.#tell(desired, record.allocation.generation, "Started");
     return true;
   }
 
   resizeContainer(record: PodRecord, action: ResizeAction, signal: AbortSignal): Promise<void> {
-    const { runtime } = this.#options;
+    const { allocation } = record;
+    const updated = (allocation && this.#updated.get(allocation)) ?? new Set<string>();
+    if (allocation !== undefined) this.#updated.set(allocation, updated);
     return this.#attempt(record, signal, async () => {
+      const { id, name, resources } = action;
+      // Not again and again where it says yes and does nothing.
+      if (updated.delete(id))
+        throw new LongshoreError("Unsupported", `container ${name} did not keep its new resources`);
       await this.#resizePod(record, "grow", signal);
-      await runtime.updateResources(action.id, action.resources, signal);
+      await this.#options.runtime.updateResources(id, resources, signal);
+      updated.add(id);
     });
   }
 
@@ -81,12 +89,10 @@ export class Resizer {
     const { allocation } = record;
     return this.#attempt(record, signal, async () => {
       await this.#resizePod(record, "exact", signal);
-      // Meanwhile there may have been another.
-      if (allocation === undefined || record.allocation !== allocation) return;
+      if (allocation === undefined) return;
       record.allocation = { ...allocation, isDone: true };
       record.resizeFailure = undefined;
-      const { pod } = record;
-      this.#record(record, "Normal", "ResizeCompleted", { pod, what: "completed" });
+      this.#tell(record.pod, allocation.generation, "Completed");
       await this.#options.saveCheckpoint();
     });
   }
@@ -107,33 +113,29 @@ export class Resizer {
       if (hasCode(error, "EngineNotFound")) return;
       const message = messageOf(error);
       if (record.resizeFailure?.message !== message)
-        this.#record(record, "Warning", "ResizeError", {
-          ...{ pod: record.pod, what: "error", error: message },
-        });
+        this.#tell(record.pod, record.allocation?.generation, "Error", message);
       record.resizeFailure = { message, retryAt: this.#options.clock.now() + RETRY_MS };
     }
   }
 
-  #record(
-    record: PodRecord,
-    type: "Normal" | "Warning",
-    reason: string,
-    about: { readonly pod: Pod; readonly what: string; readonly error?: string },
+  /** An event in the kubelet's form. */
+  #tell(
+    pod: Pod,
+    generation: number | undefined,
+    what: ResizePending["reason"] | "Started" | "Completed" | "Error",
+    error?: string,
   ): void {
-    const { pod, what, error } = about;
     const { initContainers = [], containers } = pod.spec;
     const list = (of: typeof containers) =>
-      of.map(({ name, resources }) => ({ name, resources: { ...resources } }));
-    const isPending = error !== undefined && what !== "error";
+      of.map(({ name, resources = {} }) => ({ name, resources }));
     const summary = {
       ...(initContainers.length === 0 ? {} : { initContainers: list(initContainers) }),
       containers: list(containers),
-      generation: isPending
-        ? pod.metadata.generation
-        : (record.allocation?.generation ?? pod.metadata.generation),
-      ...(error === undefined ? {} : { error }),
+      ...{ generation, error },
     };
-    const message = `Pod resize ${what}: ${JSON.stringify(summary)}`;
-    this.#options.events.record(involvedPod(pod), type, reason, message);
+    const isWaiting = what === "Deferred" || what === "Infeasible";
+    const message = `Pod resize ${isWaiting ? what : what.toLowerCase()}: ${JSON.stringify(summary)}`;
+    const type = error === undefined ? "Normal" : "Warning";
+    this.#options.events.record(involvedPod(pod), type, `Resize${what}`, message);
   }
 }

@@ -125,6 +125,7 @@ const VOLUME: Shape = {
   secret: "object",
   configMap: "object",
   csi: "object",
+  image: { reference: "text", pullPolicy: "text" },
   downwardAPI: DOWNWARD_API,
   projected: { defaultMode: "number", sources: { list: { downwardAPI: DOWNWARD_API } } },
 };

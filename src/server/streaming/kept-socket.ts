@@ -10,6 +10,7 @@ import type { Clock, Timer } from "../../core/clock.ts";
 import { LongshoreError } from "../../core/errors.ts";
 
 const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
+const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
 /** kubectl gives up 61 s after the last pong; while paused none are sent unasked. */
 const PONG_INTERVAL_MS = 5_000;
 /** kubelet's streamingConnectionIdleTimeout. */
@@ -59,7 +60,11 @@ export class KeptSocket {
       this.#touch();
       onMessage(data as Buffer);
     });
-    socket.on("ping", () => this.#touch());
+    socket.on("ping", () => {
+      this.#touch();
+      // Output waits for the client by itself: this much are pongs that it asks for and does not read.
+      if (socket.bufferedAmount > MAX_UNREAD_BYTES) this.terminate();
+    });
     socket.on("pong", () => this.#touch());
     // `close` follows each error, and is where it is dealt with.
     socket.on("error", () => undefined);
@@ -77,12 +82,10 @@ export class KeptSocket {
     return this.#gone.signal;
   }
 
-  /** A string goes as text. @param done is called when the kernel has the message, or with what went wrong. */
-  send(message: Buffer | string, done?: (error?: Error | null) => void): void {
+  /** A string goes as text. `done` follows when the kernel has it; a connection that is lost is told by `gone` only. */
+  send(message: Buffer | string, done?: () => void): void {
     this.#touch();
-    this.#socket.send(message, { binary: typeof message !== "string" }, (error) =>
-      done?.(error ?? null),
-    );
+    this.#socket.send(message, { binary: typeof message !== "string" }, () => done?.());
   }
 
   /** Holds reading up until `resume`. */

@@ -45,9 +45,11 @@ export async function joinCommand(
     gone,
   }: { /** Begins the words of a failure. */ readonly what: string; readonly gone: AbortSignal },
 ): Promise<void> {
+  // One after the other: kubectl sends two, of which the second must stay.
+  let resized = Promise.resolve();
   connection.onResize(({ columns, rows }) => {
     // A terminal that cannot be resized any more belongs to a command that ended.
-    session.resize(columns, rows).catch(() => undefined);
+    resized = resized.then(() => session.resize(columns, rows)).catch(() => undefined);
   });
   // Awaited after the streams; until then nobody else looks at a rejection.
   session.exitCode.catch(() => undefined);

@@ -13,7 +13,10 @@ export function computeEmptyDir(
   const medium = source.medium ?? "";
   if (medium === "") return { kind: "directory", name, path };
   if (medium !== "Memory")
-    throw new LongshoreError("VolumeInvalid", `unknown storage medium ${JSON.stringify(medium)}`);
+    throw new LongshoreError(
+      "VolumeInvalid",
+      `storage medium ${JSON.stringify(medium)} is not supported by this version`,
+    );
   const sizeBytes = source.sizeLimit === undefined ? 0 : value(source.sizeLimit);
   return { kind: "memory", name, path, ...(sizeBytes > 0 ? { sizeBytes } : {}) };
 }

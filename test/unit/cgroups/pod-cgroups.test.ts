@@ -78,6 +78,26 @@ describe("version 2", () => {
     expect(warnings).toEqual([]);
   });
 
+  test("grows before its containers do, and shrinks after them", async () => {
+    const own = "kubepods/burstable/podu1";
+    mkdirSync(join(root, own));
+    writeFileSync(join(root, own, "cgroup.controllers"), "cpu memory pids\n");
+    const small = podOf("u1", { requests: { cpu: "100m" }, limits: { cpu: "1", memory: "64Mi" } });
+    const mixed = podOf("u1", { requests: { cpu: "1" }, limits: { cpu: "2", memory: "32Mi" } });
+    const cgroups = create(2);
+    await cgroups.ensurePod(small, never);
+    const values = () => ["cpu.max", "memory.max", "cpu.weight"].map((it) => read(`${own}/${it}`));
+    await cgroups.resizePod(mixed, "grow", never);
+    expect(values()).toEqual(["200000 100000", "67108864", "100"]);
+    await cgroups.resizePod(mixed, "exact", never);
+    expect(values()).toEqual(["200000 100000", "33554432", "100"]);
+    await cgroups.resizePod(podOf("u1", { requests: { cpu: "1" } }), "grow", never);
+    expect(values()).toEqual(["max 100000", "max", "100"]);
+    await cgroups.resizePod(mixed, "grow", never);
+    expect(values()).toEqual(["max 100000", "max", "100"]);
+    await expect(cgroups.resizePod(podOf("u2", {}), "grow", never)).rejects.toThrow("ENOENT");
+  });
+
   test("is done without, and says so once, where it cannot be made", async () => {
     rmSync(root, { recursive: true });
     const cgroups = create(2);

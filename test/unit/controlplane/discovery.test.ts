@@ -29,6 +29,8 @@ describe("discovery", () => {
           { name: "coordination.k8s.io" },
           { name: "discovery.k8s.io" },
           { name: "node.k8s.io" },
+          { name: "authentication.k8s.io" },
+          { name: "authorization.k8s.io" },
         ],
       },
     ],
@@ -87,7 +89,7 @@ describe("discovery", () => {
       body: {
         kind: "APIGroupDiscoveryList",
         apiVersion: `apidiscovery.k8s.io/${version}`,
-        items: [{ metadata: { name: "coordination.k8s.io" } }, {}, {}],
+        items: [{ metadata: { name: "coordination.k8s.io" } }, {}, {}, {}, {}],
       },
     });
   });
@@ -129,6 +131,8 @@ describe("OpenAPI", () => {
       "apis/coordination.k8s.io/v1",
       "apis/discovery.k8s.io/v1",
       "apis/node.k8s.io/v1",
+      "apis/authentication.k8s.io/v1",
+      "apis/authorization.k8s.io/v1",
     ]);
     expect(index.paths["api/v1"]).toEqual({
       serverRelativeURL: expect.stringMatching(/^\/openapi\/v3\/api\/v1\?hash=[0-9a-f]+$/),

@@ -22,7 +22,11 @@ const pod = {
         envFrom: [{ configMapRef: { name: "settings" } }],
       },
     ],
-    volumes: [{ name: "v", projected: { sources: [{ secret: { name: "projected" } }] } }],
+    volumes: [
+      { name: "v", projected: { sources: [{ secret: { name: "projected" } }] } },
+      { name: "p", persistentVolumeClaim: { claimName: "data" } },
+      { name: "e", ephemeral: {} },
+    ],
   },
 } as unknown as Pod;
 const mirror = {
@@ -45,7 +49,10 @@ function owned(...owners: readonly object[]): object {
   };
 }
 
-const view = { podsOnNode: (name: string) => (name === "n" ? [pod, mirror] : []) };
+const view = {
+  podsOnNode: (name: string) => (name === "n" ? [pod, mirror] : []),
+  claimOf: (volume: string) => (volume === "free" ? undefined : { namespace: "d", name: volume }),
+};
 
 type Ask = [verb: string, what: string, where: Partial<RequestAttributes>];
 
@@ -104,6 +111,20 @@ describe("a node", () => {
     ["update", "secrets", inD("env"), "deny can only read resources of this type"],
     ["get", "configmaps", inD("settings"), "allow"],
     ["get", "configmaps", inD("env"), UNRELATED],
+    ["get", "persistentvolumeclaims", inD("data"), "allow"],
+    ["get", "persistentvolumeclaims", inD("web-e"), "allow"],
+    ["get", "persistentvolumeclaims", inD("other"), UNRELATED],
+    ["get", "persistentvolumeclaims", { namespace: "e", name: "data" }, UNRELATED],
+    [
+      "list",
+      "persistentvolumeclaims",
+      inD("data"),
+      "deny can only read individual resources of this type",
+    ],
+    ["get", "persistentvolumes", { name: "data" }, "allow"],
+    ["get", "persistentvolumes", { name: "other" }, UNRELATED],
+    ["get", "persistentvolumes", { name: "free" }, UNRELATED],
+    ["get", "persistentvolumes/status", { name: "data" }, "deny cannot read subresource"],
     ["create", "serviceaccounts/token", inD("default"), "allow"],
     ["create", "serviceaccounts/token", inD("admin"), UNRELATED],
     [

@@ -425,6 +425,29 @@ describe("the row of", () => {
     ]);
   });
 
+  it("claims and the volumes they are bound to", () => {
+    const capacity = { storage: "2Gi" };
+    const claim = {
+      spec: { volumeName: "pv", storageClassName: "fast", volumeMode: "Filesystem" },
+      status: { phase: "Bound", capacity, accessModes: ["ReadWriteOnce", "ReadOnlyMany"] },
+    };
+    expect(cellsOf(registry.PERSISTENT_VOLUME_CLAIMS, claim)).toEqual([
+      ...["x", "Bound", "pv", "2Gi", "RWO,ROX", "fast", "<unset>"],
+      ...[expect.any(String), "Filesystem"],
+    ]);
+    const volume = {
+      spec: {
+        ...{ capacity, accessModes: ["ReadWriteMany"], persistentVolumeReclaimPolicy: "Retain" },
+        claimRef: { namespace: "d", name: "c" },
+      },
+      status: { phase: "Released" },
+    };
+    expect(cellsOf(registry.PERSISTENT_VOLUMES, volume)).toEqual([
+      ...["x", "2Gi", "RWX", "Retain", "Released", "d/c", "", "<unset>", ""],
+      ...[expect.any(String), "<unset>"],
+    ]);
+  });
+
   it("a kind without a table of its own", () => {
     const unknown = { ...registry.LEASES, plural: "widgets" };
     expect(cellsOf(unknown, {})).toEqual(["x", CREATED]);

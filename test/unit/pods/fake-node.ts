@@ -18,7 +18,11 @@ import { type CheckpointData, EMPTY_CHECKPOINT } from "../../../src/pods/checkpo
 import { PodManager } from "../../../src/pods/manager.ts";
 import { PodSources } from "../../../src/pods/static/pod-sources.ts";
 import type { ProbeResults } from "../../../src/probes/probes.ts";
-import type { ContainerConfigInput } from "../../../src/runtime/container-config.ts";
+import {
+  type ContainerConfigInput,
+  RESOURCES_ANNOTATION,
+} from "../../../src/runtime/container-config.ts";
+import { computeResources } from "../../../src/runtime/resources.ts";
 import type {
   Container,
   ContainerConfig,
@@ -181,6 +185,7 @@ export class FakeNode {
   /** What the agent knows of the Node, and what it has by now. */
   labels: Readonly<Record<string, string>> = {};
   freshLabels: Readonly<Record<string, string>> = {};
+  allocatable: Readonly<Record<string, number>> = {};
   readonly statuses: PodStatus[] = [];
   readonly pods = new MutableStore<Pod>();
   readonly runtime = new FakeRuntime(this.clock, this.journal);
@@ -303,8 +308,8 @@ export class FakeNode {
         collect: async () => undefined,
       },
       cgroups: {
-        ensurePod: async () => ({}),
-        resizePod: async () => undefined,
+        ensurePod: async () => ({ cgroupParent: "/pod" }),
+        resizePod: async (_pod, how) => void this.journal.push(`resize-pod ${how}`),
         sync: async () => undefined,
       },
       volumes: {
@@ -342,7 +347,7 @@ export class FakeNode {
       node: () => ({
         hostIps: ["192.0.2.1"],
         labels: this.labels,
-        allocatable: {},
+        allocatable: this.allocatable,
         ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
@@ -409,8 +414,11 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     seccomp: "default",
     sharePid: false,
     hostPid: false,
-    resources: { cpuShares: 2 },
-    annotations: {},
+    resources: computeResources(input.pod.spec, input.container, undefined),
+    annotations:
+      input.container.resources === undefined
+        ? {}
+        : { [RESOURCES_ANNOTATION]: JSON.stringify(input.container.resources) },
   };
 }
 

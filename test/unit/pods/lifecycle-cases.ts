@@ -178,6 +178,19 @@ export const LIFECYCLE_CASES: readonly PlanCase[] = [
     expected: [],
   },
   {
+    sentence: "a stop under way that was given the least there is after a wait is not begun again",
+    given: {
+      phase: "terminating",
+      pod: makePod(
+        {},
+        { deletionTimestamp: "2026-01-01T00:09:50Z", deletionGracePeriodSeconds: 0 },
+      ),
+      operations: new Map([["web-0", { stop: operation({ graceSeconds: 2 }) }]]),
+      endingSince: NOW - 10_000,
+    },
+    expected: [],
+  },
+  {
     sentence: "a stop under way is hastened by a shorter grace period",
     given: {
       phase: "terminating",
@@ -229,6 +242,16 @@ export const LIFECYCLE_CASES: readonly PlanCase[] = [
       endingSince: NOW - 5_000,
     },
     expected: ["kill-container web-0 terminating 15"],
+  },
+  {
+    sentence: "a clock that was set back lengthens no grace period",
+    given: {
+      phase: "terminating",
+      pod: deleting({ containers: [{ name: "web", ...PRE_STOP }] }),
+      operations: new Map([["web-0", { "pre-stop": operation({ status: "done" }) }]]),
+      endingSince: NOW + 3_600_000,
+    },
+    expected: ["kill-container web-0 terminating 20"],
   },
   {
     sentence: "a preStop hook that fails stops nothing from ending",
@@ -399,11 +422,40 @@ export const LIFECYCLE_CASES: readonly PlanCase[] = [
     expected: ["kill-container proxy-0 restart-all", "kill-container side-0 restart-all"],
   },
   {
+    sentence: "RestartAllContainers that comes again at once waits for its back-off",
+    given: {
+      pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
+      observed: only(makeContainer({ state: "exited", exitCode: 42 })),
+      backoff: new Map([["web", { delayMs: 10_000, since: NOW - 50_000 }]]),
+    },
+    expected: [],
+    waitMs: 5000,
+  },
+  {
     sentence: "RestartAllContainers then removes everything, so that the pod begins anew",
     given: {
       pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
       observed: only(done("migrate"), makeContainer({ state: "exited", exitCode: 42 })),
     },
-    expected: ["remove-container migrate-0", "remove-container web-0"],
+    expected: ["remove-container migrate-0"],
+  },
+  {
+    sentence: "the container whose rule it was goes last: an agent that died before still knows",
+    given: {
+      pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
+      observed: only(
+        makeContainer({ state: "exited", exitCode: 42 }),
+        makeContainer({ name: "side", state: "exited", exitCode: 137 }),
+      ),
+    },
+    expected: ["remove-container side-0"],
+  },
+  {
+    sentence: "when all others are gone it goes too",
+    given: {
+      pod: makePod({ containers: [{ name: "web", ...rule("RestartAllContainers") }] }),
+      observed: only(makeContainer({ state: "exited", exitCode: 42 })),
+    },
+    expected: ["remove-container web-0"],
   },
 ];

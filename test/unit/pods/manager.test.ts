@@ -4,7 +4,8 @@ import { LongshoreError } from "../../../src/core/errors.ts";
 import { FakeNode } from "./fake-node.ts";
 import { IDENTITY, makeContainer, makePod, makeSandbox } from "./support.ts";
 
-const POD = makePod({ containers: [{ name: "web", image: "web:1" }] });
+const WEB = { name: "web", image: "web:1" };
+const POD = makePod({ containers: [WEB] });
 
 function withCondition(pod: Pod, type: string): Pod {
   const others = (pod.status?.conditions ?? []).filter((condition) => condition.type !== type);
@@ -323,7 +324,19 @@ describe("PodManager", () => {
     ["containers that are none", { containers: null }],
     ["a container that is none", { containers: [null] }],
     ["an image that is no text", { containers: [{ name: "web", image: 5 }] }],
-    ["volumes that are no list", { containers: [{ name: "web", image: "web:1" }], volumes: 5 }],
+    ["volumes that are no list", { ...POD.spec, volumes: 5 }],
+    ["a grace period that is no number", { ...POD.spec, terminationGracePeriodSeconds: "x" }],
+    ["a deadline that is no number", { ...POD.spec, activeDeadlineSeconds: null }],
+    ["init containers that are null", { ...POD.spec, initContainers: null }],
+    ["restart rules that are no list", { containers: [{ ...WEB, restartPolicyRules: {} }] }],
+    [
+      "a restart rule whose exit codes are none",
+      { containers: [{ ...WEB, restartPolicyRules: [{ exitCodes: { values: 42 } }] }] },
+    ],
+    [
+      "a debug container named like another",
+      { ...POD.spec, ephemeralContainers: [{ name: "web", image: "web:1" }] },
+    ],
   ])("%s is refused with words, and holds no other pod up", async (_what, spec) => {
     const odd = { ...POD, metadata: { ...POD.metadata, name: "odd", uid: "odd" }, spec };
     await node.start();
@@ -402,6 +415,7 @@ describe("PodManager", () => {
     ],
     ["an overhead", { overhead: { memory: "-1" } }, "quantit"],
     ["resources", { resources: { requests: [1, "a"] } }, "quantit"],
+    ["resizePolicy", { containers: [{ name: "web", resizePolicy: 7 }] }, "list"],
     ["sysctls", { securityContext: { sysctls: 5 } }, "judged"],
     [
       "an affinity",

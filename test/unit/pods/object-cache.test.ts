@@ -88,6 +88,21 @@ describe("the object cache", () => {
     ]);
   });
 
+  test("asks once for each of fifty ConfigMaps that five pods mount and read again and again", async () => {
+    const names = Array.from({ length: 50 }, (_, index) => `cm-${index}`);
+    const volumes = names.map((name) => ({ name, configMap: { name } }));
+    const pods = ["a", "b", "c", "d", "e"].map((uid) =>
+      makePod({ containers: [{ name: "web" }], volumes }, { uid }),
+    );
+    for (const pod of pods) cache.retainPod(pod);
+    for (const _pod of pods)
+      await Promise.all(names.map((name) => cache.getConfigMap("ns", name, signal)));
+    await settle();
+    expect(server.asked).toHaveLength(50);
+    expect(new Set(server.asked).size).toBe(50);
+    expect(server.watching.size).toBe(50);
+  });
+
   test("tells the pods that refer to an object when it changes", async () => {
     cache.retainPod(POD);
     await settle();

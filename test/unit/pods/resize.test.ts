@@ -31,6 +31,15 @@ describe("what is allocated", () => {
     expect(decide(resources)).toEqual({ kind: "kept" });
   });
 
+  test("takes null for nothing, as a client may write it", () => {
+    const none = { containers: { web: {} }, isDone: true };
+    const resources = null as unknown as Resources;
+    const pod = makePod({ containers: [{ name: "web", resources }], resources });
+    const input = { pod, allocation: none, active: () => [], allocatable: {} };
+    expect(computeAllocation(input)).toEqual({ kind: "kept" });
+    expect(computePodStatus(makeSnapshot({ pod })).resources).toBeUndefined();
+  });
+
   test("is what the spec asks for where there is room", () => {
     expect(decide(of("3"), [of("1")])).toEqual({
       kind: "granted",
@@ -132,6 +141,17 @@ describe("the status of a resize", () => {
       { type: "PodResizePending", reason: "Deferred", message: "later", observedGeneration: 1 },
       { type: "PodResizeInProgress", reason: "Error", message: "m", observedGeneration: 2 },
     ]);
+  });
+
+  test("tells of the pod's own resources too", () => {
+    const [small, big] = [{ requests: { cpu: "1" } }, { requests: { cpu: "2" } }];
+    const at = (isDone: boolean) => {
+      const pod = makePod({ resources: big });
+      const allocation = { containers: {}, pod: big, generation: 2, isDone };
+      return computePodStatus(makeSnapshot({ pod, allocation, previous: { resources: small } }));
+    };
+    expect(at(false)).toMatchObject({ resources: small, allocatedResources: { cpu: "2" } });
+    expect(at(true)).toMatchObject({ resources: big, allocatedResources: { cpu: "2" } });
   });
 
   test("is silent in a pod that ends", () => {

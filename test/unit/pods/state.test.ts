@@ -79,6 +79,9 @@ describe("the checkpoint", () => {
     ["null"],
     ['{"version":1,"backoff":{},"replaced":{"u":7}}'],
     ['{"version":1,"backoff":{},"allocated":{"u":{"containers":{"web":7},"generation":1}}}'],
+    [
+      '{"version":1,"backoff":{},"allocated":{"u":{"containers":{"web":{"limits":{"cpu":"x"}}},"generation":1,"isDone":true}}}',
+    ],
   ])("that says %s costs a warning and is begun anew", async (text) => {
     writeFileSync(join(dir, "checkpoint.json"), text);
     const checkpoint = new Checkpoint(dir, log);

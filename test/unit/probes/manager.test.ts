@@ -137,6 +137,13 @@ describe("probes of a container", () => {
     ["a container adopted right after its start too", 1, true, 0, 5],
     ["an adopted container keep to what is left of the initial delay", 2, true, 30, 28],
     ["a new container begin at once, however late they are told of it", 60, false, 0, 0],
+    [
+      "a container that the clock says starts in an hour wait no longer than they should",
+      -3600,
+      false,
+      5,
+      5,
+    ],
   ])("of %s", async (_title, age, isAdopted, initialDelaySeconds, first) => {
     const spec = {
       ...{ name: "c", image: "i" },

@@ -189,6 +189,12 @@ describe("computeContainerConfig", () => {
     ]);
   });
 
+  it("leaves a volume that is sealed as it is, or the engine would let its programs run", () => {
+    const volumeMounts = [{ name: "a", mountPath: "/a", readOnly: true }];
+    const volumes = new Map([["a", { hostPath: "/v/a", readOnly: true, isSealed: true as const }]]);
+    expect(configure({ volumeMounts }, {}, { volumes }).mounts[0]?.readOnly).toBe(false);
+  });
+
   it.each([
     ["Disabled", "taken"],
     ["IfPossible", "taken"],

@@ -1,7 +1,6 @@
-/** Paths to routes, and who may use them. */
+/** Paths to routes. */
 
 import { describe, expect, test } from "vitest";
-import { authorize, userOf } from "../../../src/server/auth.ts";
 import { computeHealthz } from "../../../src/server/healthz.ts";
 import { parseRoute } from "../../../src/server/routes.ts";
 
@@ -10,9 +9,15 @@ describe("parseRoute", () => {
     ["GET", "/healthz", { kind: "healthz", check: "all" }],
     ["GET", "/healthz/syncloop", { kind: "healthz", check: "syncloop" }],
     ["GET", "/healthz/other", { kind: "not-found" }],
-    ["GET", "/pods", { kind: "pods" }],
+    ["GET", "/pods", { kind: "read", path: "/pods" }],
     ["POST", "/pods", { kind: "method-not-allowed" }],
     ["GET", "/pods/", { kind: "not-found" }],
+    ["GET", "/runningpods/", { kind: "read", path: "/runningpods" }],
+    ["POST", "/stats/summary", { kind: "read", path: "/stats/summary" }],
+    ["GET", "/metrics/resource", { kind: "read", path: "/metrics/resource" }],
+    ["GET", "/metrics/other", { kind: "not-found" }],
+    ["GET", "/logs/a/b", { kind: "system-logs", path: ["a", "b"] }],
+    ["GET", "/logs/../etc", { kind: "not-found" }],
     ["GET", "/containerLogs/ns/p/c?follow=1", { kind: "logs", namespace: "ns", container: "c" }],
     ["GET", "/containerLogs/ns", { kind: "logs", namespace: "ns", pod: "", container: "" }],
     ["GET", "/containerLogs/ns/p/c/d", { kind: "not-found" }],
@@ -38,28 +43,6 @@ describe("parseRoute", () => {
     ["GET", "*", { kind: "not-found" }],
   ])("%s %s", (method, url, route) => {
     expect(parseRoute(method, url)).toMatchObject(route);
-  });
-});
-
-describe("authorize", () => {
-  const pods = { kind: "pods" } as const;
-
-  test.each([
-    ["nobody is 401", undefined, { kind: "refused", status: 401, text: "Unauthorized" }],
-    ["an administrator is let in", { CN: "x", O: ["a", "system:masters"] }, { kind: "allowed" }],
-    ["the API server is let in", { CN: "kube-apiserver-kubelet-client" }, { kind: "allowed" }],
-    ["a certificate without a name is nobody", { O: "system:masters" }, { status: 401 }],
-    [
-      "another node is refused",
-      { CN: "system:node:b", O: "system:nodes" },
-      {
-        status: 403,
-        text: "Forbidden (user=system:node:b, verb=create, resource=nodes, subresource(s)=[pods proxy])\n",
-      },
-    ],
-  ])("%s", (_sentence, subject, verdict) => {
-    const user = userOf(subject as Parameters<typeof userOf>[0]);
-    expect(authorize(user, "POST", pods)).toMatchObject(verdict);
   });
 });
 

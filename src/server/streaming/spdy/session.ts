@@ -47,6 +47,7 @@ const IDLE_LIMIT_MS = 4 * 60 * 60_000;
 const STALLED_PING_MS = 5_000;
 const MAX_DATA_BYTES = 32 * 1024;
 const MAX_BLOCK_BYTES = 1024 * 1024;
+const MAX_UNREAD_BYTES = 1024 * 1024;
 const CLOSE_PATIENCE_MS = 5_000;
 
 export class SpdySession {
@@ -135,6 +136,9 @@ export class SpdySession {
     for (const frame of this.#parser.push(chunk)) {
       this.#lastActivity = this.#clock.monotonic();
       await this.#onFrame(frame);
+      // Answers to a flood of pings or refused streams that the client does not read; data waits by itself.
+      if (this.#socket.writableLength > MAX_UNREAD_BYTES)
+        await drained(this.#socket, this.#gone.signal);
     }
   }
 

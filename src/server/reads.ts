@@ -1,0 +1,135 @@
+/**
+ * What the server answers from memory, cgroups or the runtime in one piece: pods, configuration, statistics and
+ * metrics. Called by kubelet-server.ts for routes of kind `read`.
+ */
+
+import { X509Certificate } from "node:crypto";
+import type { ServerResponse } from "node:http";
+import type { Clock } from "../core/clock.ts";
+import { assertNever } from "../core/errors.ts";
+import type { PodDirectory } from "../pods/directory.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { computePodList, computeRunningPods } from "./pods.ts";
+import type { ReadPath, Route } from "./routes.ts";
+import { computeCadvisorMetrics } from "./stats/cadvisor-metrics.ts";
+import { StatsCollector, type VolumeStats } from "./stats/collector.ts";
+import { type ComponentFacts, computeComponentMetrics } from "./stats/component-metrics.ts";
+import { CONTENT_TYPE, formatMetrics, type Metric, type Sample } from "./stats/exposition.ts";
+import { computeResourceMetrics, counter, gauge } from "./stats/resource-metrics.ts";
+import { computeSummary } from "./stats/summary.ts";
+
+export interface ReadOptions {
+  readonly config: { readonly nodeName: string; readonly rootDir: string };
+  readonly pods: PodDirectory;
+  readonly runtime: Pick<Runtime, "list">;
+  readonly version: string;
+  /** As KubeletConfiguration, for /configz. */
+  readonly configuration: object;
+  /** Runs of probes with upstream's labels, for /metrics/probes. */
+  readonly probeTotals: () => readonly Sample[];
+  readonly volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
+  /** What keeps the node from being ready; empty = ready. */
+  readonly readiness: () => readonly string[];
+  readonly clock: Clock;
+}
+
+const METHODS: readonly string[] = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH"];
+
+export class NodeReads {
+  readonly #options: ReadOptions;
+  readonly #stats: StatsCollector;
+  readonly #requests = new Map<string, number>();
+
+  constructor(options: ReadOptions) {
+    this.#options = options;
+    this.#stats = new StatsCollector({ ...options, rootDir: options.config.rootDir });
+  }
+
+  /** For kubelet_http_requests_total; what is not in the table of routes counts as one. */
+  count(method: string, route: Route): void {
+    const path = route.kind === "read" ? route.path.slice(1) : route.kind;
+    const key = JSON.stringify({ method: METHODS.includes(method) ? method : "other", path });
+    this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
+  }
+
+  /** @param cert the serving certificate. */
+  async answer(
+    { path, query }: Extract<Route, { kind: "read" }>,
+    cert: string | undefined,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<undefined> {
+    const { contentType, text } = await this.#bodyOf(path, query, cert, signal);
+    const length = Buffer.byteLength(text);
+    response.writeHead(200, { "Content-Type": contentType, "Content-Length": length });
+    response.end(text);
+    return undefined;
+  }
+
+  async #bodyOf(
+    path: ReadPath,
+    query: URLSearchParams,
+    cert: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Body> {
+    const { pods, version, config } = this.#options;
+    const stats = this.#stats;
+    switch (path) {
+      case "/pods":
+        return json(computePodList(pods.list()));
+      case "/runningpods":
+        return json(computeRunningPods((await this.#options.runtime.list(signal)).containers));
+      case "/configz":
+        return json({ kubeletconfig: this.#options.configuration });
+      case "/stats/summary": {
+        const onlyCpuAndMemory = query.get("only_cpu_and_memory") === "true";
+        const { nodeName } = config;
+        return json(computeSummary(await stats.collect(), { nodeName, onlyCpuAndMemory }));
+      }
+      case "/metrics/resource":
+        return metrics(computeResourceMetrics(await stats.collect()));
+      case "/metrics/cadvisor":
+        return metrics(computeCadvisorMetrics(await stats.collect(), version));
+      case "/metrics/probes":
+        return metrics([counter("prober_probe_total", PROBES_HELP, this.#options.probeTotals())]);
+      case "/metrics/slis":
+        return metrics([gauge("kubernetes_healthcheck", HEALTH_HELP, [this.#health()])]);
+      case "/metrics":
+        return metrics(computeComponentMetrics(this.#describe(cert)));
+      default:
+        return assertNever(path);
+    }
+  }
+
+  #health(): Sample {
+    const value = this.#options.readiness().length === 0 ? 1 : 0;
+    return { labels: { name: "syncloop", type: "healthz" }, value };
+  }
+
+  #describe(cert: string | undefined): ComponentFacts {
+    const { config, version, pods, clock } = this.#options;
+    const ends = cert === undefined ? undefined : new X509Certificate(cert).validToDate.getTime();
+    return {
+      ...{ nodeName: config.nodeName, version, pods: pods.list(), requests: this.#requests },
+      ...this.#stats.readProcess(),
+      servingTtlMs: ends === undefined ? undefined : ends - clock.now(),
+    };
+  }
+}
+
+const PROBES_HELP =
+  "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.";
+const HEALTH_HELP = "[STABLE] This metric records the result of a single healthcheck.";
+
+interface Body {
+  readonly contentType: string;
+  readonly text: string;
+}
+
+function json(body: object): Body {
+  return { contentType: "application/json", text: JSON.stringify(body) };
+}
+
+function metrics(all: readonly Metric[]): Body {
+  return { contentType: CONTENT_TYPE, text: formatMetrics(all) };
+}

@@ -1,0 +1,111 @@
+/** PersistentVolumeClaims with kubectl: bound to volumes that are there, ephemeral ones, and drivers nobody has. */
+
+import { expect, test } from "vitest";
+import { IDLE, podManifest, shell, useCluster } from "../support/cluster.ts";
+import { eventually } from "../support/node-container.ts";
+
+const cluster = useCluster();
+
+const spec = (more: object = {}) => ({
+  accessModes: ["ReadWriteOnce"],
+  resources: { requests: { storage: "1Gi" } },
+  ...more,
+});
+const claim = (name: string, more: object = {}) => ({
+  ...{ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name } },
+  spec: spec(more),
+});
+/** Of a class of its own, so that the tests of this file do not take each other's. */
+const volume = (name: string, more: object) => ({
+  ...{ apiVersion: "v1", kind: "PersistentVolume", metadata: { name } },
+  spec: {
+    ...{ accessModes: ["ReadWriteOnce"], capacity: { storage: "2Gi" }, storageClassName: name },
+    ...more,
+  },
+});
+const podOf = (name: string, source: object, more: object = {}) =>
+  podManifest(name, {
+    containers: [
+      shell("main", `echo ${name} >>/data/seen; ${IDLE}`, {
+        volumeMounts: [{ name: "v", mountPath: "/data" }],
+      }),
+    ],
+    volumes: [{ name: "v", ...source }],
+    ...more,
+  });
+const put = (object: object) => cluster.node.apply(object);
+const phaseOf = (kind: string, name: string) =>
+  cluster.kubectl("get", kind, name, "-o", "jsonpath={.status.phase}");
+
+test("data outlives the pod, and the volume is released with its claim", async () => {
+  await put(volume("host", { hostPath: { path: "/srv/pv-host", type: "DirectoryOrCreate" } }));
+  await cluster.apply(
+    claim("data", { storageClassName: "host" }),
+    podOf("first", { persistentVolumeClaim: { claimName: "data" } }),
+  );
+  await cluster.ready("first");
+  expect(await phaseOf("pvc", "data")).toBe("Bound");
+  await cluster.kubectl("delete", "pod", "first");
+  await cluster.apply(podOf("second", { persistentVolumeClaim: { claimName: "data" } }));
+  await cluster.ready("second");
+  const read = () => cluster.kubectl("exec", "second", "--", "cat", "/data/seen");
+  expect(await eventually("both wrote", async () => /second/.test(await read()) && read())).toBe(
+    "first\nsecond\n",
+  );
+  await cluster.kubectl("delete", "pod", "second");
+  await cluster.kubectl("delete", "pvc", "data");
+  await eventually("released", async () => (await phaseOf("pv", "host")) === "Released");
+  expect(await cluster.node.sh("cat /srv/pv-host/seen")).toBe("first\nsecond\n");
+});
+
+test("a pod whose claim comes later waits for it, and its group gets a local volume", async () => {
+  await cluster.node.sh("mkdir -p /srv/pv-local");
+  await cluster.apply(
+    podOf(
+      "late",
+      { persistentVolumeClaim: { claimName: "late" } },
+      { securityContext: { runAsUser: 1000, fsGroup: 4321 } },
+    ),
+  );
+  await eventually("the wait is told", async () =>
+    (await cluster.kubectl("describe", "pod", "late")).includes(
+      `persistentvolumeclaim "${cluster.namespace}/late" not found`,
+    ),
+  );
+  expect((await cluster.pod("late")).status.phase).toBe("Pending");
+  await put(volume("local", { local: { path: "/srv/pv-local" } }));
+  await cluster.apply(claim("late", { storageClassName: "local" }));
+  await cluster.ready("late");
+  expect(
+    await eventually("written", () => cluster.node.sh("stat -c %u:%g /srv/pv-local/seen")),
+  ).toBe("1000:4321\n");
+});
+
+test("a generic ephemeral volume has a claim that comes and goes with its pod", async () => {
+  await put(volume("ephemeral", { hostPath: { path: "/srv/pv-ephemeral" } }));
+  const template = { spec: spec({ storageClassName: "ephemeral" }) };
+  await cluster.apply(podOf("own", { ephemeral: { volumeClaimTemplate: template } }));
+  await cluster.ready("own");
+  expect(await phaseOf("pvc", "own-v")).toBe("Bound");
+  await cluster.kubectl("delete", "pod", "own");
+  await eventually("the claim is gone", async () =>
+    (await cluster.tryKubectl("get", "pvc", "own-v")).stderr.includes("NotFound"),
+  );
+});
+
+test("a pod with a CSI volume stays Pending with FailedMount and deletes cleanly", async () => {
+  await cluster.apply(podOf("csi", { csi: { driver: "inline.example.com" } }));
+  const text = await eventually("the wait is told", async () => {
+    const described = await cluster.kubectl("describe", "pod", "csi");
+    return described.includes("FailedMount") && described;
+  });
+  expect(text).toContain(
+    "driver name inline.example.com not found in the list of registered CSI drivers",
+  );
+  const { status, metadata } = await cluster.pod("csi");
+  expect(status.phase).toBe("Pending");
+  await cluster.kubectl("delete", "pod", "csi");
+  expect(await cluster.node.sh(`ls /var/lib/longshore/pods | grep -c ${metadata.uid}; true`)).toBe(
+    "0\n",
+  );
+});
