@@ -6,6 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect } from "vitest";
+import type { EndpointSlice, Service } from "../../src/api/types.ts";
 import { readProxyConfig } from "../../src/cli/proxy-config.ts";
 import { renderObjects } from "../../src/cli/proxy-render.ts";
 import type { Family } from "../../src/core/ip.ts";
@@ -37,8 +38,8 @@ export interface Case {
     readonly nodePortAddresses: readonly string[];
     readonly masqueradeBit: number;
   };
-  readonly services: readonly object[];
-  readonly endpointSlices: readonly object[];
+  readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
   readonly flows: readonly Flow[];
 }
 
@@ -46,6 +47,7 @@ const FIXTURE = new URL("../fixtures/packetflow-cases.json", import.meta.url);
 export const { cases } = JSON.parse(readFileSync(FIXTURE, "utf8")) as {
   readonly cases: readonly Case[];
 };
+
 /** Built-in chains of a table, empty. */
 export const BUILT_IN = {
   filter: ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n",

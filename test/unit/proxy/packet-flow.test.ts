@@ -3,7 +3,6 @@
  * through the text that iptables-restore would get.
  */
 
-import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { EndpointSlice, Service } from "../../../src/api/types.ts";
 import type { Family } from "../../../src/core/ip.ts";
@@ -13,36 +12,7 @@ import { computeProxyRules } from "../../../src/proxy/rules.ts";
 import { makeService, makeSlice } from "../../builders/services.ts";
 import { parseRestore, targetOf } from "../../support/iptables-parser.ts";
 import { type Packet, tracePacket } from "../../support/packet-tracer.ts";
-
-interface Flow {
-  readonly name: string;
-  readonly sourceIP: string;
-  readonly destIP: string;
-  readonly destPort: number;
-  readonly protocol: string;
-  readonly expect: { readonly output: string | readonly string[]; readonly masq: boolean };
-}
-
-interface Case {
-  readonly name: string;
-  readonly ipFamily: Family;
-  readonly nodeName: string;
-  readonly nodeIP: string;
-  readonly nodeIPs: readonly string[];
-  readonly detectLocal: { readonly mode: string; readonly cidr?: string };
-  readonly config: {
-    readonly masqueradeAll: boolean;
-    readonly localhostNodePorts: boolean;
-    readonly nodePortAddresses: readonly string[];
-    readonly masqueradeBit: number;
-  };
-  readonly services: readonly Service[];
-  readonly endpointSlices: readonly EndpointSlice[];
-  readonly flows: readonly Flow[];
-}
-
-const FIXTURE = new URL("../../fixtures/packetflow-cases.json", import.meta.url);
-const { cases } = JSON.parse(readFileSync(FIXTURE, "utf8")) as { readonly cases: readonly Case[] };
+import { type Case, cases } from "../../support/packetflow.ts";
 
 interface Objects {
   readonly services: readonly Service[];
