@@ -82,10 +82,13 @@ export class KeptSocket {
     return this.#gone.signal;
   }
 
-  /** A string goes as text. `done` follows when the kernel has it; a connection that is lost is told by `gone` only. */
+  /** A string goes as text. `done` follows when the kernel has it, and never on a lost connection: `gone` tells of that. */
   send(message: Buffer | string, done?: () => void): void {
     this.#touch();
-    this.#socket.send(message, { binary: typeof message !== "string" }, () => done?.());
+    this.#socket.send(message, { binary: typeof message !== "string" }, (error) => {
+      // Whoever writes waits for it: output that nobody gets any more is not to run through at full speed.
+      if (error === undefined || error === null) done?.();
+    });
   }
 
   /** Holds reading up until `resume`. */
