@@ -5,7 +5,6 @@
  */
 
 import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ApiClient } from "./api/client.ts";
 import type { EventSink } from "./api/events.ts";
@@ -19,6 +18,7 @@ import type { Clock } from "./core/clock.ts";
 import { hasCode, messageOf } from "./core/errors.ts";
 import type { Exec } from "./core/exec.ts";
 import type { Logger } from "./core/logger.ts";
+import { readOptional } from "./core/optional-file.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { EvictionManager } from "./eviction/manager.ts";
 import { ImageAccess } from "./images/access.ts";
@@ -288,14 +288,5 @@ export class AgentPods implements PodDirectory {
         return readFileSync("/etc/hosts", "utf8");
       },
     };
-  }
-}
-
-async function readOptional(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
   }
 }

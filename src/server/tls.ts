@@ -9,6 +9,7 @@ import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { dirname, join } from "node:path";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { readOptional } from "../core/optional-file.ts";
 
 export interface TlsConfig {
   readonly nodeName: string;
@@ -81,15 +82,6 @@ async function writePrivate(path: string, text: string): Promise<void> {
   await writeFile(path, text, { mode: 0o600 });
   // A file that was there keeps its mode otherwise.
   await chmod(path, 0o600);
-}
-
-async function readOptional(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
-  }
 }
 
 /**
