@@ -15,7 +15,7 @@ import { fieldPathOf, specOf } from "./containers.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { Operations } from "./operations.ts";
 import type { PodRecord } from "./record.ts";
-import { readySandbox } from "./snapshot.ts";
+import { reachableIps } from "./snapshot.ts";
 
 export interface LifecycleHooksOptions {
   readonly hooks: HookRunner;
@@ -86,9 +86,8 @@ export class LifecycleHooks {
   }
 
   #targetOf(record: PodRecord, container: ContainerSpec, containerId: string): HookTarget {
-    const sandbox = readySandbox(record.observed);
-    const ips = sandbox?.hostNetwork ? this.#options.node().hostIps : (sandbox?.ips ?? []);
-    return { pod: record.pod, container, containerId, podIp: ips[0] ?? "" };
+    const [podIp = ""] = reachableIps(record.observed, this.#options.node().hostIps);
+    return { pod: record.pod, container, containerId, podIp };
   }
 
   #warn(pod: Pod, name: string, reason: string, message: string): void {

@@ -202,6 +202,16 @@ export function readySandbox(observed: RuntimeState): Sandbox | undefined {
   return newest?.state === "ready" ? newest : undefined;
 }
 
+/** Where the pod can be reached now: its sandbox's addresses, or the host's in the host's network; none without a sandbox. */
+export function reachableIps(
+  observed: RuntimeState,
+  hostIps: readonly string[],
+): readonly string[] {
+  const sandbox = readySandbox(observed);
+  if (sandbox === undefined) return [];
+  return sandbox.hostNetwork ? hostIps : sandbox.ips;
+}
+
 /** The statuses of all containers of a pod, of whatever kind. */
 export function containerStatusesOf(status: PodStatus): readonly ContainerStatus[] {
   const { initContainerStatuses = [], containerStatuses = [] } = status;

@@ -26,7 +26,7 @@ import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { countRestart, type PodRecord } from "./record.ts";
 import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
-import { newestOf, RETRY_MS, readySandbox, type StartFailure } from "./snapshot.ts";
+import { newestOf, RETRY_MS, reachableIps, readySandbox, type StartFailure } from "./snapshot.ts";
 import { bindSubPaths } from "./sub-paths.ts";
 
 /** Pure functions of runtime/ and network/ that agent.ts hands in. */
@@ -63,8 +63,7 @@ const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 
 /** Facts of the downward API for this pod now. */
 export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
-  const sandbox = readySandbox(record.observed);
-  const podIps = sandbox === undefined ? [] : sandbox.hostNetwork ? node.hostIps : sandbox.ips;
+  const podIps = reachableIps(record.observed, node.hostIps);
   return { podIps, hostIps: node.hostIps, nodeName, allocatable: node.allocatable };
 }
 

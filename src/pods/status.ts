@@ -16,6 +16,7 @@ import {
   isDead,
   newestOf,
   type PodSnapshot,
+  reachableIps,
   readySandbox,
   startTimeOf,
 } from "./snapshot.ts";
@@ -120,8 +121,8 @@ function pick(statuses: readonly RoleStatus[], ...roles: ContainerRole[]): Conta
 }
 
 function podIpsOf(snapshot: PodSnapshot): readonly string[] {
-  const sandbox = readySandbox(snapshot.observed);
-  if (sandbox !== undefined) return sandbox.hostNetwork ? snapshot.hostIps : sandbox.ips;
+  if (readySandbox(snapshot.observed) !== undefined)
+    return reachableIps(snapshot.observed, snapshot.hostIps);
   return (snapshot.previous.podIPs ?? []).flatMap(({ ip }) => ip ?? []);
 }
 

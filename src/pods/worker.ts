@@ -25,7 +25,7 @@ import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import type { Resizer } from "./resize/resizer.ts";
-import { containerStatusesOf, newestOf, type PodSnapshot, readySandbox } from "./snapshot.ts";
+import { containerStatusesOf, newestOf, type PodSnapshot, reachableIps } from "./snapshot.ts";
 import { factsOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
@@ -198,8 +198,7 @@ export class PodWorker {
         : [];
     });
     if (phase !== "terminated") {
-      const sandbox = readySandbox(observed);
-      const ips = sandbox?.hostNetwork ? node().hostIps : (sandbox?.ips ?? []);
+      const ips = reachableIps(observed, node().hostIps);
       const targets = running.flatMap(({ spec, last }): readonly ProbeTarget[] => {
         const hook = operations.of(uid, last.id)["post-start"];
         if (hook !== undefined && hook.status !== "done") return [];
