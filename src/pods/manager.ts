@@ -6,7 +6,7 @@
  */
 
 import type { ApiClient } from "../api/client.ts";
-import type { EventSink } from "../api/events.ts";
+import { type EventSink, involvedPod } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
 import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
@@ -245,7 +245,7 @@ export class PodManager implements PodDirectory {
       const isOurs = known.phase === "sync" && !known.isApiGone;
       const isEchoed = isOurs && isEcho(known.desired, pod, known.status);
       known.isApiGone = false;
-      updateRecord(known, pod, wentBack);
+      updateRecord(known, received, wentBack);
       if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
@@ -282,8 +282,10 @@ export class PodManager implements PodDirectory {
     // Whoever makes it ready calls resync().
     if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
-    if (record.phase === "sync" && record.verdict === undefined)
+    if (record.phase === "sync" && record.verdict === undefined) {
       this.#options.objects.retainPod(record.pod);
+      this.#tellProblem(record);
+    }
     const held = amountHeld(record);
     const again = await this.#worker.sync(record, signal);
     if (amountHeld(record) !== held) this.#onFreed(record);
@@ -295,6 +297,14 @@ export class PodManager implements PodDirectory {
     await this.#options.files.remove(key);
     this.#forget(record);
     return undefined;
+  }
+
+  #tellProblem(record: PodRecord): void {
+    const { problem, isProblemTold, pod } = record;
+    if (problem === undefined || isProblemTold) return;
+    record.isProblemTold = true;
+    const message = `${problem}: the pod goes on with the spec it had before`;
+    this.#options.events.record(involvedPod(pod), "Warning", "InvalidPodSpec", message);
   }
 
   /** What one pod gave back may be what another waits for, and it may weigh less in its class. */

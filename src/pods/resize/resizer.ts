@@ -35,6 +35,8 @@ export class Resizer {
   readonly #options: ResizerOptions;
   /** Containers that took what this allocation gives them. */
   readonly #updated = new WeakMap<Allocation, Set<string>>();
+  /** Versions of pods that ask for no more and no less than this allocation: most turns have nothing to decide. */
+  readonly #kept = new WeakMap<Allocation, Pod>();
 
   constructor(options: ResizerOptions) {
     this.#options = options;
@@ -49,6 +51,7 @@ export class Resizer {
       record.allocation = initialAllocation(desired, record.observed);
       record.pod = applyAllocation(desired, record.allocation);
     }
+    if (this.#kept.get(record.allocation) === desired) return false;
     const decision = computeAllocation({
       pod: desired,
       allocation: record.allocation,
@@ -61,6 +64,7 @@ export class Resizer {
       const { reason, message } = decision.pending;
       this.#tell(desired, desired.metadata.generation, reason, message);
     }
+    if (decision.kind === "kept") this.#kept.set(record.allocation, desired);
     if (decision.kind !== "granted") return false;
     record.allocation = decision.allocation;
     record.pod = applyAllocation(desired, record.allocation);
