@@ -126,7 +126,9 @@ export class PodManager implements PodDirectory {
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     const saveCheckpoint = (): Promise<void> => this.#chores.saveCheckpoint();
     const activeBeside = (podUid: string): readonly Pod[] => this.#admitter.activeBeside(podUid);
-    const resizer = new Resizer({ ...options, activeBeside, saveCheckpoint });
+    const deferred = (): readonly PodRecord[] =>
+      [...this.#records.values()].filter(isResizeDeferred);
+    const resizer = new Resizer({ ...options, activeBeside, deferred, saveCheckpoint });
     this.#worker = new PodWorker({
       ...options,
       ...{ ...parts, log, resizer, saveCheckpoint },
@@ -344,6 +346,10 @@ export class PodManager implements PodDirectory {
     this.#options.pods.forget(uid);
     if (record.backoff.size > 0) this.#chores.due("checkpoint");
   }
+}
+
+function isResizeDeferred({ phase, resizePending }: PodRecord): boolean {
+  return phase === "sync" && resizePending?.reason === "Deferred";
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */
