@@ -30,6 +30,7 @@ import { Chores } from "./chores.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
 import type { PodFeed } from "./feed.ts";
+import { findIgnored } from "./ignored.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { imageStateOf } from "./image-volumes.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
@@ -119,7 +120,7 @@ export class PodManager implements PodDirectory {
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
-    this.#admitter = new Admitter({ ...options, records: this.#records, onEnded: onDone });
+    this.#admitter = new Admitter({ ...options, log, records: this.#records, onEnded: onDone });
     const onOrphan = (pod: Pod): void => this.#onOrphan(pod);
     this.#chores = new Chores({ ...options, log, records: this.#records, onOrphan });
     const starter = new Starter(options);
@@ -195,9 +196,10 @@ export class PodManager implements PodDirectory {
 
   /** For `longshore explain`: what is known of each pod. */
   facts(): readonly PodFacts[] {
-    const { clock, probes } = this.#options;
+    const { clock, probes, node } = this.#options;
     return [...this.#records.values()].map((record) => ({
       record,
+      ignored: findIgnored(record.pod.spec, node()),
       now: clock.now(),
       imageOf: (spec) => imageStateOf(this.#images, record.pod, spec),
       probes: probes.report(record.uid),

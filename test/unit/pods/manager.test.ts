@@ -455,6 +455,18 @@ describe("PodManager", () => {
     expect(told()).toHaveLength(2);
   });
 
+  test("SELinux options run without effect where there is no SELinux, which is said once", async () => {
+    const securityContext = { seLinuxOptions: { level: "s0" } };
+    await startPod(makePod({ securityContext, containers: [WEB] }));
+    node.apply(makePod({ containers: [{ ...WEB, securityContext }] }, { name: "q", uid: "u2" }));
+    node.apply(makePod({ containers: [WEB] }, { name: "r", uid: "u3" }));
+    await node.run();
+    expect(node.phases()).toEqual(["Pending", "Running", "Pending", "Running"]);
+    const what = "seLinuxOptions: SELinux is not enabled in this node's Engine";
+    expect(node.warnings).toEqual([`without effect on pods: ${what}`]);
+    expect(node.manager.facts().map(({ ignored }) => ignored)).toEqual([[what], [what], []]);
+  });
+
   test("a pod that is deleted while its containers start gets no more of them", async () => {
     const containers = ["web", "init", "late"].map((name) => ({ name, image: "web:1" }));
     const pod = makePod({ containers });
