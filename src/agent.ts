@@ -30,6 +30,7 @@ import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
+import { ensureUnmapped } from "./node/host-checks.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -88,7 +89,7 @@ export class Agent {
 
   async #start(): Promise<void> {
     const { config, runtime, clock, log, version } = this.#options;
-    await runtime.info(this.#stopping.signal);
+    ensureUnmapped(await runtime.info(this.#stopping.signal));
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const client = await this.#connect(config.kubeconfig);

@@ -60,8 +60,8 @@ export async function startAgent(host: Host, config: AgentConfig, log: Logger): 
 
 /** The Engine is asked by the agent itself, which fails with its own words. */
 function hostSource(host: Host) {
-  const engineVersion = async (): Promise<string> => "20.10";
-  return { exec: host.exec, isRoot: host.isRoot, root: "/", engineVersion };
+  const engine = async () => ({ version: "20.10", mapsUsers: false });
+  return { exec: host.exec, isRoot: host.isRoot, root: "/", engine };
 }
 
 export interface ReadConfig {

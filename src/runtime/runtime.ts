@@ -212,6 +212,8 @@ export interface RuntimeInfo {
   readonly hasAppArmor: boolean;
   /** Whether it labels them for SELinux. */
   readonly hasSeLinux: boolean;
+  /** Whether root in its containers is another user of the host: it cannot be so for some of them only. */
+  readonly mapsUsers: boolean;
 }
 
 export interface LogOptions {

@@ -104,6 +104,7 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
         rootDir: info.DockerRootDir,
         hasAppArmor: hasOption("apparmor"),
         hasSeLinux: hasOption("selinux"),
+        mapsUsers: hasOption("userns"),
       };
     },
     15_000,
