@@ -23,10 +23,15 @@ export interface HostPortsOptions {
   readonly log: Logger;
 }
 
+interface Entry extends HostPortMapping {
+  readonly sandboxId: string;
+  readonly attempt: number;
+}
+
 export class HostPorts {
   readonly #options: HostPortsOptions;
-  /** By sandbox ID. */
-  readonly #mappings = new Map<string, HostPortMapping>();
+  /** By pod UID: of its newest sandbox. */
+  readonly #mappings = new Map<string, Entry>();
   /** Sandboxes that have ended, until no listing has them any more. */
   readonly #ended = new Set<string>();
   /** Those that the last listing lacked. */
@@ -51,7 +56,7 @@ export class HostPorts {
 
   async remove(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     if (sandbox.hostPorts.length > 0) this.#ended.add(sandbox.id);
-    if (!this.#mappings.delete(sandbox.id)) return;
+    if (!this.#drop(sandbox)) return;
     await this.#sync(signal);
     await this.#forgetFlows(sandbox.hostPorts, signal);
   }
@@ -63,17 +68,16 @@ export class HostPorts {
   learn(listed: readonly Sandbox[]): boolean {
     const ids = new Set(listed.map(({ id }) => id));
     for (const id of this.#ended) if (!ids.has(id)) this.#ended.delete(id);
-    const unknown = [...this.#mappings.keys()].filter((id) => !ids.has(id));
-    const gone = [
-      ...unknown.filter((id) => this.#suspects.has(id)),
-      // A listing may be older than a start, but what has ended stays so.
-      ...listed.filter(({ state }) => state === "exited").map(({ id }) => id),
-    ];
-    this.#suspects = new Set(unknown);
+    const unknown = [...this.#mappings].filter(([, { sandboxId }]) => !ids.has(sandboxId));
+    const gone = unknown.filter(([, { sandboxId }]) => this.#suspects.has(sandboxId));
+    for (const [podUid] of gone) this.#mappings.delete(podUid);
+    this.#suspects = new Set(unknown.map(([, { sandboxId }]) => sandboxId));
     this.#isKnown = true;
-    const dropped = gone.filter((id) => this.#mappings.delete(id));
-    const noted = listed.filter((one) => one.state === "ready" && this.#note(one));
-    return dropped.length + noted.length > 0;
+    // A listing may be older than a start, but what has ended stays so.
+    const changed = listed.filter((one) =>
+      one.state === "exited" ? this.#drop(one) : one.state === "ready" && this.#note(one),
+    );
+    return gone.length + changed.length > 0;
   }
 
   /** To be called with every listing: also what an agent before this one left is put right. */
@@ -92,11 +96,19 @@ export class HostPorts {
   }
 
   /** True when it has host ports that were not known. */
-  #note({ id, pod, ips: [ip], hostPorts: ports, hostNetwork }: Sandbox): boolean {
+  #note({ id, pod, attempt, ips: [ip], hostPorts: ports, hostNetwork }: Sandbox): boolean {
     if (ip === undefined || hostNetwork || ports.length === 0) return false;
-    if (this.#mappings.has(id) || this.#ended.has(id)) return false;
-    this.#mappings.set(id, { ip, pod: `${pod.namespace}/${pod.name}`, ports });
+    const known = this.#mappings.get(pod.uid);
+    if (this.#ended.has(id) || known?.sandboxId === id) return false;
+    if (known !== undefined && known.attempt > attempt) return false;
+    const name = `${pod.namespace}/${pod.name}`;
+    this.#mappings.set(pod.uid, { sandboxId: id, attempt, ip, pod: name, ports });
     return true;
+  }
+
+  /** True when its host ports were known. */
+  #drop({ id, pod }: Sandbox): boolean {
+    return this.#mappings.get(pod.uid)?.sandboxId === id && this.#mappings.delete(pod.uid);
   }
 
   #sync(signal: AbortSignal): Promise<void> {

@@ -11,7 +11,10 @@ const WEB: HostPort = { protocol: "TCP", hostIp: "", hostPort: 80, containerPort
 const DNS: HostPort = { protocol: "UDP", hostIp: "127.0.0.1", hostPort: 53, containerPort: 53 };
 
 const sandboxOf = (id: string, ip: string, change: Partial<Sandbox> = {}): Sandbox =>
-  makeSandbox({ id, ips: [ip], hostPorts: [WEB], ...change });
+  makeSandbox({
+    ...{ id, ips: [ip], hostPorts: [WEB], pod: { namespace: "ns", name: id, uid: id } },
+    ...change,
+  });
 
 function make(iptables = new FakeIptables()) {
   const commands: string[] = [];
@@ -125,6 +128,20 @@ describe("host ports", () => {
     await ports.remove(one, signal);
     await ports.reconcile([one], signal);
     expect(await kernel()).toEqual([]);
+  });
+
+  test("lead to the pod's newest sandbox, whatever order they are seen in", async () => {
+    const { ports, kernel } = make();
+    const pod = { namespace: "ns", name: "p", uid: "p" };
+    const old = sandboxOf("a", "10.0.0.2", { pod });
+    const next = sandboxOf("b", "10.0.0.3", { pod, attempt: 1 });
+    await ports.reconcile([old], signal);
+    await ports.add(next, signal);
+    expect(await kernel()).toEqual(["80 10.0.0.3:8080"]);
+    await ports.reconcile([next, old], signal);
+    await ports.remove(old, signal);
+    await ports.reconcile([next, { ...old, state: "exited" }], signal);
+    expect(await kernel()).toEqual(["80 10.0.0.3:8080"]);
   });
 
   test("that others flushed are put back", async () => {
