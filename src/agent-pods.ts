@@ -85,7 +85,9 @@ export class AgentPods implements PodDirectory {
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
-  #hasAppArmor = false;
+  #confinement: Pick<RuntimeInfo, "hasAppArmor" | "hasSeLinux"> = {
+    ...{ hasAppArmor: false, hasSeLinux: false },
+  };
 
   constructor(options: AgentPodsOptions) {
     this.#options = options;
@@ -168,7 +170,7 @@ export class AgentPods implements PodDirectory {
     const { rootDir } = config;
     await runtime.prepare(signal);
     const info = await runtime.info(signal);
-    this.#hasAppArmor = info.hasAppArmor;
+    this.#confinement = info;
     const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
@@ -280,7 +282,8 @@ export class AgentPods implements PodDirectory {
       taints: this.#node?.spec?.taints ?? [],
       // What others added to the Node, such as a device of theirs, is theirs to say.
       allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
-      hasAppArmor: this.#hasAppArmor,
+      hasAppArmor: this.#confinement.hasAppArmor,
+      hasSeLinux: this.#confinement.hasSeLinux,
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: nodeLoop.getMemoryCapacity(),
       // Read when a pod of the host's network asks, because the file is the node's and may change.

@@ -198,6 +198,8 @@ export interface RuntimeInfo {
   readonly rootDir: string;
   /** Whether the engine confines containers with AppArmor. */
   readonly hasAppArmor: boolean;
+  /** Whether it labels them for SELinux. */
+  readonly hasSeLinux: boolean;
 }
 
 export interface LogOptions {

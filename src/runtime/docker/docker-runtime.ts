@@ -91,6 +91,9 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
     signal,
     async (docker) => {
       const [version, info] = await Promise.all([docker.version(), docker.info()]);
+      const security: readonly string[] = info.SecurityOptions ?? [];
+      const hasOption = (name: string): boolean =>
+        security.some((option) => option.split(",").includes(`name=${name}`));
       return {
         name: "docker",
         version: version.Version,
@@ -99,9 +102,8 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
         cgroupVersion: info.CgroupVersion === "2" ? 2 : 1,
         storageDriver: info.Driver,
         rootDir: info.DockerRootDir,
-        hasAppArmor: ((info.SecurityOptions ?? []) as string[]).some((option) =>
-          option.includes("name=apparmor"),
-        ),
+        hasAppArmor: hasOption("apparmor"),
+        hasSeLinux: hasOption("selinux"),
       };
     },
     15_000,
