@@ -173,7 +173,9 @@ export class AgentPods implements PodDirectory {
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
-    const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log, images: runtime });
+    const volumes = new VolumeManager({
+      ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
+    });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
     const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });

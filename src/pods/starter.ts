@@ -64,7 +64,8 @@ const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 /** Facts of the downward API for this pod now. */
 export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
   const podIps = reachableIps(record.observed, node.hostIps);
-  return { podIps, hostIps: node.hostIps, nodeName, allocatable: node.allocatable };
+  const { hostIps, labels: nodeLabels, allocatable } = node;
+  return { podIps, hostIps, nodeName, nodeLabels, allocatable };
 }
 
 export class Starter {

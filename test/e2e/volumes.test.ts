@@ -164,6 +164,44 @@ describe.concurrent("volumes", () => {
     expect((await cluster.pod("wrong-type")).status.phase).toBe("Pending");
   });
 
+  test("scenario 18: an nfs volume waits while the node cannot mount it, and is mounted when it can", async () => {
+    await cluster.node.sh("mkdir -p /srv/export && echo from-server >/srv/export/a");
+    await cluster.apply(
+      podManifest("nfs", {
+        containers: [
+          shell("main", IDLE, {
+            volumeMounts: [
+              { name: "n", mountPath: "/whole" },
+              { name: "n", mountPath: "/part", subPath: "a" },
+            ],
+          }),
+        ],
+        volumes: [{ name: "n", nfs: { server: "nas", path: "/srv/export" } }],
+      }),
+    );
+    const described = await eventually("the wait is told", async () => {
+      const text = await cluster.kubectl("describe", "pod", "nfs");
+      return text.includes("FailedMount") && text;
+    });
+    expect(described).toContain("mount.nfs is not installed on this node");
+    // Not a client of NFS, which the test's kernel may lack, but what the agent sees of one.
+    await cluster.node.sh(
+      `printf '#!/bin/sh\nexec mount --bind "\${1#nas:}" "$2"\n' >/usr/local/sbin/mount.nfs; chmod +x /usr/local/sbin/mount.nfs`,
+    );
+    const { metadata } = await cluster.ready("nfs");
+    const read = "cat /whole/a /part; echo from-pod >/whole/b";
+    expect(await cluster.kubectl("exec", "nfs", "--", "sh", "-c", read)).toBe(
+      "from-server\nfrom-server\n",
+    );
+    await cluster.kubectl("delete", "pod", "nfs");
+    expect(
+      await cluster.node.sh("cat /srv/export/a /srv/export/b; rm /usr/local/sbin/mount.nfs"),
+    ).toBe("from-server\nfrom-pod\n");
+    expect(await cluster.node.sh(`grep -c ${metadata.uid} /proc/self/mountinfo || true`)).toBe(
+      "0\n",
+    );
+  });
+
   test("scenario 19: a ConfigMap as files, environment and arguments; an edit reaches the files", async () => {
     await cluster.apply(
       configMap("conf", { color: "blue", "file.txt": "first\n" }),
