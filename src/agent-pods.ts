@@ -86,6 +86,7 @@ export class AgentPods implements PodDirectory {
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
   #hasAppArmor = false;
+  #recursiveReadOnlyHandlers: readonly string[] = [];
 
   constructor(options: AgentPodsOptions) {
     this.#options = options;
@@ -169,6 +170,9 @@ export class AgentPods implements PodDirectory {
     await runtime.prepare(signal);
     const info = await runtime.info(signal);
     this.#hasAppArmor = info.hasAppArmor;
+    this.#recursiveReadOnlyHandlers = info.handlers
+      .filter(({ recursiveReadOnlyMounts }) => recursiveReadOnlyMounts)
+      .map(({ name }) => name);
     const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
@@ -283,6 +287,7 @@ export class AgentPods implements PodDirectory {
       // What others added to the Node, such as a device of theirs, is theirs to say.
       allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
       hasAppArmor: this.#hasAppArmor,
+      recursiveReadOnlyHandlers: this.#recursiveReadOnlyHandlers,
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: nodeLoop.getMemoryCapacity(),
       // Read when a pod of the host's network asks, because the file is the node's and may change.

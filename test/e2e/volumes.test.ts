@@ -133,6 +133,35 @@ describe.concurrent("volumes", () => {
     await cluster.node.sh("umount /srv/spread/in; umount /srv/spread/out || true");
   });
 
+  test("what is mounted below a read-only volume can be written, unless the volume is so recursively", async () => {
+    const path = "/srv/below";
+    await cluster.node.sh(`mkdir -p ${path}/deep && mount -t tmpfs deep ${path}/deep`);
+    const at = (mountPath: string, recursiveReadOnly?: string) => ({
+      ...{ name: "h", mountPath, readOnly: true },
+      ...(recursiveReadOnly === undefined ? {} : { recursiveReadOnly }),
+    });
+    const volumeMounts = [at("/flat"), at("/if", "IfPossible"), at("/all", "Enabled")];
+    await cluster.apply(
+      podManifest("recursive", {
+        containers: [shell("main", IDLE, { volumeMounts })],
+        volumes: [{ name: "h", hostPath: { path } }],
+      }),
+    );
+    const pod = await cluster.ready("recursive");
+    const write =
+      "for d in flat if all; do for f in x deep/x; do (: >/$d/$f) 2>/dev/null && echo $d/$f; done; done; true";
+    expect(await cluster.kubectl("exec", "recursive", "--", "sh", "-c", write)).toBe(
+      "flat/deep/x\n",
+    );
+    const get = (...args: string[]) => cluster.kubectl("get", ...args);
+    const mounts = "jsonpath={.status.containerStatuses[0].volumeMounts[*].recursiveReadOnly}";
+    expect(await get("pod", "recursive", "-o", mounts)).toBe("Disabled Enabled Enabled");
+    const handlers = "jsonpath={.status.runtimeHandlers[0].features.recursiveReadOnlyMounts}";
+    expect(await get("node", pod.spec.nodeName ?? "", "-o", handlers)).toBe("true");
+    await cluster.kubectl("delete", "pod", "recursive");
+    await cluster.node.sh(`umount ${path}/deep`);
+  });
+
   test("scenario 17: a hostPath shows the node's files, takes writes, and checks its type", async () => {
     await cluster.node.sh("mkdir -p /srv/data && echo from-node >/srv/data/a");
     await cluster.apply(

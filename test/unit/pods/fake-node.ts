@@ -348,7 +348,12 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: this.labels,
         allocatable: this.allocatable,
-        ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
+        ...{
+          taints: [],
+          hasAppArmor: false,
+          recursiveReadOnlyHandlers: [],
+          allowedUnsafeSysctls: [],
+        },
         memoryCapacity: 1,
         etcHosts: "",
       }),
