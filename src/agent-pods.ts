@@ -85,8 +85,11 @@ export class AgentPods implements PodDirectory {
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
-  #confinement: Pick<RuntimeInfo, "hasAppArmor" | "hasSeLinux"> = {
-    ...{ hasAppArmor: false, hasSeLinux: false },
+  /** What the Engine can, once it was asked. */
+  #engine: Pick<RuntimeInfo, "hasAppArmor" | "hasSeLinux" | "handlers"> = {
+    hasAppArmor: false,
+    hasSeLinux: false,
+    handlers: [],
   };
 
   constructor(options: AgentPodsOptions) {
@@ -170,12 +173,14 @@ export class AgentPods implements PodDirectory {
     const { rootDir } = config;
     await runtime.prepare(signal);
     const info = await runtime.info(signal);
-    this.#confinement = info;
+    this.#engine = info;
     const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
-    const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log, images: runtime });
+    const volumes = new VolumeManager({
+      ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
+    });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
     const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });
@@ -282,8 +287,11 @@ export class AgentPods implements PodDirectory {
       taints: this.#node?.spec?.taints ?? [],
       // What others added to the Node, such as a device of theirs, is theirs to say.
       allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
-      hasAppArmor: this.#confinement.hasAppArmor,
-      hasSeLinux: this.#confinement.hasSeLinux,
+      hasAppArmor: this.#engine.hasAppArmor,
+      hasSeLinux: this.#engine.hasSeLinux,
+      recursiveReadOnlyHandlers: this.#engine.handlers
+        .filter(({ recursiveReadOnlyMounts }) => recursiveReadOnlyMounts)
+        .map(({ name }) => name),
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: nodeLoop.getMemoryCapacity(),
       // Read when a pod of the host's network asks, because the file is the node's and may change.

@@ -134,6 +134,7 @@ export class FakeRuntime implements Runtime {
       rootDir: "/var/lib/docker",
       hasAppArmor: false,
       hasSeLinux: false,
+      handlers: [{ name: "", recursiveReadOnlyMounts: false }],
     };
   }
 

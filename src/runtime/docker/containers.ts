@@ -11,6 +11,7 @@ import { type Accounts, needsAccounts, readAccounts, resolveGroups } from "./acc
 import type { Engine } from "./engine.ts";
 import { engineWords, statusOf } from "./errors.ts";
 import { inspectImage } from "./images.ts";
+import { computeMount } from "./mounts.ts";
 import { translateInspect } from "./translate.ts";
 
 /** So that logs can always be read, whatever the Engine's default driver. */
@@ -77,16 +78,7 @@ function computeHostConfig(
     NetworkMode: sandbox,
     IpcMode: sandbox,
     PidMode: computePidMode(config, sandbox),
-    Mounts: config.mounts.map((mount) => ({
-      Type: "bind",
-      Source: mount.hostPath,
-      Target: mount.containerPath,
-      ReadOnly: mount.readOnly,
-      // Unsaid it is private, but slave where the Engine insists: for / and what is below its own directory.
-      ...(mount.propagation === "private"
-        ? {}
-        : { BindOptions: { Propagation: mount.propagation } }),
-    })),
+    Mounts: config.mounts.map(computeMount),
     Privileged: config.privileged,
     ReadonlyRootfs: config.readOnlyRootfs,
     SecurityOpt: computeSecurityOpt(config, seccomp),

@@ -17,6 +17,7 @@ import { createContainer, removeContainer, startContainer, stopContainer } from 
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
 import { runExec, startExec } from "./exec.ts";
+import { type EngineInfo, readHandlers } from "./handlers.ts";
 import { holdImage, releaseImages } from "./image-files.ts";
 import { inspectImage, listImages, pullImage } from "./images.ts";
 import { readLogs } from "./logs.ts";
@@ -104,6 +105,7 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
         rootDir: info.DockerRootDir,
         hasAppArmor: hasOption("apparmor"),
         hasSeLinux: hasOption("selinux"),
+        handlers: readHandlers(info as EngineInfo, version.ApiVersion),
       };
     },
     15_000,

@@ -42,6 +42,7 @@ const input: NodeStatusInput = {
     NodeStatus["nodeInfo"]
   >,
   images: [],
+  handlers: [{ name: "", recursiveReadOnlyMounts: true }],
   kubeletPort: 10250,
   problems: [],
   declaredFeatures: [],
@@ -63,6 +64,9 @@ describe("computeNodeStatus", () => {
       ],
       daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
       features: { supplementalGroupsPolicy: true },
+      runtimeHandlers: [
+        { name: "", features: { recursiveReadOnlyMounts: true, userNamespaces: false } },
+      ],
     });
   });
 
