@@ -9,7 +9,18 @@ import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import type { BindAddress, ProxyConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
-import { bad, cidr, flag, list, oneOf, type Parse, path, text, whole } from "./config-values.ts";
+import {
+  bad,
+  cidr,
+  duration,
+  flag,
+  list,
+  oneOf,
+  type Parse,
+  path,
+  text,
+  whole,
+} from "./config-values.ts";
 import { parseConfigFile } from "./parse-config.ts";
 import {
   KIND,
@@ -20,18 +31,6 @@ import {
 } from "./proxy-document.ts";
 
 type Record_ = Readonly<Record<string, unknown>>;
-
-/** Go's durations: 30s, 1m0s, 24h0m0s, 1.5h. */
-const duration: Parse<number> = (value, field) => {
-  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-  const whole_ = /^(?:0|(?:\d+(?:\.\d+)?(?:ms|s|m|h))+)$/;
-  if (typeof value !== "string" || !whole_.test(value))
-    throw bad(field, value, "a duration such as 30s or 1m0s");
-  return [...value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
-    (sum, [, number, name]) => sum + Number(number) * unit[name as keyof typeof unit],
-    0,
-  );
-};
 
 /** In a document, 0 is how Go writes "not given". */
 const period: Parse<number> = (value, field) => {
