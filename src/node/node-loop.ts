@@ -41,6 +41,12 @@ interface NodeLoopConfig extends Reservations {
   readonly port: number;
   readonly maxPods: number;
   readonly nodeStatusUpdateFrequencyMs: number;
+  /** How often an unchanged status is written. */
+  readonly nodeStatusReportFrequencyMs: number;
+  /** -1 = all. */
+  readonly nodeStatusMaxImages: number;
+  /** Empty = none. */
+  readonly providerID: string;
   readonly nodeLeaseDurationSeconds: number;
 }
 
@@ -213,6 +219,7 @@ export class NodeLoop {
       {
         nodeName: config.nodeName,
         sinceReportMs,
+        reportFrequencyMs: config.nodeStatusReportFrequencyMs,
         isHeld: (previous) => problems.length > 0 && this.#isRestarting(previous),
         compute,
       },
@@ -241,6 +248,7 @@ export class NodeLoop {
         architecture: host.architecture,
         labels: config.nodeLabels,
         taints: config.registerWithTaints,
+        providerID: config.providerID,
       };
       this.#publish(await ensureNode(client, registration, signal));
       log.info({ node: config.nodeName }, "node registered");
@@ -302,6 +310,7 @@ export class NodeLoop {
       allocatable: computeAllocatable(this.#capacity, config),
       nodeInfo: facts.nodeInfo,
       images: facts.images,
+      maxImages: config.nodeStatusMaxImages,
       kubeletPort: config.port,
       problems,
       declaredFeatures,

@@ -1,6 +1,6 @@
 /**
  * What the volumes of pods use. Asking never walks a tree: a volume with a file system of its own is asked for its
- * totals, of the others the last measurement is told, and one that is older than a minute is made anew behind, one tree
+ * totals, of the others the last measurement is told, and one that is older than volumeStatsAggPeriod (a minute) is made anew behind, one tree
  * at a time. Kept by volume-manager.ts, whose `usage` the server's statistics and the eviction read.
  */
 
@@ -38,8 +38,6 @@ export function measurableOf(desired: DesiredVolume): Measurable | undefined {
   return { name, path, how: isOwn ? "file-system" : "tree" };
 }
 
-const FRESH_MS = 60_000;
-
 interface Tree {
   readonly startedAt: number;
   readonly usage?: TreeUsage & { readonly at: number };
@@ -48,14 +46,21 @@ interface Tree {
 export class VolumeUsages {
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #periodMs: number | undefined;
   readonly #pods = new Map<string, readonly Measurable[]>();
   readonly #trees = new Map<string, Tree>();
   readonly #stopping = new AbortController();
   #walking: Promise<void> = Promise.resolve();
 
-  constructor({ clock, log }: { readonly clock: Clock; readonly log: Logger }) {
-    this.#clock = clock;
-    this.#log = log;
+  constructor(options: {
+    readonly clock: Clock;
+    readonly log: Logger;
+    /** How old a measurement may be; undefined = none is made. */
+    readonly statsPeriodMs?: number | undefined;
+  }) {
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#periodMs = options.statsPeriodMs;
   }
 
   set(podUid: string, volumes: readonly Measurable[]): void {
@@ -69,7 +74,7 @@ export class VolumeUsages {
 
   /** Those of the pod's volumes that are known; a tree is from its first measurement on. */
   async read(podUid: string): Promise<readonly VolumeUsage[]> {
-    const volumes = this.#pods.get(podUid) ?? [];
+    const volumes = this.#periodMs === undefined ? [] : (this.#pods.get(podUid) ?? []);
     const read = await Promise.all(volumes.map((volume) => this.#readOne(volume)));
     return read.filter((usage) => usage !== undefined);
   }
@@ -103,7 +108,7 @@ export class VolumeUsages {
   #lastOf(path: string): (TreeUsage & { readonly at: number }) | undefined {
     const known = this.#trees.get(path);
     const now = this.#clock.monotonic();
-    if (known === undefined || now - known.startedAt >= FRESH_MS) {
+    if (known === undefined || now - known.startedAt >= (this.#periodMs ?? 0)) {
       this.#trees.set(path, { ...known, startedAt: now });
       this.#walking = this.#walking.then(() => this.#measure(path, now));
     }

@@ -52,6 +52,8 @@ export interface VolumeManagerOptions {
   readonly objects: ObjectSource & ClaimSource;
   readonly syscalls: Syscalls;
   readonly images: ImagePort;
+  /** How old a measurement of a volume may be; undefined = none is made. */
+  readonly statsPeriodMs?: number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }

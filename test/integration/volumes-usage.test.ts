@@ -53,7 +53,7 @@ it("a tree is counted as du counts it: no link followed, no file twice, no other
 it("asking tells the totals of a file system at once, and a tree as it was measured last", async () => {
   const tree = await fill();
   const clock = new FakeClock();
-  const usages = new VolumeUsages({ clock, log });
+  const usages = new VolumeUsages({ clock, log, statsPeriodMs: 60_000 });
   usages.set("u", [
     { name: "disk", path: tree, how: "tree" },
     { name: "memory", path: join(tree, "memory"), how: "file-system" },
@@ -85,7 +85,7 @@ it("a huge tree is given up with the agent", async () => {
     mkdirSync(join(tree, String(directory)), { recursive: true });
     for (let file = 0; file < 100; file++) writeFileSync(join(tree, `${directory}/${file}`), "");
   }
-  const usages = new VolumeUsages({ clock: new FakeClock(), log });
+  const usages = new VolumeUsages({ clock: new FakeClock(), log, statsPeriodMs: 60_000 });
   usages.set("u", [{ name: "disk", path: tree, how: "tree" }]);
   await usages.read("u");
   // The clock stands still, so it is still in its first pause.

@@ -42,6 +42,7 @@ const input: NodeStatusInput = {
     NodeStatus["nodeInfo"]
   >,
   images: [],
+  maxImages: 50,
   kubeletPort: 10250,
   problems: [],
   declaredFeatures: [],
@@ -224,6 +225,7 @@ describe("the Node object", () => {
       architecture: "amd64",
       labels: { zone: "a", "kubernetes.io/os": "windows" },
       taints: [],
+      providerID: "cloud://1",
     });
     expect(node).toMatchObject({
       metadata: {
