@@ -174,12 +174,14 @@ export class AgentPods implements PodDirectory {
     await runtime.prepare(signal);
     const info = await runtime.info(signal);
     this.#engine = info;
+    this.#compareDrivers(info);
     const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
     const volumes = new VolumeManager({
       ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
+      statsPeriodMs: config.volumeStatsAggPeriodMs,
     });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
@@ -190,6 +192,9 @@ export class AgentPods implements PodDirectory {
       nodeName: config.nodeName,
       maxPods: config.maxPods,
       syncFrequencyMs: config.syncFrequencyMs,
+      maxContainerRestartPeriodMs: config.maxContainerRestartPeriodMs,
+      registryPullQPS: config.registryPullQPS,
+      registryBurst: config.registryBurst,
       maxParallelImagePulls: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
       files: new PodFiles(rootDir),
       checkpoint: new Checkpoint(rootDir, log),
@@ -225,6 +230,13 @@ export class AgentPods implements PodDirectory {
     this.#manager = manager;
     this.#sources = sources;
     if (this.#node !== undefined) sources.open();
+  }
+
+  /** The Engine decides, whatever the kubelet's configuration says. */
+  #compareDrivers({ cgroupDriver: driver }: RuntimeInfo): void {
+    const { config, log } = this.#options;
+    if (config.cgroupDriver !== undefined && config.cgroupDriver !== driver)
+      log.warn({ configured: config.cgroupDriver, driver }, "the Engine's cgroup driver counts");
   }
 
   #createSources(api: Store<Pod>): PodSources {

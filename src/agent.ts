@@ -16,7 +16,8 @@ import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
-import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
+import type { AgentConfig } from "./config.ts";
+import { toKubeletConfiguration } from "./configz.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
@@ -30,6 +31,7 @@ import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
+import { requireHost } from "./node/host-requirements.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -88,7 +90,8 @@ export class Agent {
 
   async #start(): Promise<void> {
     const { config, runtime, clock, log, version } = this.#options;
-    await runtime.info(this.#stopping.signal);
+    const host = createHostReader();
+    await requireHost(config, { host, runtime: await runtime.info(this.#stopping.signal) });
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const client = await this.#connect(config.kubeconfig);
@@ -98,7 +101,6 @@ export class Agent {
     const events = this.#own(new EventRecorder({ ...component, component: "kubelet" }));
     events.start();
 
-    const host = createHostReader();
     const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
     const networkLoop = new NetworkLoop({
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
@@ -136,7 +138,7 @@ export class Agent {
         volumeUsage: (podUid) => pods.volumeUsage(podUid),
       }),
     );
-    await server.start();
+    if (config.enableServer) await server.start();
 
     const declaredFeatures = [
       "ExtendWebSocketsToKubelet",

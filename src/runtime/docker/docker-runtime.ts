@@ -39,6 +39,8 @@ export interface DockerRuntimeOptions {
   readonly hasSysResource: boolean;
   /** How long a pull may make no progress, in milliseconds; default a minute. */
   readonly imagePullProgressDeadlineMs?: number;
+  /** When a container's log is begun anew, and how many are kept. */
+  readonly logs?: { readonly maxBytes: number; readonly maxFiles: number };
 }
 
 const PULL_PROGRESS_DEADLINE_MS = 60_000;

@@ -281,6 +281,8 @@ export class FakeNode {
       },
       maxPods: 10,
       syncFrequencyMs: 60_000,
+      maxContainerRestartPeriodMs: 300_000,
+      ...{ registryPullQPS: 0, registryBurst: 0 },
       maxParallelImagePulls: 2,
       imageAccess: {
         start: async () => undefined,
