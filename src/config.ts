@@ -29,6 +29,12 @@ export interface AgentConfig {
     readonly effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
   }[];
   readonly kubeconfig: string;
+  /** Credentials to ask for a client certificate with, while there is none in `kubeconfig` or it has ended. */
+  readonly bootstrapKubeconfig?: string;
+  /** Where certificates that the node asked for are kept; absent = pki in `rootDir`. */
+  readonly certDir?: string;
+  /** Whether the client certificate gets a successor before it ends. */
+  readonly rotateCertificates: boolean;
   /** Credentials of the proxy; absent = those of the node. */
   readonly proxyKubeconfig?: string;
   readonly proxyMode: "iptables" | "off";
@@ -60,6 +66,8 @@ export interface AgentConfig {
   readonly clientCaFile?: string;
   readonly tlsCertFile?: string;
   readonly tlsPrivateKeyFile?: string;
+  /** Whether the serving certificate is asked for at the API server. */
+  readonly serverTLSBootstrap: boolean;
   readonly healthzBindAddress: string;
   /** 10248; 0 = off. */
   readonly healthzPort: number;
@@ -102,6 +110,8 @@ export function toKubeletConfiguration(config: AgentConfig): object {
     readOnlyPort: 0,
     tlsCertFile: config.tlsCertFile,
     tlsPrivateKeyFile: config.tlsPrivateKeyFile,
+    rotateCertificates: config.rotateCertificates,
+    serverTLSBootstrap: config.serverTLSBootstrap,
     authentication: {
       x509: { clientCAFile: config.clientCaFile },
       anonymous: { enabled: false },

@@ -6,6 +6,10 @@ export function addAgentFlags(command: Command): Command {
   return command
     .option("--config <file>", "configuration file (deploy/config.yaml shows every field)")
     .option("--kubeconfig <file>", "credentials of the node")
+    .option("--bootstrap-kubeconfig <file>", "credentials to ask for those of the node with")
+    .option("--cert-dir <dir>", "certificates the node asked for (default: pki in --root-dir)")
+    .option("--rotate-certificates [bool]", "renew the client certificate before it ends")
+    .option("--rotate-server-certificates [bool]", "ask the API server for a serving certificate")
     .option("--proxy-kubeconfig <file>", "credentials of the proxy (default: those of the node)")
     .option("--hostname-override <name>", "name of the node (default: the host's name)")
     .option("--node-ip <ip>", "address of the node (default: that of the default route)")

@@ -126,6 +126,9 @@ const optional = <T>(parse: Parse<T>): Field<T | undefined> =>
 /** Every field of the file, by its name there; the flag of the same meaning is this name in kebab-case. */
 const FIELDS = {
   kubeconfig: field(path, ""),
+  bootstrapKubeconfig: optional(path),
+  certDir: optional(path),
+  rotateCertificates: field(flag, true),
   proxyKubeconfig: optional(path),
   hostnameOverride: field(text, ""),
   nodeIp: field(list(ip), []),
@@ -153,6 +156,7 @@ const FIELDS = {
   clientCaFile: optional(path),
   tlsCertFile: optional(path),
   tlsPrivateKeyFile: optional(path),
+  serverTLSBootstrap: field(flag, false),
   healthzBindAddress: field(ip, "127.0.0.1"),
   healthzPort: field(whole(0, 65_535), 10_248),
   nodeStatusUpdateFrequency: field(duration, 10_000),
@@ -188,6 +192,7 @@ const FLAG_OF: Partial<Record<FieldName, string>> = {
   staticPodPath: "podManifestPath",
   staticPodURL: "manifestUrl",
   staticPodURLHeader: "manifestUrlHeader",
+  serverTLSBootstrap: "rotateServerCertificates",
 };
 type Values = { readonly [K in FieldName]: (typeof FIELDS)[K]["fallback"] };
 

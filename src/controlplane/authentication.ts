@@ -1,21 +1,37 @@
 /**
- * Who asks, and whether they may: the user from the client certificate, and the refusals in upstream's words.
+ * Who asks, and whether they may: the user from the client certificate or the bearer token, and the refusals in upstream's words.
  * Administrators (system:masters) pass; all others are for the authorizer. Called by server.ts for every request.
  */
 
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
-import type { Authorizer, RequestAttributes, User } from "./extension.ts";
+import type { Authorizer, RequestAttributes, TokenAuthenticator, User } from "./extension.ts";
 import type { ResourceType } from "./registry.ts";
 import { type StatusDetails, StatusError } from "./status-error.ts";
 
-/** Throws Unauthorized (401) without a certificate of our authority. */
-export function userOf(request: IncomingMessage): User {
+/** Throws Unauthorized (401) without a certificate of our authority or a token that somebody knows. */
+export function userOf(
+  request: IncomingMessage,
+  tokens: readonly TokenAuthenticator[],
+  nowMs: number,
+): User {
   const socket = request.socket as TLSSocket;
-  if (!socket.authorized) throw new StatusError(401, "Unauthorized", "Unauthorized");
-  const { CN, O } = socket.getPeerCertificate().subject as { CN?: string; O?: string | string[] };
+  if (!socket.authorized) return userOfToken(request, tokens);
+  const { subject, valid_to: end } = socket.getPeerCertificate();
+  // It was valid when the connection was made.
+  if (Date.parse(end) < nowMs) throw new StatusError(401, "Unauthorized", "Unauthorized");
+  const { CN, O } = subject as { CN?: string; O?: string | string[] };
   const organizations = O === undefined ? [] : [O].flat();
   return { name: CN ?? "", groups: [...organizations, "system:authenticated"] };
+}
+
+function userOfToken(request: IncomingMessage, tokens: readonly TokenAuthenticator[]): User {
+  const [, token] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "") ?? [];
+  for (const authenticate of token === undefined ? [] : tokens) {
+    const user = authenticate(token ?? "");
+    if (user !== undefined) return user;
+  }
+  throw new StatusError(401, "Unauthorized", "Unauthorized");
 }
 
 /** Throws Forbidden (403). */

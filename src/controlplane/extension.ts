@@ -9,13 +9,14 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { KubeObject } from "./objects.ts";
+import type { KeyPair } from "./pki.ts";
 import type { ResourceType } from "./registry.ts";
 import type { Store } from "./store.ts";
 
 export interface User {
-  /** Common name of the client certificate. */
+  /** Common name of the client certificate, or whose the token is. */
   readonly name: string;
-  /** Organizations of the client certificate, and `system:authenticated`. */
+  /** Organizations of the client certificate or groups of the token, and `system:authenticated`. */
   readonly groups: readonly string[];
 }
 
@@ -39,6 +40,9 @@ export type Decision =
 
 /** Runs after authentication, before anything is read. Members of system:masters never reach it. */
 export type Authorizer = (user: User, attributes: RequestAttributes) => Decision;
+
+/** Whose a bearer token is; undefined = nobody's that it knows. */
+export type TokenAuthenticator = (token: string) => User | undefined;
 
 interface AdmissionBase {
   readonly type: ResourceType;
@@ -87,6 +91,8 @@ export interface ConnectHandler {
 }
 
 export interface Extensions {
+  /** Asked in turn about the bearer token of who shows no certificate. */
+  readonly tokens?: readonly TokenAuthenticator[];
   readonly authorize?: Authorizer;
   readonly admission?: readonly Admission[];
   /** By "resource/subresource": "pods/log", "pods/exec", "nodes/proxy", "serviceaccounts/token"… */
@@ -108,6 +114,8 @@ export interface ExtensionContext {
   readonly log: Logger;
   /** Client certificate kube-apiserver-kubelet-client for calls to nodes. */
   readonly kubeletClient: ClientCredentials;
+  /** The authority with its key, for certificate requests. */
+  readonly authority: KeyPair;
 }
 
 export type Extend = (context: ExtensionContext) => Extensions;
