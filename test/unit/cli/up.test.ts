@@ -64,7 +64,7 @@ const startControlPlane: StartControlPlane = async ({
   store = new Store({ path: ":memory:", clock, randomUid, log });
   store.open();
   const kubeletClient = { ca: "CA", cert: "", key: "" };
-  extend?.({ store, clock, random, randomUid, log, kubeletClient });
+  extend?.({ pkiDir: stateDir, store, clock, random, randomUid, log, kubeletClient });
   return {
     url: "https://127.0.0.1:6443",
     caFile: `${stateDir}/ca.crt`,
