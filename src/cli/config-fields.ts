@@ -165,6 +165,9 @@ const optional = <T>(parse: Parse<T>): Field<T | undefined> =>
 /** Every field of the file, by its name there; the flag of the same meaning is this name in kebab-case. */
 export const FIELDS = {
   kubeconfig: field(path, ""),
+  bootstrapKubeconfig: optional(path),
+  certDir: optional(path),
+  rotateCertificates: field(flag, true),
   proxyKubeconfig: optional(path),
   hostnameOverride: field(text, ""),
   nodeIp: field(list(ip), []),
@@ -192,6 +195,7 @@ export const FIELDS = {
   clientCaFile: optional(path),
   tlsCertFile: optional(path),
   tlsPrivateKeyFile: optional(path),
+  serverTLSBootstrap: field(flag, false),
   tlsMinVersion: field(oneOf(...TLS_VERSIONS), "VersionTLS12" as const),
   tlsCipherSuites: field(list(cipherSuite), []),
   anonymousAuth: field(flag, false),

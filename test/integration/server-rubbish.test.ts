@@ -73,6 +73,7 @@ beforeAll(async () => {
       version: "0",
       configuration: {},
       probeTotals: () => [],
+      certificates: () => ({ clientRenewErrors: 0, servingRenewErrors: 0 }),
       volumeUsage: async () => [],
     },
     reviews: { token: async () => undefined, access: async () => false },

@@ -219,6 +219,7 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
       },
     },
     configuration: { kind: "KubeletConfiguration" },
+    certificates: () => ({ clientRenewErrors: 0, servingRenewErrors: 0 }),
     volumeUsage: async () => [],
     probeTotals: () => [{ labels: { container: "main" }, value: 3 }],
     clock: systemClock,
