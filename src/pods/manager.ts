@@ -55,6 +55,10 @@ export interface PodManagerOptions {
   readonly maxPods: number;
   /** Resync of a pod without events, in milliseconds. */
   readonly syncFrequencyMs: number;
+  /** The longest crash back-off of a container, in milliseconds. */
+  readonly maxContainerRestartPeriodMs: number;
+  readonly registryPullQPS: number;
+  readonly registryBurst: number;
   readonly maxParallelImagePulls: number;
   readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
   readonly nodeCredentials: Pick<NodeCredentials, "find">;

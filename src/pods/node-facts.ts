@@ -12,6 +12,8 @@ export interface NodeFacts {
   readonly allocatable: Readonly<Record<string, number>>;
   readonly hasAppArmor: boolean;
   readonly hasSeLinux: boolean;
+  /** Names of the runtime handlers that can mount recursively read-only; the default one has none. */
+  readonly recursiveReadOnlyHandlers: readonly string[];
   /** Names and `beginnings*` of namespaced kernel parameters allowed besides the safe ones. */
   readonly allowedUnsafeSysctls: readonly string[];
   /** Bytes of the machine. */

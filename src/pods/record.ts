@@ -140,8 +140,13 @@ export function updateRecord(record: PodRecord, received: Pod, wentBack = false)
 }
 
 /** A start after this end moves the crash back-off of its container on. */
-export function countRestart(record: PodRecord, dead: Container, now: number): void {
+export function countRestart(
+  record: PodRecord,
+  dead: Container,
+  { now, maxMs }: { readonly now: number; readonly maxMs: number },
+): void {
   if (record.replaced.has(dead.id)) return;
-  const entry = nextBackoff(record.backoff.get(dead.name), endedAt(dead), now);
+  const times = { ended: endedAt(dead), now, maxMs };
+  const entry = nextBackoff(record.backoff.get(dead.name), times);
   record.backoff.set(dead.name, entry);
 }

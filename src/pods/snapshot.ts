@@ -104,6 +104,7 @@ export interface PodSnapshot {
   /** The status last computed, or the API server's. */
   readonly previous: PodStatus;
   readonly hostIps: readonly string[];
+  readonly hasRecursiveReadOnly: boolean;
   /** By container ID. */
   readonly probes: ReadonlyMap<string, ProbeResults>;
   /** Hooks and stops that were begun, by container ID. */

@@ -27,7 +27,14 @@ import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import type { Resizer } from "./resize/resizer.ts";
-import { containerStatusesOf, newestOf, type PodSnapshot, reachableIps } from "./snapshot.ts";
+import { hasRecursiveReadOnly } from "./sandbox-config.ts";
+import {
+  containerStatusesOf,
+  newestOf,
+  type PodSnapshot,
+  reachableIps,
+  readySandbox,
+} from "./snapshot.ts";
 import { factsOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
@@ -192,6 +199,10 @@ export class PodWorker {
       observed: record.observed,
       previous: record.status,
       hostIps: node().hostIps,
+      hasRecursiveReadOnly: hasRecursiveReadOnly(
+        readySandbox(record.observed),
+        node().recursiveReadOnlyHandlers,
+      ),
       probes: this.#probe(record),
       operations: new Map(ids.map((id) => [id, operations.of(uid, id)])),
       endingSince: record.endingSince,

@@ -68,6 +68,8 @@ export interface Mount {
   readonly containerPath: string;
   readonly readOnly: boolean;
   readonly propagation: "private" | "rslave" | "rshared";
+  /** With readOnly: what is mounted below is read-only too. */
+  readonly isRecursivelyReadOnly?: true;
 }
 
 interface SeLinuxOptions {
@@ -214,6 +216,14 @@ export interface RuntimeInfo {
   readonly hasSeLinux: boolean;
   /** Whether root in its containers is another user of the host: it cannot be so for some of them only. */
   readonly mapsUsers: boolean;
+  /** What the engine can run containers with; the default one has no name. */
+  readonly handlers: readonly RuntimeHandler[];
+}
+
+export interface RuntimeHandler {
+  readonly name: string;
+  /** Can make what is mounted below a read-only mount read-only too. */
+  readonly recursiveReadOnlyMounts: boolean;
 }
 
 export interface LogOptions {

@@ -135,6 +135,7 @@ export class FakeRuntime implements Runtime {
       hasAppArmor: false,
       hasSeLinux: false,
       mapsUsers: false,
+      handlers: [{ name: "", recursiveReadOnlyMounts: false }],
     };
   }
 

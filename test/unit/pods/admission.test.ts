@@ -24,7 +24,7 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
     "spec.containers[web].ports.hostPort with this hostIP or protocol",
     web({ ports: [port as NonNullable<Container["ports"]>[number]] }),
   ]),
-  ["spec.volumes[v].nfs", { volumes: [{ name: "v", nfs: { server: "s", path: "/" } }] }],
+  ["spec.volumes[v].rbd", { volumes: [{ name: "v", rbd: { image: "i", monitors: [] } }] }],
 ];
 
 const NODE: AdmissionInput["node"] = {

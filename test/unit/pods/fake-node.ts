@@ -283,6 +283,8 @@ export class FakeNode {
       },
       maxPods: 10,
       syncFrequencyMs: 60_000,
+      maxContainerRestartPeriodMs: 300_000,
+      ...{ registryPullQPS: 0, registryBurst: 0 },
       maxParallelImagePulls: 2,
       imageAccess: {
         start: async () => undefined,
@@ -358,7 +360,8 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: this.labels,
         allocatable: this.allocatable,
-        ...{ taints: [], hasAppArmor: false, hasSeLinux: false, allowedUnsafeSysctls: [] },
+        ...{ taints: [], hasAppArmor: false, hasSeLinux: false },
+        ...{ recursiveReadOnlyHandlers: [], allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),
