@@ -13,7 +13,7 @@ import { type Clock, formatMicroTime, formatTime } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
-import type { Image, Runtime } from "../runtime/runtime.ts";
+import type { Image, Runtime, RuntimeHandler } from "../runtime/runtime.ts";
 import { readCapacity } from "./capacity.ts";
 import type { HostReader } from "./host.ts";
 import { renewIntervalMs, renewLease } from "./lease.ts";
@@ -77,6 +77,7 @@ const RESTART_GRACE_MS = 10_000;
 /** What the engine told last; kept so that a status can be computed while the engine is down. */
 interface RuntimeFacts {
   readonly nodeInfo: NodeSystemInfo;
+  readonly handlers: readonly RuntimeHandler[];
   readonly images: readonly Image[];
 }
 
@@ -310,6 +311,7 @@ export class NodeLoop {
       allocatable: computeAllocatable(this.#capacity, config),
       nodeInfo: facts.nodeInfo,
       images: facts.images,
+      handlers: facts.handlers,
       maxImages: config.nodeStatusMaxImages,
       kubeletPort: config.port,
       problems,
@@ -323,7 +325,8 @@ export class NodeLoop {
     const { runtime, host, version, log } = this.#options;
     try {
       const [info, images] = await Promise.all([runtime.info(signal), runtime.listImages(signal)]);
-      this.#facts = { nodeInfo: await readNodeInfo(host, info, version), images };
+      const nodeInfo = await readNodeInfo(host, info, version);
+      this.#facts = { nodeInfo, images, handlers: info.handlers };
     } catch (error) {
       if (!hasCode(error, "EngineUnreachable", "EngineTimeout", "EngineServerError")) throw error;
       // Nothing to report yet: a Node without facts about its machine would be refused.

@@ -4,7 +4,7 @@
  */
 
 import type { NodeCondition, NodeStatus } from "../api/types.ts";
-import type { Image } from "../runtime/runtime.ts";
+import type { Image, RuntimeHandler } from "../runtime/runtime.ts";
 import { type Capacity, toResourceList } from "./quantities.ts";
 
 export type NodeSystemInfo = NonNullable<NodeStatus["nodeInfo"]>;
@@ -19,6 +19,7 @@ export interface NodeStatusInput {
   readonly allocatable: Capacity;
   readonly nodeInfo: NodeSystemInfo;
   readonly images: readonly Image[];
+  readonly handlers: readonly RuntimeHandler[];
   /** The largest ones are told; -1 = all. */
   readonly maxImages: number;
   readonly kubeletPort: number;
@@ -70,6 +71,10 @@ export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
     conditions: computeConditions(input),
     nodeInfo: input.nodeInfo,
     features: FEATURES,
+    runtimeHandlers: input.handlers.map(({ name, recursiveReadOnlyMounts }) => ({
+      name,
+      features: { recursiveReadOnlyMounts, userNamespaces: false },
+    })),
     daemonEndpoints: { kubeletEndpoint: { Port: input.kubeletPort } },
     images: computeImages(input.images, input.maxImages),
     ...(input.declaredFeatures.length === 0

@@ -25,7 +25,12 @@ import { withImageVolumes } from "./image-volumes.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { countRestart, type PodRecord } from "./record.ts";
-import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
+import {
+  computeSandboxConfig,
+  findRuntimeHandler,
+  hasRecursiveReadOnly,
+  inheritedOf,
+} from "./sandbox-config.ts";
 import { newestOf, RETRY_MS, reachableIps, readySandbox, type StartFailure } from "./snapshot.ts";
 import { bindSubPaths } from "./sub-paths.ts";
 
@@ -66,7 +71,8 @@ const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 /** Facts of the downward API for this pod now. */
 export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
   const podIps = reachableIps(record.observed, node.hostIps);
-  return { podIps, hostIps: node.hostIps, nodeName, allocatable: node.allocatable };
+  const { hostIps, labels: nodeLabels, allocatable } = node;
+  return { podIps, hostIps, nodeName, nodeLabels, allocatable };
 }
 
 export class Starter {
@@ -210,6 +216,7 @@ export class Starter {
     const { compute, node, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
+    const sandbox = readySandbox(record.observed);
     const env: ContainerEnv = await resolveEnv(
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
@@ -233,7 +240,8 @@ export class Starter {
       volumes: mounted,
       subPaths: await bindSubPaths(volumes, parts, signal),
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
-      ...inheritedOf(readySandbox(record.observed)),
+      ...inheritedOf(sandbox),
+      hasRecursiveReadOnly: hasRecursiveReadOnly(sandbox, node().recursiveReadOnlyHandlers),
       memoryCapacity: node().memoryCapacity,
     });
   }

@@ -11,6 +11,7 @@ import { type Accounts, needsAccounts, readAccounts, resolveGroups } from "./acc
 import type { Engine } from "./engine.ts";
 import { engineWords, statusOf } from "./errors.ts";
 import { inspectImage } from "./images.ts";
+import { computeMount } from "./mounts.ts";
 import { translateInspect } from "./translate.ts";
 
 const DEFAULT_LOGS = { maxBytes: 10 * 1024 ** 2, maxFiles: 5 };
@@ -78,16 +79,7 @@ function computeHostConfig(
     NetworkMode: sandbox,
     IpcMode: sandbox,
     PidMode: computePidMode(config, sandbox),
-    Mounts: config.mounts.map((mount) => ({
-      Type: "bind",
-      Source: mount.hostPath,
-      Target: mount.containerPath,
-      ReadOnly: mount.readOnly,
-      // Unsaid it is private, but slave where the Engine insists: for / and what is below its own directory.
-      ...(mount.propagation === "private"
-        ? {}
-        : { BindOptions: { Propagation: mount.propagation } }),
-    })),
+    Mounts: config.mounts.map(computeMount),
     Privileged: config.privileged,
     ReadonlyRootfs: config.readOnlyRootfs,
     SecurityOpt: computeSecurityOpt(config, seccomp),

@@ -28,7 +28,7 @@ const host: HostReader = {
   interfaces: () => ({}),
 };
 
-const info = { name: "docker", version: "26.1.0" } as RuntimeInfo;
+const info = { name: "docker", version: "26.1.0", handlers: [] as const } as unknown as RuntimeInfo;
 
 describe("NodeLoop", () => {
   let clock: FakeClock;

@@ -42,6 +42,7 @@ const input: NodeStatusInput = {
     NodeStatus["nodeInfo"]
   >,
   images: [],
+  handlers: [{ name: "", recursiveReadOnlyMounts: true }],
   maxImages: 50,
   kubeletPort: 10250,
   problems: [],
@@ -64,6 +65,9 @@ describe("computeNodeStatus", () => {
       ],
       daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
       features: { supplementalGroupsPolicy: true },
+      runtimeHandlers: [
+        { name: "", features: { recursiveReadOnlyMounts: true, userNamespaces: false } },
+      ],
     });
   });
 
