@@ -4,7 +4,7 @@
  */
 
 import { Command } from "commander";
-import { kubeletVersion } from "../node/node-info.ts";
+import { kubeletVersion } from "../core/version.ts";
 import { addAgentFlags } from "./agent-flags.ts";
 import { KUBELET_ROOT_DIR } from "./ask-agent.ts";
 
