@@ -282,6 +282,51 @@ describe("volumes of a pod", () => {
     expect(statSync(join(secret, "other")).size).toBe(1_000_000);
   });
 
+  it("have keys of every name that an object may have, a value of a megabyte, and two hundred places", async () => {
+    const names = ["-rf", ".hidden", "a..b", "k".repeat(253)];
+    const big = "x".repeat(1024 * 1024);
+    configMaps.set("odd", { ...Object.fromEntries(names.map((name) => [name, name])), big });
+    const volumes = Array.from({ length: 200 }, (_, index): Volume => {
+      const kinds: readonly Partial<Volume>[] = [
+        { configMap: { name: index < 4 ? "odd" : "app" } },
+        { secret: { secretName: "tls" } },
+        { emptyDir: {} },
+        { emptyDir: { medium: "Memory" } },
+      ];
+      return { name: `v${index}`, ...kinds[index % kinds.length] };
+    });
+    const manager = await createManager();
+    const shown = await manager.ensure(podWith(volumes), FACTS, signal);
+    expect(shown.size).toBe(200);
+    const dir = shown.get("v0")?.hostPath ?? "";
+    for (const name of names) expect(readFileSync(join(dir, name), "utf8")).toBe(name);
+    expect(readFileSync(join(dir, "big"), "utf8")).toBe(big);
+    expect(mountsBelow(root)).toHaveLength(100);
+    await manager.teardown("uid-1", signal);
+    expect(mountsBelow(root)).toEqual([]);
+    expect(existsSync(join(root, "pods/uid-1"))).toBe(false);
+  });
+
+  it("are found again where the agent's directory is a link, and where it was moved behind one", async () => {
+    const place = root;
+    const real = join(place, "real");
+    mkdirSync(real);
+    symlinkSync("real", join(place, "linked"));
+    root = join(place, "linked");
+    try {
+      const shown = await (await createManager()).ensure(podWith(EVERYTHING), FACTS, signal);
+      expect(shown.get("secret")?.hostPath.startsWith(`${real}/pods/uid-1/`)).toBe(true);
+      const next = await createManager();
+      await next.ensure(podWith(EVERYTHING), FACTS, signal);
+      expect(mountsBelow(real)).toHaveLength(3);
+      await next.teardown("uid-1", signal);
+      expect(mountsBelow(real)).toEqual([]);
+      expect(readdirSync(join(real, "pods"))).toEqual([]);
+    } finally {
+      root = place;
+    }
+  });
+
   it("wait for a missing object in the kubelet's words", async () => {
     const pod = podWith([{ name: "x", configMap: { name: "y" } }]);
     await expect((await createManager()).ensure(pod, FACTS, signal)).rejects.toMatchObject({
@@ -342,6 +387,12 @@ describe("persistent volumes", () => {
     persistent.set(name, volumeOf(name, { claimRef, ...spec }));
     return dir;
   };
+  const affinity = (zone: string) => {
+    const terms = [
+      { matchExpressions: [{ key: "zone", operator: "In" as const, values: [zone] }] },
+    ];
+    return { required: { nodeSelectorTerms: terms } };
+  };
   const pathIn = (name: string): string => join(root, "host", name);
   const claim = (claimName: string, more: object = {}): Volume => ({
     name: "v",
@@ -364,6 +415,31 @@ describe("persistent volumes", () => {
     expect(groupOf(dir)[0]).toBe(0);
     await manager.teardown("uid-1", signal);
     expect(readFileSync(join(dir, "sub/data"), "utf8")).toBe("precious");
+  });
+
+  it("are shown on a node that they are for, also when their claim is being taken away meanwhile", async () => {
+    const dir = bind("n", { local: { path: pathIn("n") }, nodeAffinity: affinity("here") });
+    const manager = await createManager();
+    const show = async () => (await manager.ensure(podWith([claim("n")]), FACTS, signal)).get("v");
+    expect((await show())?.hostPath).toBe(dir);
+    claims.clear();
+    expect((await show())?.hostPath).toBe(dir);
+  });
+
+  it("for one pod only are another's when that has gone", async () => {
+    bind("one", { hostPath: { path: pathIn("one") }, accessModes: ["ReadWriteOncePod"] });
+    const manager = await createManager();
+    const show = (uid: string) => manager.ensure(podWith([claim("one")], uid), FACTS, signal);
+    await show("uid-1");
+    await show("uid-1");
+    await expect(show("uid-2")).rejects.toMatchObject({
+      code: "VolumeNotReady",
+      message: expect.stringContaining(
+        "volume uses the ReadWriteOncePod access mode and is already in use by another pod",
+      ),
+    });
+    await manager.teardown("uid-1", signal);
+    await show("uid-2");
   });
 
   it("are read-only where the pod or the volume says so", async () => {
@@ -436,6 +512,11 @@ describe("persistent volumes", () => {
       "is of a kind that is not mounted here",
       () => bind("c2", { iscsi: { targetPortal: "t", iqn: "q", lun: 0 } }, "c"),
       "is of no kind that this node can mount",
+    ],
+    [
+      "is of a volume of another node",
+      () => bind("c2", { local: { path: pathIn("c2") }, nodeAffinity: affinity("there") }, "c"),
+      'persistentvolume "c2" is not for this node: no matching NodeSelectorTerms',
     ],
     [
       "has no directory",
