@@ -1,7 +1,8 @@
 /**
  * ConfigMaps and Secrets by name: one reflector (a list and a watch of a single name, all that the Node authorizer
  * allows) for each object while pods of this node refer to it, and a word to those pods when it changes. Made by
- * agent.ts; PodManager retains and releases, env.ts and the volumes read. Secrets stay in memory only.
+ * agent.ts; PodManager retains and releases, env.ts and the volumes read. Secrets stay in memory only. An object that is
+ * immutable is read once and not watched any longer, as in the kubelet.
  */
 
 import type { ApiClient } from "../api/client.ts";
@@ -186,11 +187,12 @@ export class ObjectCache implements ObjectSource, ClaimSource {
       log,
       name: key,
     });
-    reflector.store.onChange(() => {
+    const entry = { reflector, pods };
+    reflector.store.onChange((change) => {
+      if (change.kind === "applied" && isImmutable(change.object)) this.#end(entry);
       for (const podUid of pods) this.#options.onChange(podUid);
     });
     reflector.start();
-    const entry = { reflector, pods };
     this.#entries.set(key, entry);
     return entry;
   }
@@ -207,6 +209,10 @@ export class ObjectCache implements ObjectSource, ClaimSource {
     const ended = entry.reflector.stop().finally(() => this.#stopping.delete(ended));
     this.#stopping.add(ended);
   }
+}
+
+function isImmutable(object: StoredObject): boolean {
+  return (object as ConfigMap | Secret).immutable === true;
 }
 
 interface TokenResponse {

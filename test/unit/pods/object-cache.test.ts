@@ -103,6 +103,19 @@ describe("the object cache", () => {
     expect(server.watching.size).toBe(50);
   });
 
+  test("does not watch what cannot change, and still has it", async () => {
+    cache.retainPod(POD);
+    await settle();
+    expect([...server.watching.keys()].sort()).toEqual(["cm", "s"]);
+    const immutable = { ...object("cm", "6"), immutable: true };
+    server.watching.get("cm")?.({ kind: "applied", object: immutable });
+    await settle();
+    expect([...server.watching.keys()]).toEqual(["s"]);
+    expect(await cache.getConfigMap("ns", "cm", signal)).toEqual(immutable);
+    expect(server.asked).toHaveLength(2);
+    expect(told).toContain("u1");
+  });
+
   test("tells the pods that refer to an object when it changes", async () => {
     cache.retainPod(POD);
     await settle();
