@@ -4,7 +4,7 @@
  * Called by the workers of pods, one call per pod at a time.
  */
 
-import { mkdir, readdir, readlink, realpath } from "node:fs/promises";
+import { mkdir, readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { Pod, Volume } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
@@ -25,7 +25,7 @@ import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
-import { containingMount, isOnRemote, type MountEntry } from "./mountinfo.ts";
+import { type MountEntry, remoteMountOf } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { ownerOf, type VolumeOwner } from "./ownership.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
@@ -37,6 +37,7 @@ import {
 } from "./plan.ts";
 import { RemoteMounts } from "./remote-mounts.ts";
 import { checkNotAborted } from "./remove-tree.ts";
+import { ensureShared } from "./shared-mounts.ts";
 import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
 import { type Measurable, measurableOf, type VolumeUsage, VolumeUsages } from "./usage.ts";
@@ -102,7 +103,7 @@ export class VolumeManager implements PodVolumes {
     await mkdir(dir, { recursive: true, mode: PODS_MODE });
     // The mount table knows no links.
     this.#podsDir = await realpath(dir);
-    await this.#ensureShared(this.#podsDir);
+    await ensureShared(this.#podsDir, this.#options);
   }
 
   async ensure(
@@ -135,10 +136,7 @@ export class VolumeManager implements PodVolumes {
   async bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string> {
     checkNotAborted(signal);
     const podDir = podDirectory(this.#dir(), request.podUid);
-    const { hostPath } = request.volume;
-    // The steps below wait for whoever has the files: not for one that is not there.
-    if (isOnRemote(hostPath, await readMounts(), podDir))
-      await this.#remote.totals(hostPath, signal);
+    await this.#checkServer(request.volume.hostPath, podDir, await readMounts(), signal);
     return bindSubPath(podDir, request, this.#options.syscalls);
   }
 
@@ -192,6 +190,17 @@ export class VolumeManager implements PodVolumes {
     await this.#options.images.releaseImages(podUid, signal);
   }
 
+  /** Before a thread of ours looks at a path: one whose server is not there would keep it. */
+  async #checkServer(
+    path: string,
+    podDir: string,
+    mounts: readonly MountEntry[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const mount = remoteMountOf(path, mounts, podDir);
+    if (mount !== undefined) await this.#remote.totals(mount.mountPoint, signal);
+  }
+
   #context(signal: AbortSignal): ApplyContext {
     const { syscalls, clock } = this.#options;
     return { syscalls, clock, signal, remote: this.#remote };
@@ -234,7 +243,9 @@ export class VolumeManager implements PodVolumes {
     context: ApplyContext,
   ): Promise<void> {
     // A path of the host's may be shown by several pods.
-    const key = desired.kind === "host-path" ? join(podDir, "host", desired.name) : desired.path;
+    const isOfHost = desired.kind === "host-path";
+    const key = isOfHost ? join(podDir, "host", desired.name) : desired.path;
+    if (isOfHost) await this.#checkServer(desired.path, podDir, firstMounts, context.signal);
     for (let turn = 0; turn < MAX_TURNS; turn++) {
       const mounts = turn === 0 ? firstMounts : await readMounts();
       const observed = await observeVolume(desired, mounts, this.#written.get(key));
@@ -261,31 +272,5 @@ export class VolumeManager implements PodVolumes {
         return this.#tokens.get(pod, request, signal);
       },
     };
-  }
-
-  /**
-   * An agent in a mount namespace of its own (a unit with PrivateMounts, a container) must pass its mounts on. Where
-   * it shares the namespace of PID 1, as does an Engine started by it, nothing is needed.
-   */
-  async #ensureShared(podsDir: string): Promise<void> {
-    if (await isInNamespaceOfInit()) return;
-    if (containingMount(await readMounts(), podsDir)?.isShared === true) return;
-    const bind = { source: podsDir, target: podsDir, fstype: "", options: ["bind", "rshared"] };
-    await this.#options.syscalls.mount(bind);
-    this.#options.log.warn(
-      { path: podsDir },
-      "the pods directory was not on a shared mount: an Engine in another mount namespace sees tmpfs volumes only if it started from this one",
-    );
-  }
-}
-
-/** True also where the host does not let us look: then nothing is known that would need mending. */
-async function isInNamespaceOfInit(): Promise<boolean> {
-  try {
-    return (await readlink("/proc/self/ns/mnt")) === (await readlink("/proc/1/ns/mnt"));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EACCES" || code === "EPERM") return true;
-    throw error;
   }
 }
