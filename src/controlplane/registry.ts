@@ -172,6 +172,18 @@ const RUNTIME_CLASSES = define({
   kind: "RuntimeClass",
   namespaced: false,
 });
+export const CERTIFICATE_SIGNING_REQUESTS = define({
+  group: "certificates.k8s.io",
+  plural: "certificatesigningrequests",
+  kind: "CertificateSigningRequest",
+  shortNames: ["csr"],
+  namespaced: false,
+  subresources: [
+    { name: "approval", kind: "CertificateSigningRequest", verbs: ["get", "patch", "update"] },
+    statusOf("CertificateSigningRequest"),
+  ],
+});
+
 export const LEASES = define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" });
 
 /** Questions: answered, never stored (reviews.ts). */
@@ -200,6 +212,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   LEASES,
   ENDPOINT_SLICES,
   RUNTIME_CLASSES,
+  CERTIFICATE_SIGNING_REQUESTS,
   ...REVIEWS,
 ];
 

@@ -41,6 +41,12 @@ interface NodeLoopConfig extends Reservations {
   readonly port: number;
   readonly maxPods: number;
   readonly nodeStatusUpdateFrequencyMs: number;
+  /** How often an unchanged status is written. */
+  readonly nodeStatusReportFrequencyMs: number;
+  /** -1 = all. */
+  readonly nodeStatusMaxImages: number;
+  /** Empty = none. */
+  readonly providerID: string;
   readonly nodeLeaseDurationSeconds: number;
 }
 
@@ -214,6 +220,7 @@ export class NodeLoop {
       {
         nodeName: config.nodeName,
         sinceReportMs,
+        reportFrequencyMs: config.nodeStatusReportFrequencyMs,
         isHeld: (previous) => problems.length > 0 && this.#isRestarting(previous),
         compute,
       },
@@ -242,6 +249,7 @@ export class NodeLoop {
         architecture: host.architecture,
         labels: config.nodeLabels,
         taints: config.registerWithTaints,
+        providerID: config.providerID,
       };
       this.#publish(await ensureNode(client, registration, signal));
       log.info({ node: config.nodeName }, "node registered");
@@ -304,6 +312,7 @@ export class NodeLoop {
       nodeInfo: facts.nodeInfo,
       images: facts.images,
       handlers: facts.handlers,
+      maxImages: config.nodeStatusMaxImages,
       kubeletPort: config.port,
       problems,
       declaredFeatures,

@@ -14,7 +14,7 @@ import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
-import type { ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
+import type { Container, ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
 import { needsImageUser } from "../runtime/security.ts";
 import type { ObjectSource, PodFacts, PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
@@ -57,6 +57,8 @@ export interface StarterOptions {
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
   readonly files: PodFilePort;
+  /** The longest crash back-off. */
+  readonly maxContainerRestartPeriodMs: number;
 }
 
 type StartAction = Extract<PodAction, { kind: "start-container" }> & {
@@ -98,6 +100,11 @@ export class Starter {
     }
   }
 
+  #countRestart(record: PodRecord, last: Container): void {
+    const { clock, maxContainerRestartPeriodMs: maxMs } = this.#options;
+    countRestart(record, last, { now: clock.now(), maxMs });
+  }
+
   /** Env → files → configuration → create → start. The ID of what runs then; undefined when a step failed. */
   async startContainer(
     record: PodRecord,
@@ -110,7 +117,7 @@ export class Starter {
     await this.#ensurePlumbed(record, signal);
     const last = newestOf(record.observed, action.name);
     // Whether or not the start succeeds.
-    if (last !== undefined) countRestart(record, last, this.#options.clock.now());
+    if (last !== undefined) this.#countRestart(record, last);
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
     );

@@ -200,6 +200,8 @@ export interface RuntimeInfo {
   readonly rootDir: string;
   /** Whether the engine confines containers with AppArmor. */
   readonly hasAppArmor: boolean;
+  /** Whether it labels them for SELinux. */
+  readonly hasSeLinux: boolean;
   /** What the engine can run containers with; the default one has no name. */
   readonly handlers: readonly RuntimeHandler[];
 }

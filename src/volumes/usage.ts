@@ -1,7 +1,8 @@
 /**
  * What the volumes of pods use. Asking never walks a tree: a volume with a file system of its own is asked for its
- * totals, of the others the last measurement is told, and one that is older than a minute is made anew behind, one tree
- * and one file server at a time. Kept by volume-manager.ts, whose `usage` the server's statistics and the eviction read.
+ * totals, of the others the last measurement is told, and one that is older than volumeStatsAggPeriod (a minute) is
+ * made anew behind, one tree and one file server at a time. Kept by volume-manager.ts, whose `usage` the server's
+ * statistics and the eviction read.
  */
 
 import { statfs } from "node:fs/promises";
@@ -49,8 +50,6 @@ export function measurableOf(
   return { name, path, how: isOwn ? "file-system" : "tree" };
 }
 
-const FRESH_MS = 60_000;
-
 interface Measured {
   readonly at: number;
   /** Absent for a file system: all that is used in it. */
@@ -70,15 +69,23 @@ export class VolumeUsages {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #remote: Remote;
+  readonly #periodMs: number | undefined;
   readonly #pods = new Map<string, readonly Measurable[]>();
   readonly #measurements = new Map<string, Measurement>();
   readonly #stopping = new AbortController();
   readonly #busy = { tree: Promise.resolve(), remote: Promise.resolve() };
 
-  constructor(options: { readonly clock: Clock; readonly log: Logger; readonly remote: Remote }) {
+  constructor(options: {
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly remote: Remote;
+    /** How old a measurement may be; undefined = none is made. */
+    readonly statsPeriodMs?: number | undefined;
+  }) {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#remote = options.remote;
+    this.#periodMs = options.statsPeriodMs;
   }
 
   set(podUid: string, volumes: readonly Measurable[]): void {
@@ -92,7 +99,7 @@ export class VolumeUsages {
 
   /** Those of the pod's volumes that are known; what has to be measured is from the first time on. */
   async read(podUid: string): Promise<readonly VolumeUsage[]> {
-    const volumes = this.#pods.get(podUid) ?? [];
+    const volumes = this.#periodMs === undefined ? [] : (this.#pods.get(podUid) ?? []);
     const read = await Promise.all(volumes.map((volume) => this.#readOne(volume)));
     return read.filter((usage) => usage !== undefined);
   }
@@ -127,7 +134,7 @@ export class VolumeUsages {
   #lastOf(path: string, how: "tree" | "remote"): Measured | undefined {
     const known = this.#measurements.get(path);
     const now = this.#clock.monotonic();
-    if (known === undefined || now - known.startedAt >= FRESH_MS) {
+    if (known === undefined || now - known.startedAt >= (this.#periodMs ?? 0)) {
       this.#measurements.set(path, { ...known, startedAt: now });
       this.#busy[how] = this.#busy[how].then(() => this.#measure(path, how, now));
     }

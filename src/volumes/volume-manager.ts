@@ -57,6 +57,8 @@ export interface VolumeManagerOptions {
   /** For what may wait for a file server. */
   readonly exec: Exec;
   readonly images: ImagePort;
+  /** How old a measurement of a volume may be; undefined = none is made. */
+  readonly statsPeriodMs?: number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -55,7 +55,7 @@ it("a tree is counted as du counts it: no link followed, no file twice, no other
 it("asking tells the totals of a file system at once, and a tree as it was measured last", async () => {
   const tree = await fill();
   const clock = new FakeClock();
-  const usages = new VolumeUsages({ clock, log, remote });
+  const usages = new VolumeUsages({ clock, log, remote, statsPeriodMs: 60_000 });
   usages.set("u", [
     { name: "disk", path: tree, how: "tree" },
     { name: "memory", path: join(tree, "memory"), how: "file-system" },
@@ -87,7 +87,7 @@ it("a file server is asked behind, and one that is silent holds up nobody", asyn
   let asked = 0;
   // The first answers once, and then no more; the second never.
   const usages = new VolumeUsages({
-    ...{ clock, log },
+    ...{ clock, log, statsPeriodMs: 60_000 },
     remote: {
       totals: async () => {
         if (asked++ === 0) return totals;
@@ -117,7 +117,7 @@ it("a huge tree is given up with the agent", async () => {
     mkdirSync(join(tree, String(directory)), { recursive: true });
     for (let file = 0; file < 100; file++) writeFileSync(join(tree, `${directory}/${file}`), "");
   }
-  const usages = new VolumeUsages({ clock: new FakeClock(), log, remote });
+  const usages = new VolumeUsages({ clock: new FakeClock(), log, remote, statsPeriodMs: 60_000 });
   usages.set("u", [{ name: "disk", path: tree, how: "tree" }]);
   await usages.read("u");
   // The clock stands still, so it is still in its first pause.

@@ -39,6 +39,8 @@ export interface DockerRuntimeOptions {
   readonly hasSysResource: boolean;
   /** How long a pull may make no progress, in milliseconds; default a minute. */
   readonly imagePullProgressDeadlineMs?: number;
+  /** When a container's log is begun anew, and how many are kept. */
+  readonly logs?: { readonly maxBytes: number; readonly maxFiles: number };
 }
 
 const PULL_PROGRESS_DEADLINE_MS = 60_000;
@@ -92,6 +94,9 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
     signal,
     async (docker) => {
       const [version, info] = await Promise.all([docker.version(), docker.info()]);
+      const security: readonly string[] = info.SecurityOptions ?? [];
+      const hasOption = (name: string): boolean =>
+        security.some((option) => option.split(",").includes(`name=${name}`));
       return {
         name: "docker",
         version: version.Version,
@@ -100,9 +105,8 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
         cgroupVersion: info.CgroupVersion === "2" ? 2 : 1,
         storageDriver: info.Driver,
         rootDir: info.DockerRootDir,
-        hasAppArmor: ((info.SecurityOptions ?? []) as string[]).some((option) =>
-          option.includes("name=apparmor"),
-        ),
+        hasAppArmor: hasOption("apparmor"),
+        hasSeLinux: hasOption("selinux"),
         handlers: readHandlers(info as EngineInfo, version.ApiVersion),
       };
     },

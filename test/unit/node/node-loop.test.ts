@@ -60,6 +60,7 @@ describe("NodeLoop", () => {
         port: 10250,
         maxPods: 110,
         nodeStatusUpdateFrequencyMs: 10_000,
+        ...{ nodeStatusReportFrequencyMs: 300_000, nodeStatusMaxImages: 50, providerID: "" },
         nodeLeaseDurationSeconds: 40,
         ...{ systemReserved: {}, kubeReserved: {} },
         evictionHard: {

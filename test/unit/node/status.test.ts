@@ -43,6 +43,7 @@ const input: NodeStatusInput = {
   >,
   images: [],
   handlers: [{ name: "", recursiveReadOnlyMounts: true }],
+  maxImages: 50,
   kubeletPort: 10250,
   problems: [],
   declaredFeatures: [],
@@ -228,6 +229,7 @@ describe("the Node object", () => {
       architecture: "amd64",
       labels: { zone: "a", "kubernetes.io/os": "windows" },
       taints: [],
+      providerID: "cloud://1",
     });
     expect(node).toMatchObject({
       metadata: {
