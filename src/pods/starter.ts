@@ -172,7 +172,7 @@ export class Starter {
   async #undoSandbox(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { runtime, network } = this.#options;
     await runtime.stopSandbox(sandbox.id, signal);
-    await network.detach(sandbox);
+    await network.detach(sandbox, signal);
     await runtime.removeSandbox(sandbox.id, signal);
   }
 
