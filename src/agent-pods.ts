@@ -46,6 +46,7 @@ import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
 import { podDirectory, volumePath } from "./volumes/paths.ts";
+import { PodCertificates } from "./volumes/pod-certificates.ts";
 import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
@@ -173,7 +174,10 @@ export class AgentPods implements PodDirectory {
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
-    const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log, images: runtime });
+    const volumes = new VolumeManager({
+      ...{ rootDir, objects, syscalls, clock, log, images: runtime },
+      certificates: new PodCertificates({ objects, events, clock, random, log }),
+    });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
     const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });

@@ -1,6 +1,7 @@
 /** The resources Longshore talks about, each with its place in the API and its type. Used with ApiClient. */
 
 import type {
+  ClusterTrustBundle,
   ConfigMap,
   EndpointSlice,
   Event,
@@ -9,6 +10,7 @@ import type {
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PodCertificateRequest,
   RuntimeClass,
   Secret,
   Service,
@@ -60,6 +62,20 @@ export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   version: "v1",
   plural: "endpointslices",
   kind: "EndpointSlice",
+  namespaced: true,
+};
+export const CLUSTER_TRUST_BUNDLES: Resource<ClusterTrustBundle> = {
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "clustertrustbundles",
+  kind: "ClusterTrustBundle",
+  namespaced: false,
+};
+export const POD_CERTIFICATE_REQUESTS: Resource<PodCertificateRequest> = {
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "podcertificaterequests",
+  kind: "PodCertificateRequest",
   namespaced: true,
 };
 

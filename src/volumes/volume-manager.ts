@@ -24,6 +24,7 @@ import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
+import { computeTrustAnchors } from "./kinds/trust-bundle.ts";
 import { containingMount, type MountEntry } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { ownerOf, type VolumeOwner } from "./ownership.ts";
@@ -34,6 +35,7 @@ import {
   contentHashOf,
   type DesiredVolume,
 } from "./plan.ts";
+import type { PodCertificates } from "./pod-certificates.ts";
 import { checkNotAborted } from "./remove-tree.ts";
 import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
@@ -52,6 +54,7 @@ export interface VolumeManagerOptions {
   readonly objects: ObjectSource & ClaimSource;
   readonly syscalls: Syscalls;
   readonly images: ImagePort;
+  readonly certificates: Pick<PodCertificates, "get" | "forget">;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -140,6 +143,7 @@ export class VolumeManager implements PodVolumes {
     const podDir = podDirectory(this.#dir(), podUid);
     const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
     this.#tokens.forget(podUid);
+    this.#options.certificates.forget(podUid);
     this.#claims.forget(podUid);
     this.#usages.forget(podUid);
     for (const path of [...this.#written.keys()])
@@ -234,7 +238,7 @@ export class VolumeManager implements PodVolumes {
   }
 
   #fileSources(pod: Pod, facts: PodFacts, signal: AbortSignal): FileSources {
-    const { objects } = this.#options;
+    const { objects, certificates } = this.#options;
     const { namespace } = pod.metadata;
     return {
       configMap: async (source, name) =>
@@ -242,6 +246,9 @@ export class VolumeManager implements PodVolumes {
       secret: async (source, name) =>
         computeSecretFiles(source, name, await objects.getSecret(namespace, name, signal)),
       downwardApi: (items, defaultMode) => computeDownwardFiles(items, defaultMode, pod, facts),
+      trustAnchors: async (source) =>
+        computeTrustAnchors(source, await objects.listClusterTrustBundles(signal)),
+      podCertificate: (place, source) => certificates.get(pod, place, source, signal),
       token: (audience, expirationSeconds) => {
         const request = { expirationSeconds, ...(audience === undefined ? {} : { audience }) };
         return this.#tokens.get(pod, request, signal);

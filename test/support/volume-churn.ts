@@ -56,6 +56,7 @@ export class Churn {
         getSecret: async () => ({
           ...{ apiVersion: "v1", kind: "Secret", metadata, data: { key: encoded } },
         }),
+        listClusterTrustBundles: async () => [],
         requestToken: async () => ({ token: MARKER, expiresAt: systemClock.now() + 3_600_000 }),
         getClaim: async () => ({
           ...claim,
@@ -69,6 +70,7 @@ export class Churn {
       },
       syscalls: createSyscalls({ exec: createExec(systemClock) }),
       images: { holdImage: refuse, releaseImages: refuse },
+      certificates: { get: refuse, forget: () => undefined },
       clock: systemClock,
       log: quiet,
     });
