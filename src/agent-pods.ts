@@ -86,7 +86,12 @@ export class AgentPods implements PodDirectory {
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
-  #hasAppArmor = false;
+  /** What the Engine can, once it was asked. */
+  #engine: Pick<RuntimeInfo, "hasAppArmor" | "hasSeLinux" | "handlers"> = {
+    hasAppArmor: false,
+    hasSeLinux: false,
+    handlers: [],
+  };
 
   constructor(options: AgentPodsOptions) {
     this.#options = options;
@@ -169,13 +174,15 @@ export class AgentPods implements PodDirectory {
     const { rootDir } = config;
     await runtime.prepare(signal);
     const info = await runtime.info(signal);
-    this.#hasAppArmor = info.hasAppArmor;
+    this.#engine = info;
+    this.#compareDrivers(info);
     const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
     const volumes = new VolumeManager({
-      ...{ rootDir, objects, syscalls, clock, log, images: runtime },
+      ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
+      statsPeriodMs: config.volumeStatsAggPeriodMs,
       certificates: new PodCertificates({ objects, events, clock, random, log }),
     });
     await volumes.start();
@@ -187,6 +194,9 @@ export class AgentPods implements PodDirectory {
       nodeName: config.nodeName,
       maxPods: config.maxPods,
       syncFrequencyMs: config.syncFrequencyMs,
+      maxContainerRestartPeriodMs: config.maxContainerRestartPeriodMs,
+      registryPullQPS: config.registryPullQPS,
+      registryBurst: config.registryBurst,
       maxParallelImagePulls: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
       files: new PodFiles(rootDir),
       checkpoint: new Checkpoint(rootDir, log),
@@ -222,6 +232,13 @@ export class AgentPods implements PodDirectory {
     this.#manager = manager;
     this.#sources = sources;
     if (this.#node !== undefined) sources.open();
+  }
+
+  /** The Engine decides, whatever the kubelet's configuration says. */
+  #compareDrivers({ cgroupDriver: driver }: RuntimeInfo): void {
+    const { config, log } = this.#options;
+    if (config.cgroupDriver !== undefined && config.cgroupDriver !== driver)
+      log.warn({ configured: config.cgroupDriver, driver }, "the Engine's cgroup driver counts");
   }
 
   #createSources(api: Store<Pod>): PodSources {
@@ -284,7 +301,11 @@ export class AgentPods implements PodDirectory {
       taints: this.#node?.spec?.taints ?? [],
       // What others added to the Node, such as a device of theirs, is theirs to say.
       allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
-      hasAppArmor: this.#hasAppArmor,
+      hasAppArmor: this.#engine.hasAppArmor,
+      hasSeLinux: this.#engine.hasSeLinux,
+      recursiveReadOnlyHandlers: this.#engine.handlers
+        .filter(({ recursiveReadOnlyMounts }) => recursiveReadOnlyMounts)
+        .map(({ name }) => name),
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: nodeLoop.getMemoryCapacity(),
       // Read when a pod of the host's network asks, because the file is the node's and may change.

@@ -5,9 +5,11 @@
  */
 
 import { mkdir } from "node:fs/promises";
+import { AgentCertificates } from "./agent-certificates.ts";
 import { AgentPods } from "./agent-pods.ts";
 import { type ReflectOptions, startProxy } from "./agent-proxy.ts";
 import type { ApiClient } from "./api/client.ts";
+import type { ClusterCredentials } from "./api/credentials.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import { createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
@@ -16,7 +18,8 @@ import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
-import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
+import type { AgentConfig } from "./config.ts";
+import { toKubeletConfiguration } from "./configz.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
@@ -30,6 +33,7 @@ import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
+import { requireHost } from "./node/host-requirements.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -88,17 +92,21 @@ export class Agent {
 
   async #start(): Promise<void> {
     const { config, runtime, clock, log, version } = this.#options;
-    await runtime.info(this.#stopping.signal);
+    const host = createHostReader();
+    await requireHost(config, { host, runtime: await runtime.info(this.#stopping.signal) });
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
-    const client = await this.#connect(config.kubeconfig);
+    const certificates = await AgentCertificates.prepare(this.#options, this.#stopping.signal);
+    const client = this.#connect(certificates.credentials);
+    this.#own(certificates).startClient(client);
     const proxyClient =
-      config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
+      config.proxyKubeconfig === undefined
+        ? client
+        : this.#connect(await loadKubeconfig(config.proxyKubeconfig, this.#options));
     const component = { client, clock, log, host: config.nodeName };
     const events = this.#own(new EventRecorder({ ...component, component: "kubelet" }));
     events.start();
 
-    const host = createHostReader();
     const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
     const networkLoop = new NetworkLoop({
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
@@ -111,6 +119,7 @@ export class Agent {
       [networkLoop.problem, pods.problem].filter((problem) => problem !== undefined);
     const nodeIps = await findNodeIps(host, config.nodeIps);
     const hostMtu = await findUplinkMtu(host, nodeIps);
+    let server: KubeletServer | undefined;
     const local = this.#own(
       new LocalServer({
         rootDir: config.rootDir,
@@ -120,6 +129,7 @@ export class Agent {
           watches: () =>
             [...this.#reflectors].map(([name, { isConnected }]) => ({ name, isConnected })),
           engine: (signal) => runtime.info(signal),
+          certificates: () => ({ ...certificates.facts(), servingEndsAt: server?.servingEndsAt }),
           signal: this.#stopping.signal,
         }),
         log,
@@ -127,16 +137,17 @@ export class Agent {
     );
     await local.start();
     const serving = { ...config, nodeIps };
-    const server = this.#own(
+    server = this.#own(
       new KubeletServer({
         ...{ config: serving, pods, runtime, readiness, version, clock, log },
         configuration: toKubeletConfiguration(config),
         reviews: createReviews({ client, clock, random: this.#options.random }),
         probeTotals: () => pods.probeTotals(),
         volumeUsage: (podUid) => pods.volumeUsage(podUid),
+        certificates: () => certificates.facts(),
       }),
     );
-    await server.start();
+    if (config.enableServer) await server.start();
 
     const declaredFeatures = [
       "ExtendWebSocketsToKubelet",
@@ -157,6 +168,11 @@ export class Agent {
     nodeLoop.onNode((node) => {
       this.#node = node;
       pods.setNode(node);
+    });
+    await certificates.startServing({
+      client,
+      onNode: (listener) => nodeLoop.onNode(listener),
+      reload: async () => server?.reload(),
     });
     await nodeLoop.start();
 
@@ -187,9 +203,8 @@ export class Agent {
     return part;
   }
 
-  async #connect(path: string): Promise<ApiClient> {
-    const { clock, exec, env, random, log, version } = this.#options;
-    const credentials = await loadKubeconfig(path, { clock, exec, env });
+  #connect(credentials: ClusterCredentials): ApiClient {
+    const { clock, random, log, version } = this.#options;
     const userAgent = `longshore/${version}`;
     const client = createApiClient({ credentials, clock, random, log, userAgent });
     this.#started.push(async () => client.close());

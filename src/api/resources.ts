@@ -1,6 +1,7 @@
 /** The resources Longshore talks about, each with its place in the API and its type. Used with ApiClient. */
 
 import type {
+  CertificateSigningRequest,
   ClusterTrustBundle,
   ConfigMap,
   EndpointSlice,
@@ -49,6 +50,13 @@ export const LEASES: Resource<Lease> = {
   plural: "leases",
   kind: "Lease",
   namespaced: true,
+};
+export const CERTIFICATE_SIGNING_REQUESTS: Resource<CertificateSigningRequest> = {
+  group: "certificates.k8s.io",
+  version: "v1",
+  plural: "certificatesigningrequests",
+  kind: "CertificateSigningRequest",
+  namespaced: false,
 };
 export const RUNTIME_CLASSES: Resource<RuntimeClass> = {
   group: "node.k8s.io",

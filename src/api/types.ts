@@ -3,6 +3,7 @@
  * always fills in. Types only; erased at build time.
  */
 
+import type { ICertificateSigningRequest } from "kubernetes-models/certificates.k8s.io/v1/CertificateSigningRequest";
 import type { ILease } from "kubernetes-models/coordination.k8s.io/v1/Lease";
 import type { IEndpointSlice } from "kubernetes-models/discovery.k8s.io/v1/EndpointSlice";
 import type { IRuntimeClass } from "kubernetes-models/node.k8s.io/v1/RuntimeClass";
@@ -66,6 +67,9 @@ export type Secret = ISecret & { readonly metadata: NamespacedMeta };
 export type PersistentVolume = IPersistentVolume & { readonly metadata: StoredMeta };
 export type PersistentVolumeClaim = IPersistentVolumeClaim & { readonly metadata: NamespacedMeta };
 export type RuntimeClass = IRuntimeClass & { readonly metadata: StoredMeta };
+export type CertificateSigningRequest = ICertificateSigningRequest & {
+  readonly metadata: StoredMeta;
+};
 export type Lease = ILease & { readonly metadata: NamespacedMeta };
 export type Event = IEvent;
 

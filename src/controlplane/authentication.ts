@@ -22,17 +22,21 @@ const AUTHENTICATED = "system:authenticated";
 export function authenticate(
   request: IncomingMessage,
   tokens: readonly TokenAuthenticator[],
+  nowMs: number,
 ): User {
   const socket = request.socket as TLSSocket;
-  if (socket.authorized) return userOf(socket);
+  if (socket.authorized) return userOf(socket, nowMs);
   const [, token] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "") ?? [];
   const verdict = token === undefined ? undefined : judgeToken(tokens, token, []);
   if (verdict?.kind !== "user") throw new StatusError(401, "Unauthorized", "Unauthorized");
   return verdict.user;
 }
 
-function userOf(socket: TLSSocket): User {
-  const { CN, O } = socket.getPeerCertificate().subject as { CN?: string; O?: string | string[] };
+function userOf(socket: TLSSocket, nowMs: number): User {
+  const { subject, valid_to: end } = socket.getPeerCertificate();
+  // It was valid when the connection was made.
+  if (Date.parse(end) < nowMs) throw new StatusError(401, "Unauthorized", "Unauthorized");
+  const { CN, O } = subject as { CN?: string; O?: string | string[] };
   const organizations = O === undefined ? [] : [O].flat();
   return { name: CN ?? "", groups: [...organizations, AUTHENTICATED] };
 }

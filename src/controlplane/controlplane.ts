@@ -48,7 +48,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const { clock, random, randomUid, log, address } = options;
   const pkiDir = join(options.dir, "pki");
   const pki = new Pki({ dir: pkiDir, clock });
-  const { cert: ca } = await pki.ca();
+  const authority = await pki.ca();
+  const ca = authority.cert;
   const sans = [...new Set([...SANS, address, ...(options.extraSans ?? [])])];
   const serving = await pki.issue({ file: "apiserver", commonName: "kube-apiserver", sans });
   const name = "kube-apiserver-kubelet-client";
@@ -61,7 +62,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const store = new Store({ path: join(options.dir, "store.db"), clock, randomUid, log });
   store.open();
   const extensions =
-    options.extend?.({ pkiDir, store, clock, random, randomUid, log, kubeletClient }) ?? {};
+    options.extend?.({ pkiDir, store, clock, random, randomUid, log, kubeletClient, authority }) ??
+    {};
   const expiry = startEventExpiry({ store, clock });
   const server = new ApiServer({ ...options, ca, serving, store, extensions });
   const port = await server.start();

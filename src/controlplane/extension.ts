@@ -1,7 +1,7 @@
 /**
  * Where the rest of the control plane plugs into the API server: bearer tokens, authorization, admission and the
- * subresources that are not objects (logs, exec, proxy, tokens). Types only. `startControlPlane` asks its `extend` option for them once,
- * after the store is open and before the first request.
+ * subresources that are not objects (logs, exec, proxy, tokens). Types only. `startControlPlane` asks its `extend`
+ * option for them once, after the store is open and before the first request.
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { KubeObject } from "./objects.ts";
+import type { KeyPair } from "./pki.ts";
 import type { ResourceType } from "./registry.ts";
 import type { Store } from "./store.ts";
 
@@ -134,6 +135,8 @@ export interface ExtensionContext {
   readonly log: Logger;
   /** Client certificate kube-apiserver-kubelet-client for calls to nodes. */
   readonly kubeletClient: ClientCredentials;
+  /** The authority with its key, for certificate requests. */
+  readonly authority: KeyPair;
 }
 
 export type Extend = (context: ExtensionContext) => Extensions;

@@ -1,7 +1,7 @@
 /**
  * Who may do what on the embedded API server: administrators everything, a node what kube-apiserver's Node authorizer
- * gives it (1.36, with selectors), the proxy what system:node-proxier has, service accounts little
- * (tokens/account-authorizer.ts), everybody known the discovery paths. Pure:
+ * gives it (1.36, with selectors), the proxy what system:node-proxier has, a bootstrap token what asks for a
+ * certificate, service accounts little (tokens/account-authorizer.ts), everybody known the discovery paths. Pure:
  * a function of the request and of the pods that exist. Refusals carry upstream's words, since people search for them.
  * What depends on the object sent is node-restriction.ts. Called by the server before every request.
  */
@@ -62,6 +62,15 @@ const NODE_RULES: readonly Rule[] = [
   { verbs: READ, group: "certificates.k8s.io", resources: ["clustertrustbundles"] },
   { verbs: READ, group: "storage.k8s.io", resources: ["csidrivers"] },
   { verbs: READ, group: "node.k8s.io", resources: ["runtimeclasses"] },
+];
+
+/** ClusterRole system:node-bootstrapper. */
+const BOOTSTRAPPER_RULES: readonly Rule[] = [
+  {
+    verbs: ["create", "get", "list", "watch"],
+    group: "certificates.k8s.io",
+    resources: ["certificatesigningrequests"],
+  },
 ];
 
 /** ClusterRole system:node-proxier. */
@@ -134,6 +143,7 @@ function verdictOn(request: Request, view: AuthorizerView): Verdict {
     return ALLOW;
   if (isCovered(EVERYBODY_RULES, request)) return ALLOW;
   if (user.name === "system:kube-proxy") return covered(PROXY_RULES, request);
+  if (user.groups.includes("system:bootstrappers")) return covered(BOOTSTRAPPER_RULES, request);
   const account = accountOf(user);
   if (account !== undefined) return accountMay(account, request) ? ALLOW : deny("");
   const nodeName = nodeNameOf(user);

@@ -5,7 +5,9 @@
  */
 
 import type { Node, Pod, StoredObject } from "../api/types.ts";
+import { messageOf } from "../core/errors.ts";
 import { canonicalJson } from "../core/hash.ts";
+import { KUBELET_CLIENT, KUBELET_SERVING, parseCertificateRequest } from "./certificate-request.ts";
 import { MIRROR_ANNOTATION, writtenReferences } from "./pod-references.ts";
 
 export interface NodeRequest {
@@ -46,6 +48,8 @@ export function nodeRestriction(request: NodeRequest, view: RestrictionView): st
     case "coordination.k8s.io/leases":
     case "storage.k8s.io/csinodes":
       return onOwnName(request);
+    case "certificates.k8s.io/certificatesigningrequests":
+      return onSigningRequest(request);
     default:
       return undefined;
   }
@@ -200,6 +204,19 @@ function onCertificateRequest(request: NodeRequest, view: RestrictionView): stri
   return isAbout({ serviceAccountName, serviceAccountUID: account?.metadata.uid })
     ? undefined
     : "the service account is not the pod's";
+}
+
+function onSigningRequest({ nodeName, operation, object }: NodeRequest): string | undefined {
+  const spec = (object as { spec?: { signerName?: unknown; request?: unknown } } | undefined)?.spec;
+  const isOfNodes = spec?.signerName === KUBELET_CLIENT || spec?.signerName === KUBELET_SERVING;
+  if (operation !== "create" || !isOfNodes) return undefined;
+  try {
+    const { commonName } = parseCertificateRequest(String(spec.request));
+    const own = `system:node:${nodeName}`;
+    return commonName === own ? undefined : `can only create a node CSR with CN=${own}`;
+  } catch (error) {
+    return `unable to parse csr: ${messageOf(error)}`;
+  }
 }
 
 function onOwnName(request: NodeRequest): string | undefined {

@@ -96,7 +96,8 @@ export function checkIdentity(path: ResourcePath, sent: KubeObject, current: Kub
  */
 export function mergeSent(path: ResourcePath, old: KubeObject, sent: KubeObject): KubeObject {
   const { type, subresource } = path;
-  if (subresource === "status") return { ...old, status: sent.status };
+  if (subresource === "status" || subresource === "approval")
+    return { ...old, status: sent.status };
   if (subresource === "ephemeralcontainers") {
     const ephemeralContainers = at(sent, "spec", "ephemeralContainers");
     return { ...old, spec: { ...(isObject(old.spec) ? old.spec : {}), ephemeralContainers } };

@@ -186,6 +186,18 @@ const POD_CERTIFICATE_REQUESTS = define({
   kind: "PodCertificateRequest",
   subresources: [statusOf("PodCertificateRequest")],
 });
+export const CERTIFICATE_SIGNING_REQUESTS = define({
+  group: "certificates.k8s.io",
+  plural: "certificatesigningrequests",
+  kind: "CertificateSigningRequest",
+  shortNames: ["csr"],
+  namespaced: false,
+  subresources: [
+    { name: "approval", kind: "CertificateSigningRequest", verbs: ["get", "patch", "update"] },
+    statusOf("CertificateSigningRequest"),
+  ],
+});
+
 export const LEASES = define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" });
 
 /** Questions: answered, never stored (reviews.ts). */
@@ -214,6 +226,7 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   LEASES,
   ENDPOINT_SLICES,
   RUNTIME_CLASSES,
+  CERTIFICATE_SIGNING_REQUESTS,
   CLUSTER_TRUST_BUNDLES,
   POD_CERTIFICATE_REQUESTS,
   ...REVIEWS,

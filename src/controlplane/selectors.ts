@@ -14,6 +14,7 @@ const EXISTS = /^(!?)\s*([^\s!=,()]+)$/;
 
 /** Field paths that may be selected on beside metadata.name and metadata.namespace, by plural. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
+  certificatesigningrequests: ["spec.signerName"],
   pods: [
     "spec.nodeName",
     "spec.restartPolicy",

@@ -174,12 +174,13 @@ export class ApiServer {
     readonly verb: string;
     readonly call: RestCall | undefined;
   } {
-    const user = authenticate(request, this.#options.extensions.tokens ?? []);
+    const { extensions, clock } = this.#options;
+    const user = authenticate(request, extensions.tokens ?? [], clock.now());
     const url = URL.parse(request.url ?? "/", "https://localhost");
     if (url === null) throw badRequest("the request's URL cannot be parsed");
     const { pathname: path, searchParams: query } = url;
     const resource = parseResourcePath(path);
-    const { authorize: authorizer } = this.#options.extensions;
+    const { authorize: authorizer } = extensions;
     if (resource === undefined) {
       const verb = (request.method ?? "GET").toLowerCase();
       authorize(authorizer, user, { verb, path });

@@ -3,7 +3,6 @@
  * metrics. Called by kubelet-server.ts for routes of kind `read`.
  */
 
-import { X509Certificate } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import { assertNever } from "../core/errors.ts";
@@ -30,6 +29,7 @@ export interface ReadOptions {
   readonly volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
   /** What keeps the node from being ready; empty = ready. */
   readonly readiness: () => readonly string[];
+  readonly certificates: () => ComponentFacts["certificates"];
   readonly clock: Clock;
 }
 
@@ -52,14 +52,14 @@ export class NodeReads {
     this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
   }
 
-  /** @param cert the serving certificate. */
+  /** @param servingEndsAt end of the serving certificate, milliseconds of the epoch. */
   async answer(
     { path, query }: Extract<Route, { kind: "read" }>,
-    cert: string | undefined,
+    servingEndsAt: number | undefined,
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<undefined> {
-    const { contentType, text } = await this.#bodyOf(path, query, cert, signal);
+    const { contentType, text } = await this.#bodyOf(path, query, servingEndsAt, signal);
     const length = Buffer.byteLength(text);
     response.writeHead(200, { "Content-Type": contentType, "Content-Length": length });
     response.end(text);
@@ -69,7 +69,7 @@ export class NodeReads {
   async #bodyOf(
     path: ReadPath,
     query: URLSearchParams,
-    cert: string | undefined,
+    servingEndsAt: number | undefined,
     signal: AbortSignal,
   ): Promise<Body> {
     const { pods, version, config } = this.#options;
@@ -95,7 +95,7 @@ export class NodeReads {
       case "/metrics/slis":
         return metrics([gauge("kubernetes_healthcheck", HEALTH_HELP, [this.#health()])]);
       case "/metrics":
-        return metrics(computeComponentMetrics(this.#describe(cert)));
+        return metrics(computeComponentMetrics(this.#describe(servingEndsAt)));
       default:
         return assertNever(path);
     }
@@ -106,13 +106,12 @@ export class NodeReads {
     return { labels: { name: "syncloop", type: "healthz" }, value };
   }
 
-  #describe(cert: string | undefined): ComponentFacts {
-    const { config, version, pods, clock } = this.#options;
-    const ends = cert === undefined ? undefined : new X509Certificate(cert).validToDate.getTime();
+  #describe(servingEndsAt: number | undefined): ComponentFacts {
+    const { config, version, pods, clock, certificates } = this.#options;
     return {
       ...{ nodeName: config.nodeName, version, pods: pods.list(), requests: this.#requests },
       ...this.#stats.readProcess(),
-      servingTtlMs: ends === undefined ? undefined : ends - clock.now(),
+      ...{ now: clock.now(), servingEndsAt, certificates: certificates() },
     };
   }
 }

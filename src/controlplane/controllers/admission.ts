@@ -1,10 +1,13 @@
 /**
  * Admission on the embedded API server: nothing new in a namespace that is missing or going, no deletion of the
- * namespaces everything needs, cluster IPs and node ports for Services, NodeRestriction for nodes, service accounts
- * for pods. Refuses by throwing a StatusError in upstream's words. Handed to the server by install.ts.
+ * namespaces everything needs, cluster IPs and node ports for Services, who asks in certificate signing requests,
+ * NodeRestriction for nodes, service accounts for pods. Refuses by throwing a StatusError in upstream's words. Handed to
+ * the server by install.ts.
  */
 
 import type { Node, Pod, Service, StoredObject } from "../../api/types.ts";
+import type { Clock } from "../../core/clock.ts";
+import { prepareSigningRequest } from "../certificate-strategy.ts";
 import type { Admission, AdmissionRequest } from "../extension.ts";
 import { nodeNameOf } from "../node-authorizer.ts";
 import { type NodeRequest, nodeRestriction } from "../node-restriction.ts";
@@ -20,17 +23,19 @@ const IMMORTAL = ["default", "kube-system", "kube-public"];
 
 export interface AdmissionOptions {
   readonly store: Store;
+  readonly clock: Clock;
   readonly serviceCidr: string;
   readonly random: () => number;
 }
 
 /** In the order in which they run. */
 export function createAdmission(options: AdmissionOptions): readonly Admission[] {
-  const { store } = options;
+  const { store, clock } = options;
   return [
     (request) => namespaceLifecycle(store, request),
     (request) => serviceAccount(options, request),
     (request) => serviceAllocation(options, request),
+    (request) => prepareSigningRequest(request, clock),
     (request) => restrictNode(store, request),
   ];
 }

@@ -132,6 +132,7 @@ describe("OpenAPI", () => {
       "apis/coordination.k8s.io/v1",
       "apis/discovery.k8s.io/v1",
       "apis/node.k8s.io/v1",
+      "apis/certificates.k8s.io/v1",
       "apis/certificates.k8s.io/v1beta1",
       "apis/authentication.k8s.io/v1",
       "apis/authorization.k8s.io/v1",

@@ -195,13 +195,18 @@ describe("a node with one pod", () => {
       computeComponentMetrics({
         ...{ nodeName: 'n"1', version: "1", pods: [view], ...collector.readProcess() },
         requests: new Map([['{"method":"GET","path":"exec"}', 2]]),
-        servingTtlMs: 5000,
+        ...{ now: 1000, servingEndsAt: 6000 },
+        certificates: { clientEndsAt: 9000, clientRenewErrors: 1, servingRenewErrors: 2 },
       }),
     );
     expect(text).toContain('kubelet_node_name{node="n\\"1"} 1\n');
     expect(text).toContain("kubelet_running_pods 1\n");
     expect(text).toContain('kubelet_running_containers{container_state="running"} 2\n');
     expect(text).toContain('{method="GET",path="exec",server_type="readwrite"} 2\n');
+    expect(text).toContain("kubelet_certificate_manager_server_ttl_seconds 5\n");
+    expect(text).toContain("kubelet_certificate_manager_client_ttl_seconds 8\n");
+    expect(text).toContain("kubelet_certificate_manager_client_expiration_renew_errors 1\n");
+    expect(text).toContain("kubelet_server_expiration_renew_errors 2\n");
     expect(text).toContain(`process_resident_memory_bytes ${24 * 4096}\n`);
   });
 });
