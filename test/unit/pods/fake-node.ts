@@ -303,6 +303,7 @@ export class FakeNode {
         getSecret: async () => undefined,
         getServiceAccount: async () => undefined,
         requestToken: never,
+        listClusterTrustBundles: never,
         retainPod: () => undefined,
         releasePod: () => undefined,
       },
