@@ -13,6 +13,7 @@ import {
   startControlPlane,
 } from "../controlplane/controlplane.ts";
 import { parseRange } from "../controlplane/ipv4-range.ts";
+import { kubernetesServiceIp } from "../controlplane/services.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Logger, LoggerOptions } from "../core/logger.ts";
@@ -187,7 +188,8 @@ export async function startControlPlaneWithControllers(
   const signing = signingDurationMs === undefined ? {} : { signingDurationMs };
   const controllers = installControllers({ serviceCidr, clusterCidr, ...signing });
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const server = await start({ ...rest, dir, extend: controllers.extend });
+  const extraSans = [kubernetesServiceIp(serviceCidr)];
+  const server = await start({ ...rest, dir, extraSans, extend: controllers.extend });
   const stop = async (): Promise<void> => {
     await controllers.stop();
     await server.stop();

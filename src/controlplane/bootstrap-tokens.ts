@@ -20,11 +20,14 @@ export function createBootstrapTokens(context: {
   readonly store: Store;
   readonly clock: Clock;
 }): TokenAuthenticator {
-  return (token) => {
+  return (token, audiences) => {
     const [, id, secret] = TOKEN.exec(token) ?? [];
     if (id === undefined || secret === undefined) return undefined;
     const stored = context.store.get(SECRETS, "kube-system", `bootstrap-token-${id}`);
-    return stored === undefined ? undefined : userOf(stored, id, secret, context.clock.now());
+    const user = stored && userOf(stored, id, secret, context.clock.now());
+    // It is good for whoever trusts this API server, as upstream's.
+    if (user !== undefined) return { kind: "user", user, audiences };
+    return { kind: "refused", message: "no such bootstrap token" };
   };
 }
 
@@ -45,8 +48,7 @@ function userOf(stored: KubeObject, id: string, secret: string, now: number): Us
     .split(",")
     .filter((group) => group !== "");
   if (!extra.every((group) => EXTRA_GROUP.test(group))) return undefined;
-  const groups = [GROUP, ...extra, "system:authenticated"];
-  return { name: `system:bootstrap:${id}`, groups };
+  return { name: `system:bootstrap:${id}`, groups: [GROUP, ...extra] };
 }
 
 /** Takes as long whatever differs. */

@@ -53,7 +53,11 @@ function created(name: string, object: KubeObject, user: User): KubeObject {
   const theirs = without(spec as Record<string, unknown>, "username", "groups", "uid", "extra");
   return {
     ...object,
-    spec: { ...theirs, username: user.name, groups: user.groups },
+    spec: {
+      ...{ ...theirs, username: user.name, groups: user.groups },
+      ...(user.uid === undefined ? {} : { uid: user.uid }),
+      ...(user.extra === undefined ? {} : { extra: user.extra }),
+    },
     status: {},
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Who may do what on the embedded API server: administrators everything, a node what kube-apiserver's Node authorizer
  * gives it (1.36, with selectors), the proxy what system:node-proxier has, a bootstrap token what asks for a
- * certificate, everybody known the discovery paths. Pure:
+ * certificate, service accounts little (tokens/account-authorizer.ts), everybody known the discovery paths. Pure:
  * a function of the request and of the pods that exist. Refusals carry upstream's words, since people search for them.
  * What depends on the object sent is node-restriction.ts. Called by the server before every request.
  */
@@ -9,6 +9,8 @@
 import type { Pod } from "../api/types.ts";
 import type { Decision, RequestAttributes, User } from "./extension.ts";
 import { referencedObjects } from "./pod-references.ts";
+import { accountMay } from "./tokens/account-authorizer.ts";
+import { accountOf } from "./tokens/claims.ts";
 
 export interface AuthorizerView {
   podsOnNode(nodeName: string): readonly Pod[];
@@ -141,6 +143,8 @@ function verdictOn(request: Request, view: AuthorizerView): Verdict {
   if (isCovered(EVERYBODY_RULES, request)) return ALLOW;
   if (user.name === "system:kube-proxy") return covered(PROXY_RULES, request);
   if (user.groups.includes("system:bootstrappers")) return covered(BOOTSTRAPPER_RULES, request);
+  const account = accountOf(user);
+  if (account !== undefined) return accountMay(account, request) ? ALLOW : deny("");
   const nodeName = nodeNameOf(user);
   if (nodeName !== undefined) return verdictOnNode(nodeName, request, view);
   if (user.groups.includes("system:nodes")) return deny(`unknown node for user "${user.name}"`);

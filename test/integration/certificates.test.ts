@@ -22,7 +22,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
 import { loadTlsMaterial } from "../../src/server/tls.ts";
-import { findKubectls } from "../support/kubectls.ts";
+import { localKubectls } from "../support/local-kubectls.ts";
 import { eventually } from "../support/node-container.ts";
 
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
@@ -225,9 +225,8 @@ test("the requests of people are approved, denied and shown under every kubectl"
   await writeFile(join(dir, "key.pem"), createKey());
   const subject = ["-key", join(dir, "key.pem"), "-subj", "/O=dev/CN=jane"];
   const request = execFileSync("openssl", ["req", "-new", ...subject]).toString("base64");
-  const kubectls = findKubectls();
-  expect(kubectls.length).toBeGreaterThan(0);
-  for (const [index, kubectl] of kubectls.entries())
+  expect(localKubectls.length).toBeGreaterThan(0);
+  for (const [index, kubectl] of localKubectls.entries())
     await requestUnder(kubectl, request, [`jane-${index}`, `joe-${index}`]);
 });
 

@@ -11,12 +11,10 @@ import { type ControlPlane, startControlPlane } from "../../src/controlplane/con
 import { systemClock } from "../../src/core/clock.ts";
 import { type CommandResult, createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
-import { findKubectls } from "../support/kubectls.ts";
+import { localKubectls } from "../support/local-kubectls.ts";
 
 const exec = createExec(systemClock);
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
-
-const kubectls = findKubectls();
 
 const manifest = `
 apiVersion: v1
@@ -67,7 +65,7 @@ function run(file: string, args: readonly string[]): Promise<CommandResult> {
   return exec({ file, args, env, timeoutMs: 20_000 }, new AbortController().signal);
 }
 
-describe.skipIf(kubectls.length === 0).each(kubectls)("%s", (kubectl) => {
+describe.skipIf(localKubectls.length === 0).each(localKubectls)("%s", (kubectl) => {
   const ok = async (...args: readonly string[]): Promise<string> => {
     const result = await run(kubectl, args);
     expect(result, args.join(" ")).toMatchObject({ code: 0, stderr: "" });

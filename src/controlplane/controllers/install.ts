@@ -4,6 +4,7 @@
  * Called by cli/up.ts and by tests.
  */
 
+import { join } from "node:path";
 import type { Node, PersistentVolume, Pod } from "../../api/types.ts";
 import { LongshoreError } from "../../core/errors.ts";
 import { createBootstrapTokens } from "../bootstrap-tokens.ts";
@@ -12,7 +13,12 @@ import { createKubeletConnects } from "../kubelet-proxy.ts";
 import { authorize } from "../node-authorizer.ts";
 import type { KubeObject } from "../objects.ts";
 import { NODES, PERSISTENT_VOLUMES, PODS } from "../registry.ts";
-import { createAdmission } from "./admission.ts";
+import { kubernetesServiceIp } from "../services.ts";
+import { createAccountAuthenticator } from "../tokens/account-authenticator.ts";
+import { issuerDocument } from "../tokens/issuer-documents.ts";
+import { loadSigningKey } from "../tokens/signing-key.ts";
+import { createTokenRequestHandler } from "../tokens/token-request.ts";
+import { createAdmission, restrictNode } from "./admission.ts";
 import { createCertificateController } from "./certificates.ts";
 import { createEndpointSliceController } from "./endpointslices.ts";
 import { ensureKubernetesService } from "./kubernetes-service.ts";
@@ -52,18 +58,29 @@ export function installControllers(options: ControllerOptions): Installation {
   return {
     extend(given) {
       context = given;
+      const { store, clock, random, kubeletClient: credentials } = given;
+      const serverUrl = `https://${kubernetesServiceIp(options.serviceCidr)}`;
+      const key = loadSigningKey(join(given.pkiDir, "sa.key"));
       return {
+        tokens: [createAccountAuthenticator({ ...given, key }), createBootstrapTokens(given)],
+        documents: (path) => issuerDocument(path, key, serverUrl),
         authorize: (user, attributes) =>
           authorize(user, attributes, {
             podsOnNode: (name) => podsOnNode(given, name),
             claimOf: (volume) => claimOf(given, volume),
           }),
-        tokens: [createBootstrapTokens(given)],
-        admission: createAdmission({ ...given, serviceCidr: options.serviceCidr }),
-        connect: createKubeletConnects({
-          credentials: given.kubeletClient,
-          getNode: (name) => given.store.get(NODES, undefined, name),
-        }),
+        admission: createAdmission({ store, clock, random, serviceCidr: options.serviceCidr }),
+        connect: {
+          ...createKubeletConnects({
+            credentials,
+            getNode: (name) => store.get(NODES, undefined, name),
+          }),
+          "serviceaccounts/token": createTokenRequestHandler({
+            ...given,
+            key,
+            admit: (request) => restrictNode(store, request),
+          }),
+        },
       };
     },
     start(api) {
