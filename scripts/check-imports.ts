@@ -33,6 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   local: ["core", "api", "runtime/runtime.ts", "pods"],
   controlplane: ["core", "api"],
   "config.ts": [],
+  "configz.ts": ["config.ts"],
   "agent.ts": ["*"],
   "agent-certificates.ts": ["*"],
   "agent-pods.ts": ["*"],

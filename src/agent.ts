@@ -18,7 +18,8 @@ import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
-import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
+import type { AgentConfig } from "./config.ts";
+import { toKubeletConfiguration } from "./configz.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
@@ -32,6 +33,7 @@ import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
+import { requireHost } from "./node/host-requirements.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -90,7 +92,8 @@ export class Agent {
 
   async #start(): Promise<void> {
     const { config, runtime, clock, log, version } = this.#options;
-    await runtime.info(this.#stopping.signal);
+    const host = createHostReader();
+    await requireHost(config, { host, runtime: await runtime.info(this.#stopping.signal) });
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
     const certificates = await AgentCertificates.prepare(this.#options, this.#stopping.signal);
@@ -104,7 +107,6 @@ export class Agent {
     const events = this.#own(new EventRecorder({ ...component, component: "kubelet" }));
     events.start();
 
-    const host = createHostReader();
     const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
     const networkLoop = new NetworkLoop({
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
@@ -145,7 +147,7 @@ export class Agent {
         certificates: () => certificates.facts(),
       }),
     );
-    await server.start();
+    if (config.enableServer) await server.start();
 
     const declaredFeatures = [
       "ExtendWebSocketsToKubelet",

@@ -1,6 +1,6 @@
 /**
- * Does a pod's nodeSelector and required node affinity allow a node? Pure. The control plane asks it when it places a
- * pod, the agent when it takes one on.
+ * Does a pod's nodeSelector and required node affinity, or a volume's, allow a node? Pure. The control plane asks it when
+ * it places a pod, the agent when it takes one on and when it mounts a PersistentVolume.
  */
 
 import type { Pod } from "./types.ts";
@@ -8,6 +8,13 @@ import type { Pod } from "./types.ts";
 interface NodeIdentity {
   readonly name: string;
   readonly labels?: Readonly<Record<string, string>>;
+}
+
+interface NodeSelector {
+  readonly nodeSelectorTerms: readonly {
+    readonly matchExpressions?: readonly Requirement[];
+    readonly matchFields?: readonly Requirement[];
+  }[];
 }
 
 interface Requirement {
@@ -21,7 +28,12 @@ export function matchesNodeSelection(spec: Pod["spec"], node: NodeIdentity): boo
   const wanted = Object.entries(spec.nodeSelector ?? {});
   if (!wanted.every(([key, value]) => labels[key] === value)) return false;
   const required = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  if (required === undefined) return true;
+  return required === undefined || matchesNodeSelector(required, node);
+}
+
+/** True where one of its terms is met. */
+export function matchesNodeSelector(required: NodeSelector, node: NodeIdentity): boolean {
+  const labels = node.labels ?? {};
   const fields = { "metadata.name": node.name };
   return required.nodeSelectorTerms.some((term) => {
     const expressions = term.matchExpressions ?? [];

@@ -107,6 +107,7 @@ async function removeVolumes(host: Host, rootDir: string, log: Logger): Promise<
     rootDir,
     objects: NO_OBJECTS,
     syscalls: createSyscalls({ exec: host.exec }),
+    exec: host.exec,
     images: NO_IMAGES,
     clock: host.clock,
     log,

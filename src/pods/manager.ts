@@ -6,7 +6,7 @@
  */
 
 import type { ApiClient } from "../api/client.ts";
-import type { EventSink } from "../api/events.ts";
+import { type EventSink, involvedPod } from "../api/events.ts";
 import { keyOf, type Store, type StoreChange } from "../api/store.ts";
 import type { Pod, Service } from "../api/types.ts";
 import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
@@ -30,6 +30,7 @@ import { Chores } from "./chores.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
 import type { PodFeed } from "./feed.ts";
+import { findIgnored } from "./ignored.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { imageStateOf } from "./image-volumes.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
@@ -54,6 +55,10 @@ export interface PodManagerOptions {
   readonly maxPods: number;
   /** Resync of a pod without events, in milliseconds. */
   readonly syncFrequencyMs: number;
+  /** The longest crash back-off of a container, in milliseconds. */
+  readonly maxContainerRestartPeriodMs: number;
+  readonly registryPullQPS: number;
+  readonly registryBurst: number;
   readonly maxParallelImagePulls: number;
   readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
   readonly nodeCredentials: Pick<NodeCredentials, "find">;
@@ -119,14 +124,16 @@ export class PodManager implements PodDirectory {
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
-    this.#admitter = new Admitter({ ...options, records: this.#records, onEnded: onDone });
+    this.#admitter = new Admitter({ ...options, log, records: this.#records, onEnded: onDone });
     const onOrphan = (pod: Pod): void => this.#onOrphan(pod);
     this.#chores = new Chores({ ...options, log, records: this.#records, onOrphan });
     const starter = new Starter(options);
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     const saveCheckpoint = (): Promise<void> => this.#chores.saveCheckpoint();
     const activeBeside = (podUid: string): readonly Pod[] => this.#admitter.activeBeside(podUid);
-    const resizer = new Resizer({ ...options, activeBeside, saveCheckpoint });
+    const deferred = (): readonly PodRecord[] =>
+      [...this.#records.values()].filter(isResizeDeferred);
+    const resizer = new Resizer({ ...options, activeBeside, deferred, saveCheckpoint });
     this.#worker = new PodWorker({
       ...options,
       ...{ ...parts, log, resizer, saveCheckpoint },
@@ -193,9 +200,10 @@ export class PodManager implements PodDirectory {
 
   /** For `longshore explain`: what is known of each pod. */
   facts(): readonly PodFacts[] {
-    const { clock, probes } = this.#options;
+    const { clock, probes, node } = this.#options;
     return [...this.#records.values()].map((record) => ({
       record,
+      ignored: findIgnored(record.pod.spec, node()),
       now: clock.now(),
       imageOf: (spec) => imageStateOf(this.#images, record.pod, spec),
       probes: probes.report(record.uid),
@@ -245,7 +253,7 @@ export class PodManager implements PodDirectory {
       const isOurs = known.phase === "sync" && !known.isApiGone;
       const isEchoed = isOurs && isEcho(known.desired, pod, known.status);
       known.isApiGone = false;
-      updateRecord(known, pod, wentBack);
+      updateRecord(known, received, wentBack);
       if (isEchoed) return;
     } else {
       const now = this.#options.clock.now();
@@ -282,8 +290,10 @@ export class PodManager implements PodDirectory {
     // Whoever makes it ready calls resync().
     if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
-    if (record.phase === "sync" && record.verdict === undefined)
+    if (record.phase === "sync" && record.verdict === undefined) {
       this.#options.objects.retainPod(record.pod);
+      this.#tellProblem(record);
+    }
     const held = amountHeld(record);
     const again = await this.#worker.sync(record, signal);
     if (amountHeld(record) !== held) this.#onFreed(record);
@@ -295,6 +305,14 @@ export class PodManager implements PodDirectory {
     await this.#options.files.remove(key);
     this.#forget(record);
     return undefined;
+  }
+
+  #tellProblem(record: PodRecord): void {
+    const { problem, isProblemTold, pod } = record;
+    if (problem === undefined || isProblemTold) return;
+    record.isProblemTold = true;
+    const message = `${problem}: the pod goes on with the spec it had before`;
+    this.#options.events.record(involvedPod(pod), "Warning", "InvalidPodSpec", message);
   }
 
   /** What one pod gave back may be what another waits for, and it may weigh less in its class. */
@@ -334,6 +352,10 @@ export class PodManager implements PodDirectory {
     this.#options.pods.forget(uid);
     if (record.backoff.size > 0) this.#chores.due("checkpoint");
   }
+}
+
+function isResizeDeferred({ phase, resizePending }: PodRecord): boolean {
+  return phase === "sync" && resizePending?.reason === "Deferred";
 }
 
 /** The API server was restored from an older copy: what it says now counts, though its version is lower. */

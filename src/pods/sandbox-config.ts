@@ -72,6 +72,14 @@ export function inheritedOf(
   };
 }
 
+/** Whether containers of this sandbox can have mounts that are recursively read-only. */
+export function hasRecursiveReadOnly(
+  sandbox: Sandbox | undefined,
+  handlers: readonly string[],
+): boolean {
+  return handlers.includes(sandbox?.annotations[HANDLER] ?? "");
+}
+
 /** Throws ContainerConfigInvalid when the class does not exist. */
 export async function findRuntimeHandler(
   client: Pick<ApiClient, "get">,

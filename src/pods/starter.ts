@@ -14,7 +14,7 @@ import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
-import type { ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
+import type { Container, ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
 import { needsImageUser } from "../runtime/security.ts";
 import type { ObjectSource, PodFacts, PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
@@ -25,7 +25,12 @@ import { withImageVolumes } from "./image-volumes.ts";
 import type { NodeFacts } from "./node-facts.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { countRestart, type PodRecord } from "./record.ts";
-import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
+import {
+  computeSandboxConfig,
+  findRuntimeHandler,
+  hasRecursiveReadOnly,
+  inheritedOf,
+} from "./sandbox-config.ts";
 import { newestOf, RETRY_MS, reachableIps, readySandbox, type StartFailure } from "./snapshot.ts";
 import { bindSubPaths } from "./sub-paths.ts";
 
@@ -52,6 +57,8 @@ export interface StarterOptions {
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
   readonly files: PodFilePort;
+  /** The longest crash back-off. */
+  readonly maxContainerRestartPeriodMs: number;
 }
 
 type StartAction = Extract<PodAction, { kind: "start-container" }> & {
@@ -64,7 +71,8 @@ const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 /** Facts of the downward API for this pod now. */
 export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
   const podIps = reachableIps(record.observed, node.hostIps);
-  return { podIps, hostIps: node.hostIps, nodeName, allocatable: node.allocatable };
+  const { hostIps, labels: nodeLabels, allocatable } = node;
+  return { podIps, hostIps, nodeName, nodeLabels, allocatable };
 }
 
 export class Starter {
@@ -92,6 +100,11 @@ export class Starter {
     }
   }
 
+  #countRestart(record: PodRecord, last: Container): void {
+    const { clock, maxContainerRestartPeriodMs: maxMs } = this.#options;
+    countRestart(record, last, { now: clock.now(), maxMs });
+  }
+
   /** Env → files → configuration → create → start. The ID of what runs then; undefined when a step failed. */
   async startContainer(
     record: PodRecord,
@@ -104,7 +117,7 @@ export class Starter {
     await this.#ensurePlumbed(record, signal);
     const last = newestOf(record.observed, action.name);
     // Whether or not the start succeeds.
-    if (last !== undefined) countRestart(record, last, this.#options.clock.now());
+    if (last !== undefined) this.#countRestart(record, last);
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
     );
@@ -203,6 +216,7 @@ export class Starter {
     const { compute, node, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
+    const sandbox = readySandbox(record.observed);
     const env: ContainerEnv = await resolveEnv(
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
@@ -226,7 +240,8 @@ export class Starter {
       volumes: mounted,
       subPaths: await bindSubPaths(volumes, parts, signal),
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
-      ...inheritedOf(readySandbox(record.observed)),
+      ...inheritedOf(sandbox),
+      hasRecursiveReadOnly: hasRecursiveReadOnly(sandbox, node().recursiveReadOnlyHandlers),
       memoryCapacity: node().memoryCapacity,
     });
   }

@@ -25,7 +25,14 @@ import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import type { Resizer } from "./resize/resizer.ts";
-import { containerStatusesOf, newestOf, type PodSnapshot, reachableIps } from "./snapshot.ts";
+import { hasRecursiveReadOnly } from "./sandbox-config.ts";
+import {
+  containerStatusesOf,
+  newestOf,
+  type PodSnapshot,
+  reachableIps,
+  readySandbox,
+} from "./snapshot.ts";
 import { factsOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
@@ -58,6 +65,8 @@ const VOLUME_RETRY_MS = 2_000;
 
 export class PodWorker {
   readonly #options: WorkerOptions;
+  /** Computed once for each version of a pod, not in each round. */
+  readonly #specHashes = new WeakMap<ContainerSpec, string>();
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -69,9 +78,10 @@ export class PodWorker {
     if (failure !== undefined) throw failure;
     this.#choosePhase(record);
     if (record.phase === "sync") await this.#ensureVolumes(record, signal);
+    let isStale = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       this.#choosePhase(record);
-      const snapshot = await this.#observe(record, signal);
+      const snapshot = await this.#observe(record, isStale, signal);
       this.#publish(record, snapshot);
       if (this.#choosePhase(record, snapshot)) continue;
       const plan = computePodActions({
@@ -84,6 +94,7 @@ export class PodWorker {
         return this.#nextLook(record, plan.waitMs);
       }
       await this.#applyAll(record, plan.actions, signal);
+      isStale = plan.actions.some(changesRuntime);
     }
     return 0;
   }
@@ -135,15 +146,21 @@ export class PodWorker {
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
     for (const action of actions) {
-      if (!isRemoval(action)) await run(action);
+      if (isRemoval(action)) continue;
+      // Each may take seconds, in which somebody may have deleted the pod.
+      if (this.#choosePhase(record)) return;
+      await run(action);
     }
   }
 
-  async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
+  /** @param isStale whether the runtime may hold something else than at the last look of this turn. */
+  async #observe(record: PodRecord, isStale: boolean, signal: AbortSignal): Promise<PodSnapshot> {
     const { runtime, clock } = this.#options;
-    const observedAt = clock.now();
-    record.observed = await runtime.list(signal, record.uid);
-    record.observedAt = observedAt;
+    if (isStale) {
+      const observedAt = clock.now();
+      record.observed = await runtime.list(signal, record.uid);
+      record.observedAt = observedAt;
+    }
     await readTerminationMessages(this.#options, record, signal);
     const isAllocated = this.#options.resizer.decide(record);
     const snapshot = this.#snapshot(record);
@@ -152,7 +169,7 @@ export class PodWorker {
   }
 
   #snapshot(record: PodRecord): PodSnapshot {
-    const { clock, node, images, statuses, computeSpecHash, operations } = this.#options;
+    const { clock, node, images, statuses, operations } = this.#options;
     const { pod, uid } = record;
     const ids = record.observed.containers.map(({ id }) => id);
     operations.retain(uid, new Set(ids));
@@ -168,10 +185,14 @@ export class PodWorker {
       observed: record.observed,
       previous: record.status,
       hostIps: node().hostIps,
+      hasRecursiveReadOnly: hasRecursiveReadOnly(
+        readySandbox(record.observed),
+        node().recursiveReadOnlyHandlers,
+      ),
       probes: this.#probe(record),
       operations: new Map(ids.map((id) => [id, operations.of(uid, id)])),
       endingSince: record.endingSince,
-      specHashes: new Map(specs.map((spec) => [spec.name, computeSpecHash(spec)])),
+      specHashes: new Map(specs.map((spec) => [spec.name, this.#specHash(spec)])),
       images: new Map(specs.map((spec) => [spec.name, imageStateOf(images, pod, spec)])),
       startFailures: record.startFailures,
       backoff: record.backoff,
@@ -185,6 +206,12 @@ export class PodWorker {
       isStatusWritten: statuses.isWritten(record),
       isDeleteSent: record.isDeleteSent,
     };
+  }
+
+  #specHash(spec: ContainerSpec): string {
+    const known = this.#specHashes.get(spec) ?? this.#options.computeSpecHash(spec);
+    this.#specHashes.set(spec, known);
+    return known;
   }
 
   /** Tells the probes what runs and reads what they know of it. A pod that ends is only asked whether it is ready. */
@@ -235,6 +262,11 @@ export class PodWorker {
     recordBackoffs(this.#options.events, record, before);
     this.#options.statuses.publish(record);
   }
+}
+
+/** What others do to it comes as an event, which brings the next turn. */
+function changesRuntime({ kind }: PodAction): boolean {
+  return kind !== "ensure-image" && kind !== "fail-pod";
 }
 
 /** What the status already says of the readiness of this instance. */

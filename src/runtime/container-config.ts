@@ -7,6 +7,7 @@
 import type { Container as ContainerSpec, Pod } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 import { hashValue } from "../core/hash.ts";
+import { resolveRecursiveReadOnly } from "./read-only.ts";
 import { computeOomScore, computeResources } from "./resources.ts";
 import type { ContainerConfig, ContainerKind, Mount } from "./runtime.ts";
 import { computeSecurity } from "./security.ts";
@@ -41,6 +42,8 @@ export interface ContainerConfigInput {
   readonly extraMounts: readonly Mount[];
   /** Of the pod's RuntimeClass; absent = the Engine's default. */
   readonly runtimeHandler?: string;
+  /** Whether that can make mounts recursively read-only. */
+  readonly hasRecursiveReadOnly: boolean;
   /** The pod's cgroup, as the Engine names it. */
   readonly cgroupParent?: string;
   /** Processes of this container; absent = unlimited, or limited by the pod's cgroup. */
@@ -108,17 +111,13 @@ function computeMounts(input: ContainerConfigInput): readonly Mount[] {
         "ContainerConfigInvalid",
         `container ${input.container.name} mounts ${mount.name}, which is no volume of the pod`,
       );
-    // Docker 20.10 makes only the mount itself read-only, not what is mounted below it.
-    if (mount.recursiveReadOnly === "Enabled")
-      throw new LongshoreError(
-        "ContainerConfigInvalid",
-        `failed to resolve recursive read-only mode: volume "${mount.name}" requested recursive read-only mode, but it is not supported by the runtime`,
-      );
+    const isRecursive = resolveRecursiveReadOnly(mount, input.hasRecursiveReadOnly);
     return {
       hostPath: input.subPaths.get(index) ?? volume.hostPath,
       containerPath: mount.mountPath,
       readOnly: volume.isSealed !== true && (mount.readOnly === true || volume.readOnly),
       propagation: PROPAGATION[mount.mountPropagation as keyof typeof PROPAGATION] ?? "private",
+      ...(isRecursive ? { isRecursivelyReadOnly: true } : {}),
     };
   });
   const taken = new Set(volumes.map((mount) => mount.containerPath.replace(/\/+$/, "")));

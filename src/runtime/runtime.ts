@@ -56,6 +56,8 @@ export interface Mount {
   readonly containerPath: string;
   readonly readOnly: boolean;
   readonly propagation: "private" | "rslave" | "rshared";
+  /** With readOnly: what is mounted below is read-only too. */
+  readonly isRecursivelyReadOnly?: true;
 }
 
 interface SeLinuxOptions {
@@ -198,6 +200,16 @@ export interface RuntimeInfo {
   readonly rootDir: string;
   /** Whether the engine confines containers with AppArmor. */
   readonly hasAppArmor: boolean;
+  /** Whether it labels them for SELinux. */
+  readonly hasSeLinux: boolean;
+  /** What the engine can run containers with; the default one has no name. */
+  readonly handlers: readonly RuntimeHandler[];
+}
+
+export interface RuntimeHandler {
+  readonly name: string;
+  /** Can make what is mounted below a read-only mount read-only too. */
+  readonly recursiveReadOnlyMounts: boolean;
 }
 
 export interface LogOptions {

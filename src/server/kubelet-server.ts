@@ -10,20 +10,27 @@ import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Timer } from "../core/clock.ts";
-import { assertNever } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UNAUTHORIZED } from "./auth.ts";
-import { Authenticator } from "./authentication.ts";
-import { Authorizer } from "./authorization.ts";
+import { type AuthenticationSettings, Authenticator } from "./authentication.ts";
+import { type AuthorizationSettings, Authorizer } from "./authorization.ts";
 import { endSocket, serveCommand } from "./exec.ts";
 import { computeHealthz, type HealthState } from "./healthz.ts";
-import { close, createHealthServer, createTlsServer, listen, tlsOptions } from "./https-server.ts";
+import {
+  close,
+  createHealthServer,
+  createTlsServer,
+  listen,
+  type TlsLimits,
+  tlsOptions,
+} from "./https-server.ts";
 import { serveLogs } from "./logs.ts";
 import { createPodDial, type PodDial } from "./port-forward/dial.ts";
 import { servePortForward } from "./port-forward/serve.ts";
 import { NodeReads, type ReadOptions } from "./reads.ts";
-import { formatRawReply, METHOD_NOT_ALLOWED, NOT_FOUND, type Reply } from "./reply.ts";
+import { disabledOf, type EndpointSettings, refusalOf } from "./refusals.ts";
+import { formatRawReply, NOT_FOUND, type Reply } from "./reply.ts";
 import type { Reviews } from "./reviews.ts";
 import { parseRoute, type Route } from "./routes.ts";
 import { runCommand } from "./run.ts";
@@ -32,7 +39,9 @@ import { serveSystemLogs } from "./system-logs.ts";
 import { loadTlsMaterial, type TlsConfig, type TlsMaterial } from "./tls.ts";
 
 /** The part of AgentConfig that the server reads. */
-interface KubeletServerConfig extends TlsConfig {
+interface KubeletServerConfig extends TlsConfig, TlsLimits, EndpointSettings {
+  readonly authentication: AuthenticationSettings;
+  readonly authorization: AuthorizationSettings;
   readonly address: string;
   /** 0 = any free port (tests). */
   readonly port: number;
@@ -69,8 +78,9 @@ export class KubeletServer {
     this.#options = options;
     this.#dial = createPodDial(options.runtime, options.clock);
     this.#reads = new NodeReads(options);
-    this.#authenticator = new Authenticator(options);
-    this.#authorizer = new Authorizer({ ...options, nodeName: options.config.nodeName });
+    const { nodeName, authentication, authorization } = options.config;
+    this.#authenticator = new Authenticator({ ...options, settings: authentication });
+    this.#authorizer = new Authorizer({ ...options, nodeName, settings: authorization });
   }
 
   /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
@@ -82,7 +92,7 @@ export class KubeletServer {
         {},
         "no client CA is configured (clientCAFile): only tokens are let in, the API server's logs and exec are not",
       );
-    this.#server = createTlsServer(this.#material, {
+    this.#server = createTlsServer(tlsOptions(this.#material, config), {
       onRequest: (request, response) => this.#onRequest(request, response),
       onUpgrade: (request, socket, head) => this.#onUpgrade(request, socket, head),
     });
@@ -172,7 +182,8 @@ export class KubeletServer {
     const hasClientCa = this.#material?.clientCa !== undefined;
     const user = await this.#authenticator.authenticate(request, hasClientCa, signal);
     if (user === undefined) return UNAUTHORIZED;
-    return this.#authorizer.refusal(user, request.method ?? "", route, signal);
+    const refusal = await this.#authorizer.refusal(user, request.method ?? "", route, signal);
+    return refusal ?? disabledOf(route, this.#options.config);
   }
 
   #upgrade(route: Route, upgrade: UpgradeRequest): Reply | undefined {
@@ -247,8 +258,7 @@ export class KubeletServer {
         material.key === this.#material.key &&
         material.clientCa === this.#material.clientCa;
       if (isSame) return;
-      const { ca, ...pair } = tlsOptions(material);
-      this.#server?.setSecureContext({ ...pair, ca: [...ca], minVersion: "TLSv1.2" });
+      this.#server?.setSecureContext(tlsOptions(material, config));
       this.#material = material;
       log.info({}, "kubelet server uses new certificates");
     } catch (error) {
@@ -264,27 +274,6 @@ export class KubeletServer {
       name,
       this.#options.clock.after(ms, () => void work().finally(again)),
     );
-  }
-}
-
-/** The answer to what is not served; undefined for what is. */
-function refusalOf(route: Route): Reply | undefined {
-  switch (route.kind) {
-    case "method-not-allowed":
-      return METHOD_NOT_ALLOWED;
-    case "not-found":
-      return NOT_FOUND;
-    case "healthz":
-    case "read":
-    case "system-logs":
-    case "logs":
-    case "exec":
-    case "attach":
-    case "run":
-    case "port-forward":
-      return undefined;
-    default:
-      return assertNever(route);
   }
 }
 

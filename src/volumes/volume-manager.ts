@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { Pod, Volume } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import type { Exec } from "../core/exec.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { type ApplyContext, applyStep } from "./apply.ts";
@@ -24,7 +25,7 @@ import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
-import { containingMount, type MountEntry } from "./mountinfo.ts";
+import { containingMount, isOnRemote, type MountEntry } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { ownerOf, type VolumeOwner } from "./ownership.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
@@ -34,6 +35,7 @@ import {
   contentHashOf,
   type DesiredVolume,
 } from "./plan.ts";
+import { RemoteMounts } from "./remote-mounts.ts";
 import { checkNotAborted } from "./remove-tree.ts";
 import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
@@ -51,7 +53,11 @@ export interface VolumeManagerOptions {
   readonly rootDir: string;
   readonly objects: ObjectSource & ClaimSource;
   readonly syscalls: Syscalls;
+  /** For what may wait for a file server. */
+  readonly exec: Exec;
   readonly images: ImagePort;
+  /** How old a measurement of a volume may be; undefined = none is made. */
+  readonly statsPeriodMs?: number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -65,6 +71,7 @@ interface EnsureTurn {
   readonly mounts: readonly MountEntry[];
   readonly sources: FileSources;
   readonly owner: VolumeOwner;
+  readonly facts: PodFacts;
   readonly context: ApplyContext;
 }
 
@@ -77,6 +84,7 @@ export class VolumeManager implements PodVolumes {
   readonly #options: VolumeManagerOptions;
   readonly #tokens: TokenCache;
   readonly #claims: Claims;
+  readonly #remote: RemoteMounts;
   readonly #usages: VolumeUsages;
   /** Path of a volume → hash of what was written last. */
   readonly #written = new Map<string, string>();
@@ -86,7 +94,8 @@ export class VolumeManager implements PodVolumes {
     this.#options = options;
     this.#tokens = new TokenCache(options);
     this.#claims = new Claims(options.objects);
-    this.#usages = new VolumeUsages(options);
+    this.#remote = new RemoteMounts(options);
+    this.#usages = new VolumeUsages({ ...options, remote: this.#remote });
   }
 
   /** Makes the directory of pods, and shares its mounts when the agent has a mount namespace of its own. */
@@ -105,12 +114,13 @@ export class VolumeManager implements PodVolumes {
   ): Promise<ReadonlyMap<string, MountedVolume>> {
     const podDir = podDirectory(this.#dir(), pod.metadata.uid);
     const sources = this.#fileSources(pod, facts, signal);
-    const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
+    const context = this.#context(signal);
     // One reading serves the first turn of all volumes; nobody else mounts at their places.
     const mounts = await readMounts();
+    const owner = ownerOf(pod);
     const results = await Promise.allSettled(
       usedVolumes(pod).map((volume) =>
-        this.#ensureVolume(pod, volume, { podDir, mounts, sources, owner: ownerOf(pod), context }),
+        this.#ensureVolume(pod, volume, { podDir, mounts, sources, owner, facts, context }),
       ),
     );
     const mounted = new Map<string, MountedVolume>();
@@ -127,6 +137,10 @@ export class VolumeManager implements PodVolumes {
   async bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string> {
     checkNotAborted(signal);
     const podDir = podDirectory(this.#dir(), request.podUid);
+    const { hostPath } = request.volume;
+    // The steps below wait for whoever has the files: not for one that is not there.
+    if (isOnRemote(hostPath, await readMounts(), podDir))
+      await this.#remote.totals(hostPath, signal);
     return bindSubPath(podDir, request, this.#options.syscalls);
   }
 
@@ -138,10 +152,11 @@ export class VolumeManager implements PodVolumes {
 
   async teardown(podUid: string, signal: AbortSignal): Promise<void> {
     const podDir = podDirectory(this.#dir(), podUid);
-    const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
+    const context = this.#context(signal);
     this.#tokens.forget(podUid);
     this.#claims.forget(podUid);
     this.#usages.forget(podUid);
+    this.#remote.forget(podDir);
     for (const path of [...this.#written.keys()])
       if (path.startsWith(`${podDir}/`)) this.#written.delete(path);
     for (let turn = 0; turn < MAX_TURNS; turn++) {
@@ -162,8 +177,8 @@ export class VolumeManager implements PodVolumes {
   }
 
   /** Gives up measurements under way. Mounts stay: containers go on without the agent. */
-  stop(): Promise<void> {
-    return this.#usages.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.#usages.stop(), this.#remote.stop()]);
   }
 
   async listPodUids(): Promise<readonly string[]> {
@@ -179,6 +194,11 @@ export class VolumeManager implements PodVolumes {
     await this.#options.images.releaseImages(podUid, signal);
   }
 
+  #context(signal: AbortSignal): ApplyContext {
+    const { syscalls, clock } = this.#options;
+    return { syscalls, clock, signal, remote: this.#remote };
+  }
+
   #dir(): string {
     if (this.#podsDir === undefined)
       throw new LongshoreError("Bug", "VolumeManager used before start()");
@@ -186,25 +206,21 @@ export class VolumeManager implements PodVolumes {
   }
 
   async #ensureVolume(pod: Pod, volume: Volume, turn: EnsureTurn): Promise<Ensured> {
-    const { podDir, mounts, sources, owner, context } = turn;
+    const { podDir, mounts, sources, owner, facts, context } = turn;
     try {
       const claimName = claimNameOf(pod, volume);
       const claimed =
         claimName === undefined
           ? undefined
-          : await this.#claims.resolve(pod, volume, claimName, context.signal);
+          : await this.#claims.resolve(pod, volume, { claimName, node: facts }, context.signal);
       const desired =
         claimed === undefined
           ? await computeDesiredVolume(volume, podDir, sources, owner)
-          : computeClaimed(volume.name, claimed, owner);
+          : computeClaimed(volume.name, claimed, podDir, owner);
       await this.#converge(desired, podDir, mounts, context);
       const readOnly = claimed?.readOnly ?? isReadOnlyVolume(desired);
       const mounted = { name: volume.name, hostPath: desired.path, readOnly };
-      const measurable: Measurable | undefined =
-        claimName !== undefined && claimed?.isOwned
-          ? { name: volume.name, path: desired.path, how: "file-system", claim: claimName }
-          : measurableOf(desired);
-      return { mounted, measurable };
+      return { mounted, measurable: measurableOf(desired, claimed) };
     } catch (error) {
       if (context.signal.aborted) throw error;
       const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";

@@ -55,6 +55,7 @@ export interface PodFacts {
   readonly podIps: readonly string[];
   readonly hostIps: readonly string[];
   readonly nodeName: string;
+  readonly nodeLabels: Readonly<Record<string, string>>;
   /** Allocatable of the node: cpu in millicores, memory and ephemeral-storage in bytes. */
   readonly allocatable: Readonly<Record<string, number>>;
 }

@@ -133,6 +133,8 @@ export class FakeRuntime implements Runtime {
       storageDriver: "overlay2",
       rootDir: "/var/lib/docker",
       hasAppArmor: false,
+      hasSeLinux: false,
+      handlers: [{ name: "", recursiveReadOnlyMounts: false }],
     };
   }
 

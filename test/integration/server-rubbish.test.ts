@@ -16,6 +16,7 @@ import type { PodView } from "../../src/pods/directory.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { KubeletServer } from "../../src/server/kubelet-server.ts";
 import { FakeRuntime } from "../fakes/runtime.ts";
+import { SERVER_DEFAULTS } from "../support/server-defaults.ts";
 import { type Pair, TestCa } from "./server-pki.ts";
 
 const errors: string[] = [];
@@ -63,6 +64,7 @@ beforeAll(async () => {
       ...{ nodeName: "node-1", nodeIps: ["127.0.0.1"], rootDir: dir, address: "127.0.0.1" },
       ...{ port: 0, clientCaFile: join(dir, "ca.crt") },
       ...{ healthzBindAddress: "127.0.0.1", healthzPort: 0 },
+      ...SERVER_DEFAULTS,
     },
     pods: { find: () => view, list: () => [view] },
     runtime: new SilentRuntime({ now: () => 0 }),

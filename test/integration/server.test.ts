@@ -28,6 +28,7 @@ import type {
   Sandbox,
 } from "../../src/runtime/runtime.ts";
 import { KubeletServer } from "../../src/server/kubelet-server.ts";
+import { SERVER_DEFAULTS } from "../support/server-defaults.ts";
 import { type Pair, TestCa } from "./server-pki.ts";
 
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
@@ -199,6 +200,7 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
       clientCaFile: join(dir, "ca.crt"),
       healthzBindAddress: "127.0.0.1",
       healthzPort: 0,
+      ...SERVER_DEFAULTS,
     },
     pods,
     readiness: () => [],

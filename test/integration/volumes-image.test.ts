@@ -81,6 +81,7 @@ async function createManager(images: ImagePort): Promise<VolumeManager> {
       ...{ getClaim: refuse, getPersistentVolume: refuse },
     },
     syscalls: createSyscalls({ exec }),
+    exec,
     clock: systemClock,
     log: createLogger({ level: "silent", pretty: false, write: () => undefined }),
     images,

@@ -46,9 +46,10 @@ let volume: string;
 let manager: VolumeManager;
 
 async function createManager(useFfi = true): Promise<VolumeManager> {
-  const syscalls = createSyscalls({ exec: createExec(systemClock), useFfi });
+  const exec = createExec(systemClock);
+  const syscalls = createSyscalls({ exec, useFfi });
   const made = new VolumeManager({
-    ...{ rootDir: root, objects, syscalls },
+    ...{ rootDir: root, objects, syscalls, exec },
     ...{ clock: systemClock, log: quiet, images: { holdImage: never, releaseImages: never } },
   });
   await made.start();

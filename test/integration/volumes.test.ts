@@ -37,11 +37,14 @@ import { createSyscalls } from "../../src/core/syscalls-linux.ts";
 import type { ClaimSource } from "../../src/volumes/claims.ts";
 import type { HostPathType } from "../../src/volumes/plan.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
-import type { ObjectSource } from "../../src/volumes/volumes.ts";
+import type { ObjectSource, PodFacts } from "../../src/volumes/volumes.ts";
 
 const TMPFS_MAGIC = 0x1021994;
 const MARKER = "longshore-secret-marker-5c1d";
-const FACTS = { podIps: [], hostIps: [], nodeName: "n", allocatable: { cpu: 2000, memory: 1e9 } };
+const FACTS: PodFacts = {
+  ...{ podIps: [], hostIps: [], nodeName: "n", nodeLabels: { zone: "here" } },
+  allocatable: { cpu: 2000, memory: 1e9 },
+};
 const signal = new AbortController().signal;
 const quiet: Logger = {
   debug: () => undefined,
@@ -51,7 +54,8 @@ const quiet: Logger = {
   child: () => quiet,
 };
 const metadata = { name: "o", namespace: "default", uid: "o-1", resourceVersion: "1" };
-const syscalls = createSyscalls({ exec: createExec(systemClock) });
+const exec = createExec(systemClock);
+const syscalls = createSyscalls({ exec });
 
 const never = async (): Promise<never> => {
   throw new Error("nobody mounts images here");
@@ -126,6 +130,7 @@ async function createManager(calls: Syscalls = syscalls): Promise<VolumeManager>
     rootDir: root,
     objects,
     syscalls: calls,
+    exec,
     images,
     clock: systemClock,
     log: quiet,

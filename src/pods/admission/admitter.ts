@@ -5,9 +5,11 @@
  */
 
 import { type EventSink, involvedPod } from "../../api/events.ts";
-import type { Store } from "../../api/store.ts";
+import { keyOf, type Store } from "../../api/store.ts";
 import type { Pod } from "../../api/types.ts";
 import { classOf, messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
+import { findIgnored } from "../ignored.ts";
 import type { NodeFacts } from "../node-facts.ts";
 import type { PodRecord } from "../record.ts";
 import { toSoundPod } from "../shape.ts";
@@ -24,6 +26,7 @@ export interface AdmitterOptions {
   readonly refreshNode: (signal: AbortSignal) => Promise<void>;
   readonly pods: Pick<Store<Pod>, "list">;
   readonly events: EventSink;
+  readonly log: Logger;
   readonly records: ReadonlyMap<string, PodRecord>;
   /** A pod got a verdict while it runs. */
   readonly onEnded: (podUid: string) => void;
@@ -35,6 +38,8 @@ const OF_THE_NODE = /^(NodeAffinity|TaintToleration|OutOf.*\/.*)$/;
 export class Admitter {
   readonly #options: AdmitterOptions;
   readonly #unsettled = new Set<string>();
+  /** What was said to be without effect: once for all pods. */
+  readonly #told = new Set<string>();
 
   constructor(options: AdmitterOptions) {
     this.#options = options;
@@ -107,7 +112,18 @@ export class Admitter {
   #decide(record: PodRecord, admission: Admission): void {
     if (admission.kind === "refused")
       this.#refuse(record, admission.verdict.reason, admission.verdict.message);
-    else for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+    else {
+      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+      this.#tellIgnored(record);
+    }
+  }
+
+  #tellIgnored({ pod }: PodRecord): void {
+    const { node, log } = this.#options;
+    for (const what of findIgnored(pod.spec, node())) {
+      if (!this.#told.has(what)) log.warn({ pod: keyOf(pod) }, `without effect on pods: ${what}`);
+      this.#told.add(what);
+    }
   }
 
   #refuse(record: PodRecord, reason: string, message: string): void {

@@ -15,6 +15,7 @@ const VOLUME_KINDS = [
   "image",
   "persistentVolumeClaim",
   "ephemeral",
+  "nfs",
   // Waits, as for a driver that nobody registered.
   "csi",
 ] as const;

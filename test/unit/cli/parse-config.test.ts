@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { readKubeletFlags } from "../../../src/cli/kubelet-config.ts";
 import { computeAgentConfig, parseConfigFile } from "../../../src/cli/parse-config.ts";
 import type { AgentConfig } from "../../../src/config.ts";
 
@@ -6,7 +7,7 @@ const HEAD = "apiVersion: longshore.dev/v1alpha1\nkind: AgentConfiguration\n";
 
 function compute(flags: object, yaml = ""): Omit<AgentConfig, "proxy"> {
   return computeAgentConfig({
-    flags: { kubeconfig: "/k", ...flags },
+    flags: readKubeletFlags({ kubeconfig: "/k", ...flags }).values,
     file: yaml === "" ? {} : parseConfigFile(HEAD + yaml, "/etc/c.yaml"),
     hostname: "Host-1",
   });
@@ -158,7 +159,7 @@ podPidsLimit: 99`;
     { sentence: "a negative", flags: { systemReserved: "cpu=-1" }, says: "systemReserved.cpu" },
     {
       sentence: "a signal nobody acts on",
-      flags: { evictionHard: "pid.available<1" },
+      flags: { evictionHard: "cpu.available<1" },
       says: "memory.available",
     },
     { sentence: "more than all", flags: { evictionHard: "nodefs.available<101%" }, says: "100%" },

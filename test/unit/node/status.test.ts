@@ -42,6 +42,8 @@ const input: NodeStatusInput = {
     NodeStatus["nodeInfo"]
   >,
   images: [],
+  handlers: [{ name: "", recursiveReadOnlyMounts: true }],
+  maxImages: 50,
   kubeletPort: 10250,
   problems: [],
   declaredFeatures: [],
@@ -63,6 +65,9 @@ describe("computeNodeStatus", () => {
       ],
       daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
       features: { supplementalGroupsPolicy: true },
+      runtimeHandlers: [
+        { name: "", features: { recursiveReadOnlyMounts: true, userNamespaces: false } },
+      ],
     });
   });
 
@@ -224,6 +229,7 @@ describe("the Node object", () => {
       architecture: "amd64",
       labels: { zone: "a", "kubernetes.io/os": "windows" },
       taints: [],
+      providerID: "cloud://1",
     });
     expect(node).toMatchObject({
       metadata: {

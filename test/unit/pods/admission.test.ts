@@ -15,7 +15,7 @@ const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ["spec.hostUsers=false", { hostUsers: false }],
   ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
   ["spec.containers[web].ports.hostPort", web({ ports: [{ containerPort: 1, hostPort: 1 }] })],
-  ["spec.volumes[v].nfs", { volumes: [{ name: "v", nfs: { server: "s", path: "/" } }] }],
+  ["spec.volumes[v].rbd", { volumes: [{ name: "v", rbd: { image: "i", monitors: [] } }] }],
 ];
 
 const NODE: AdmissionInput["node"] = {

@@ -182,6 +182,8 @@ export class FakeNode {
   readonly clock = new FakeClock();
   readonly journal: string[] = [];
   readonly events: string[] = [];
+  /** What was warned of in the log. */
+  readonly warnings: string[] = [];
   /** What the agent knows of the Node, and what it has by now. */
   labels: Readonly<Record<string, string>> = {};
   freshLabels: Readonly<Record<string, string>> = {};
@@ -195,6 +197,11 @@ export class FakeNode {
   isApiAway = false;
   /** What a hook of a container does. */
   hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  readonly #log: Logger = {
+    ...QUIET,
+    warn: (_fields, message) => void this.warnings.push(message),
+    child: () => this.#log,
+  };
   #version = 10;
   isNetworkReady = true;
   /** Whether the Node is known when the agent starts. */
@@ -274,6 +281,8 @@ export class FakeNode {
       },
       maxPods: 10,
       syncFrequencyMs: 60_000,
+      maxContainerRestartPeriodMs: 300_000,
+      ...{ registryPullQPS: 0, registryBurst: 0 },
       maxParallelImagePulls: 2,
       imageAccess: {
         start: async () => undefined,
@@ -340,7 +349,7 @@ export class FakeNode {
       },
       clock: this.clock,
       random: () => 0.5,
-      log: QUIET,
+      log: this.#log,
       refreshNode: async () => {
         this.labels = { ...this.freshLabels };
       },
@@ -348,7 +357,8 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: this.labels,
         allocatable: this.allocatable,
-        ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
+        ...{ taints: [], hasAppArmor: false, hasSeLinux: false },
+        ...{ recursiveReadOnlyHandlers: [], allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),

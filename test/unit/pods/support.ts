@@ -73,6 +73,7 @@ export function makeSnapshot(fields: Partial<PodSnapshot> = {}): PodSnapshot {
     observed: { sandboxes: [makeSandbox()], containers: [makeContainer()] },
     previous: {},
     hostIps: ["192.0.2.1"],
+    hasRecursiveReadOnly: false,
     probes: new Map(),
     operations: new Map(),
     endingSince: undefined,

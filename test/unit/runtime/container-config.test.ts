@@ -5,6 +5,7 @@ import {
   computeContainerConfig,
   computeSpecHash,
 } from "../../../src/runtime/container-config.ts";
+import { computeVolumeMountStatuses } from "../../../src/runtime/read-only.ts";
 
 type PodSecurity = Pick<NonNullable<Container["securityContext"]>, "seccompProfile">;
 
@@ -25,7 +26,13 @@ function configure(
     ...{ pod, container: whole, kind: "app", attempt: 2, sandboxId: "s", imageId: "i" },
     imageUser: "app:staff",
     ...{ env: new Map([["A", "1=2"]]), command: undefined, args: undefined },
-    ...{ volumes: new Map(), subPaths: new Map(), extraMounts: [], memoryCapacity: 1000 },
+    ...{
+      volumes: new Map(),
+      subPaths: new Map(),
+      extraMounts: [],
+      hasRecursiveReadOnly: false,
+      memoryCapacity: 1000,
+    },
     ...input,
   });
 }
@@ -195,19 +202,42 @@ describe("computeContainerConfig", () => {
     expect(configure({ volumeMounts }, {}, { volumes }).mounts[0]?.readOnly).toBe(false);
   });
 
-  it.each([
-    ["Disabled", "taken"],
-    ["IfPossible", "taken"],
+  it.each<readonly [string, boolean, object, boolean | string]>([
+    ["Disabled", true, {}, false],
+    ["IfPossible", true, {}, true],
+    ["IfPossible", false, {}, false],
+    ["Enabled", true, {}, true],
+    ["Enabled", false, {}, "not supported by the runtime"],
+    ["Enabled", true, { readOnly: false }, "not read-only"],
     [
-      "Enabled",
-      'failed to resolve recursive read-only mode: volume "a" requested recursive read-only mode, but it is not supported by the runtime',
+      ...(["IfPossible", true, { mountPropagation: "HostToContainer" }] as const),
+      'not compatible with propagation "HostToContainer"',
     ],
-  ])("recursiveReadOnly %s is %s", (recursiveReadOnly, outcome) => {
-    const volumeMounts = [{ name: "a", mountPath: "/a", readOnly: true, recursiveReadOnly }];
+  ])("recursiveReadOnly %s where it is possible %s, %j: %s", (mode, hasIt, more, outcome) => {
+    const mount = { name: "a", mountPath: "/a", readOnly: true, recursiveReadOnly: mode, ...more };
     const volumes = new Map([["a", { hostPath: "/v/a", readOnly: false }]]);
-    const make = () => configure({ volumeMounts }, {}, { volumes });
-    if (outcome === "taken") expect(make().mounts).toHaveLength(1);
-    else expect(make).toThrow(outcome);
+    const given = { volumes, hasRecursiveReadOnly: hasIt };
+    const make = () => configure({ volumeMounts: [mount] }, {}, given).mounts[0];
+    if (typeof outcome === "boolean") expect(make()?.isRecursivelyReadOnly ?? false).toBe(outcome);
+    else
+      expect(make).toThrow(
+        `failed to resolve recursive read-only mode: volume "a" requested recursive read-only mode, but it is ${outcome}`,
+      );
+  });
+
+  it("tells of the mounts what became of them", () => {
+    const volumeMounts = [
+      { name: "a", mountPath: "/a" },
+      { name: "a", mountPath: "/b", readOnly: true },
+      { name: "a", mountPath: "/c", readOnly: true, recursiveReadOnly: "IfPossible" },
+      { name: "a", mountPath: "/d", readOnly: true, recursiveReadOnly: "Enabled" },
+    ];
+    const told = (isSupported: boolean) =>
+      computeVolumeMountStatuses({ volumeMounts }, isSupported).map(
+        ({ recursiveReadOnly }) => recursiveReadOnly,
+      );
+    expect(told(true)).toEqual([undefined, "Disabled", "Enabled", "Enabled"]);
+    expect(told(false)).toEqual([undefined, "Disabled", "Disabled", "Disabled"]);
   });
 
   it("refuses a volume that the pod does not have", () => {

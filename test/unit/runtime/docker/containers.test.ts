@@ -66,6 +66,7 @@ describe("computeCreateOptions", () => {
         Mounts: [
           {
             ...{ Type: "bind", Source: "/h:1", Target: "/c", ReadOnly: true },
+            BindOptions: { ReadOnlyNonRecursive: true },
           },
         ],
       },
@@ -97,6 +98,21 @@ describe("computeCreateOptions", () => {
     expect(Mounts?.map(({ BindOptions }) => BindOptions?.Propagation)).toEqual([
       undefined,
       "rslave",
+    ]);
+  });
+
+  it("tells of a read-only mount whether what is mounted below is too, since Engines differ in what they think", () => {
+    const mount = { hostPath: "/h", containerPath: "/c", propagation: "private" } as const;
+    const mounts = [
+      { ...mount, readOnly: false },
+      { ...mount, readOnly: true },
+      { ...mount, readOnly: true, isRecursivelyReadOnly: true },
+    ] as const;
+    const { Mounts } = compute({ mounts }).HostConfig ?? {};
+    expect(Mounts?.map(({ BindOptions }) => BindOptions)).toEqual([
+      undefined,
+      { ReadOnlyNonRecursive: true },
+      { ReadOnlyForceRecursive: true, Propagation: "rprivate" },
     ]);
   });
 });
