@@ -7,6 +7,7 @@ import * as registry from "../../../src/controlplane/registry.ts";
 
 const NODE: User = { name: "system:node:n", groups: ["system:nodes", "system:authenticated"] };
 const PROXY: User = { name: "system:kube-proxy", groups: ["system:authenticated"] };
+const TOKEN: User = { name: "system:bootstrap:a", groups: ["system:bootstrappers"] };
 const NOBODY: User = { name: "eve", groups: ["system:authenticated"] };
 
 const pod = {
@@ -181,6 +182,13 @@ describe("the proxy and others", () => {
     [PROXY, "get", "secrets", inD("env"), "deny"],
     [PROXY, "patch", "nodes/status", { name: "n" }, "deny"],
     [NOBODY, "get", "pods", inD("web"), "deny"],
+    [TOKEN, "create", "certificatesigningrequests", {}, "allow"],
+    [TOKEN, "get", "certificatesigningrequests", { name: "r" }, "allow"],
+    [TOKEN, "update", "certificatesigningrequests/approval", { name: "r" }, "deny"],
+    [TOKEN, "delete", "certificatesigningrequests", { name: "r" }, "deny"],
+    [TOKEN, "get", "nodes", { name: "n" }, "deny"],
+    [NODE, "create", "certificatesigningrequests", {}, "allow"],
+    [NODE, "update", "certificatesigningrequests/approval", { name: "r" }, "deny"],
     [
       { name: "eve", groups: ["system:nodes"] },
       "get",
