@@ -7,6 +7,7 @@ import { load } from "js-yaml";
 import { milliValue, type WireQuantity, value as wholeUnits } from "../api/quantity.ts";
 import type { AgentConfig, EvictionThresholds, ReservedResources } from "../config.ts";
 import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
+import { parseCidr } from "../core/ip.ts";
 import { repositoryOf } from "../images/repository.ts";
 import { dottedSysctl, sysctlNamespace } from "../runtime/sysctls.ts";
 import {
@@ -135,7 +136,7 @@ const FIELDS = {
   containerRuntimeEndpoint: field(text, "unix:///var/run/docker.sock"),
   rootDir: field(path, "/var/lib/longshore"),
   podCidr: optional(cidr),
-  clusterCidr: optional(cidr),
+  clusterCidr: field(list(cidr), []),
   clusterDns: field(list(ip), []),
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
@@ -183,11 +184,12 @@ const FIELDS = {
 
 type FieldName = keyof typeof FIELDS;
 
-/** Flags that the kubelet names otherwise than the field. */
-const FLAG_OF: Partial<Record<FieldName, string>> = {
-  staticPodPath: "podManifestPath",
-  staticPodURL: "manifestUrl",
-  staticPodURLHeader: "manifestUrlHeader",
+/** Flags that the kubelet names otherwise than the field, or that have two names. */
+const FLAGS_OF: Partial<Record<FieldName, readonly string[]>> = {
+  staticPodPath: ["podManifestPath"],
+  staticPodURL: ["manifestUrl"],
+  staticPodURLHeader: ["manifestUrlHeader"],
+  proxyMode: ["proxy", "proxyMode"],
 };
 type Values = { readonly [K in FieldName]: (typeof FIELDS)[K]["fallback"] };
 
@@ -231,7 +233,7 @@ export interface ConfigInput {
 export function computeAgentConfig(input: ConfigInput): Omit<AgentConfig, "proxy"> {
   const names = Object.keys(FIELDS) as FieldName[];
   const values = Object.fromEntries(
-    names.map((name) => [name, pick(name, input.flags[FLAG_OF[name] ?? name] ?? input.file[name])]),
+    names.map((name) => [name, pick(name, givenFor(name, input))]),
   ) as unknown as Values;
   if (values.kubeconfig === "")
     throw new LongshoreError(
@@ -246,7 +248,7 @@ export function computeAgentConfig(input: ConfigInput): Omit<AgentConfig, "proxy
       "ConfigInvalid",
       "imageCredentialProviderConfig and imageCredentialProviderBinDir belong together",
     );
-  const { hostnameOverride, nodeIp, ...rest } = values;
+  const { hostnameOverride, nodeIp, clusterCidr, ...rest } = values;
   const nodeName = (hostnameOverride === "" ? input.hostname : hostnameOverride)
     .trim()
     .toLowerCase();
@@ -256,12 +258,19 @@ export function computeAgentConfig(input: ConfigInput): Omit<AgentConfig, "proxy
     ...rest,
     nodeName,
     nodeIps: nodeIp,
+    // The pod network is an IPv4 one; those of the other family are for the proxy, which reads this flag, too.
+    clusterCidr: clusterCidr.find((range) => parseCidr(range)?.family === "IPv4"),
     nodeStatusUpdateFrequencyMs: values.nodeStatusUpdateFrequency,
     syncFrequencyMs: values.syncFrequency,
     imagePullProgressDeadlineMs: values.imagePullProgressDeadline,
     fileCheckFrequencyMs: values.fileCheckFrequency,
     httpCheckFrequencyMs: values.httpCheckFrequency,
   }) as AgentConfig;
+}
+
+function givenFor(name: FieldName, { flags, file }: ConfigInput): unknown {
+  const [flag_] = FLAGS_OF[name]?.filter((flag) => flags[flag] !== undefined) ?? [];
+  return flags[flag_ ?? name] ?? file[name];
 }
 
 function pick(name: FieldName, given: unknown): unknown {
