@@ -15,6 +15,7 @@ import { createLogger } from "../../src/core/logger.ts";
 import type { PodView } from "../../src/pods/directory.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { KubeletServer } from "../../src/server/kubelet-server.ts";
+import { AgentMetrics } from "../../src/server/stats/agent-metrics.ts";
 import { FakeRuntime } from "../fakes/runtime.ts";
 import { SERVER_DEFAULTS } from "../support/server-defaults.ts";
 import { type Pair, TestCa } from "./server-pki.ts";
@@ -69,6 +70,7 @@ beforeAll(async () => {
     pods: { find: () => view, list: () => [view] },
     runtime: new SilentRuntime({ now: () => 0 }),
     ...{
+      metrics: new AgentMetrics(),
       readiness: () => [],
       version: "0",
       configuration: {},

@@ -28,6 +28,7 @@ import type {
   Sandbox,
 } from "../../src/runtime/runtime.ts";
 import { KubeletServer } from "../../src/server/kubelet-server.ts";
+import { AgentMetrics } from "../../src/server/stats/agent-metrics.ts";
 import { SERVER_DEFAULTS } from "../support/server-defaults.ts";
 import { type Pair, TestCa } from "./server-pki.ts";
 
@@ -203,6 +204,7 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
       ...SERVER_DEFAULTS,
     },
     pods,
+    metrics: new AgentMetrics(),
     readiness: () => [],
     version: "0.0.0",
     reviews: {

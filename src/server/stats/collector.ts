@@ -4,7 +4,7 @@
  * process that is not in its container's cgroup any more is somebody else's and left out. Used by kubelet-server.ts.
  */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import type { Clock } from "../../core/clock.ts";
 import type { PodDirectory, PodView } from "../../pods/directory.ts";
@@ -107,9 +107,20 @@ export class StatsCollector {
   }
 
   /** The agent's own process, for process_* metrics. */
-  readProcess(): { readonly processStat: string | undefined; readonly bootedAt: number } {
+  readProcess(): {
+    readonly processStat: string | undefined;
+    readonly bootedAt: number;
+    readonly openFiles: number | undefined;
+    readonly maxFiles: number | undefined;
+  } {
+    const limit = /^Max open files +(\d+)/m.exec(this.#read("/proc/self/limits") ?? "")?.[1];
     const booted = /^btime (\d+)$/m.exec(this.#read("/proc/stat") ?? "")?.[1];
-    return { processStat: this.#read("/proc/self/stat"), bootedAt: Number(booted ?? 0) * 1000 };
+    return {
+      processStat: this.#read("/proc/self/stat"),
+      bootedAt: Number(booted ?? 0) * 1000,
+      openFiles: countOpenFiles(),
+      maxFiles: limit === undefined ? undefined : Number(limit),
+    };
   }
 
   async #collect(): Promise<NodeStats> {
@@ -194,6 +205,14 @@ function sum(usages: readonly Usage[]): Usage | undefined {
   for (const usage of rest)
     for (const [name, value] of Object.entries(usage)) total[name] = (total[name] ?? 0) + value;
   return total as unknown as Usage;
+}
+
+function countOpenFiles(): number | undefined {
+  try {
+    return readdirSync("/proc/self/fd").length;
+  } catch {
+    return undefined;
+  }
 }
 
 function readText(path: string): string | undefined {
