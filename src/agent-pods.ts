@@ -46,6 +46,7 @@ import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
 import { podDirectory, volumePath } from "./volumes/paths.ts";
+import { PodCertificates } from "./volumes/pod-certificates.ts";
 import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
@@ -182,6 +183,7 @@ export class AgentPods implements PodDirectory {
     const volumes = new VolumeManager({
       ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
       statsPeriodMs: config.volumeStatsAggPeriodMs,
+      certificates: new PodCertificates({ objects, events, clock, random, log }),
     });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);

@@ -39,7 +39,7 @@ export async function runCheck(
       exec: host.exec,
       isRoot: host.isRoot,
       root: "/",
-      engineVersion: async () => (await runtime.info(host.stop)).version,
+      engine: () => runtime.info(host.stop),
     },
     host.stop,
   );

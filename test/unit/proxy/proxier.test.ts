@@ -131,6 +131,40 @@ describe("the proxier", () => {
     await world.proxier.stop();
   });
 
+  test("a Service whose rule iptables refuses is left out and named, until it changes; others are not held up", async () => {
+    const world = makeWorld();
+    const odd = (port: number) =>
+      makeService({ name: "odd", clusterIp: "172.30.0.2", protocol: "SCTP", port });
+    world.iptables.matches.delete("sctp");
+    world.proxier.start();
+    world.services.replace([web, odd(80)]);
+    world.endpointSlices.replace([
+      slice("10.180.0.1"),
+      makeSlice({ service: "odd", ips: ["10.180.0.9"], port: 80, protocol: "SCTP" }),
+    ]);
+    await world.clock.advance(5000);
+    const reason = expect.stringMatching(
+      /^all of it, as iptables refuses the rule -A KUBE-S.* -m sctp/,
+    );
+    expect(world.skips).toEqual([{ namespace: "default", name: "odd", skipped: [reason] }]);
+    expect((await kernelOf(world)).join("\n")).toContain("10.180.0.1:80");
+
+    world.services.apply(odd(81));
+    world.endpointSlices.apply(slice("10.180.0.2"));
+    await world.clock.advance(5000);
+    const rules = (await kernelOf(world)).join("\n");
+    expect(rules).toContain("10.180.0.2:80");
+    expect(rules).not.toContain("172.30.0.2");
+
+    world.iptables.matches.add("sctp");
+    world.services.apply(odd(82));
+    await world.clock.advance(5000);
+    expect((await kernelOf(world)).join("\n")).toContain("10.180.0.9:80");
+    expect(world.skips.at(-1)?.skipped).toEqual([]);
+    expect(world.kinds).not.toContain("failed");
+    await world.proxier.stop();
+  });
+
   test("a restore that fails in the middle leaves what works, and the next sync writes all", async () => {
     const world = makeWorld();
     const count = 520;
