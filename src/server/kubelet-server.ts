@@ -52,7 +52,7 @@ interface KubeletServerConfig extends TlsConfig, TlsLimits, EndpointSettings {
 
 export interface KubeletServerOptions extends Omit<ReadOptions, "config"> {
   readonly config: KubeletServerConfig;
-  readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list">;
+  readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list" | "info" | "containerUsage">;
   readonly reviews: Reviews;
   readonly log: Logger;
 }
@@ -113,7 +113,7 @@ export class KubeletServer {
     this.#stopping.abort();
     for (const timer of this.#timers.values()) timer.cancel();
     for (const socket of this.#upgraded) socket.destroy();
-    await Promise.all([close(this.#server), close(this.#healthServer)]);
+    await Promise.all([close(this.#server), close(this.#healthServer), this.#reads.stop()]);
   }
 
   /** The port it listens on; 0 before start. */

@@ -6,6 +6,7 @@
 import type { ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import { assertNever } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
 import type { PodDirectory } from "../pods/directory.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { computePodList, computeRunningPods } from "./pods.ts";
@@ -14,6 +15,7 @@ import type { AgentMetrics } from "./stats/agent-metrics.ts";
 import { computeCadvisorMetrics } from "./stats/cadvisor-metrics.ts";
 import { StatsCollector, type VolumeStats } from "./stats/collector.ts";
 import { type ComponentFacts, computeComponentMetrics } from "./stats/component-metrics.ts";
+import { ContainerDisks } from "./stats/container-disks.ts";
 import { CONTENT_TYPE, formatMetrics, type Metric, type Sample } from "./stats/exposition.ts";
 import { computeResourceMetrics, counter, gauge } from "./stats/resource-metrics.ts";
 import { computeSummary } from "./stats/summary.ts";
@@ -21,7 +23,8 @@ import { computeSummary } from "./stats/summary.ts";
 export interface ReadOptions {
   readonly config: { readonly nodeName: string; readonly rootDir: string };
   readonly pods: PodDirectory;
-  readonly runtime: Pick<Runtime, "list">;
+  readonly runtime: Pick<Runtime, "list" | "info" | "containerUsage">;
+  readonly log: Logger;
   readonly version: string;
   /** As KubeletConfiguration, for /configz. */
   readonly configuration: object;
@@ -40,12 +43,35 @@ const METHODS: readonly string[] = ["GET", "POST", "HEAD", "PUT", "DELETE", "PAT
 export class NodeReads {
   readonly #options: ReadOptions;
   readonly #stats: StatsCollector;
+  readonly #disks: ContainerDisks;
+  readonly #stopping = new AbortController();
+  #engineDir: string | undefined;
   readonly #requests = new Map<string, number>();
   #underway = 0;
 
   constructor(options: ReadOptions) {
     this.#options = options;
-    this.#stats = new StatsCollector({ ...options, rootDir: options.config.rootDir });
+    this.#disks = new ContainerDisks(options);
+    this.#stats = new StatsCollector({
+      ...{ ...options, rootDir: options.config.rootDir },
+      engineDir: () => this.#findEngineDir(),
+    });
+  }
+
+  /** Ends what is measured behind. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#disks.stop();
+  }
+
+  /** Of the Engine, asked until it told once. */
+  async #findEngineDir(): Promise<string | undefined> {
+    try {
+      this.#engineDir ??= (await this.#options.runtime.info(this.#stopping.signal)).rootDir;
+    } catch (error) {
+      this.#options.log.debug({ err: error }, "the Engine does not tell where its files are");
+    }
+    return this.#engineDir;
   }
 
   /** For kubelet_http_requests_*; what is not in the table of routes counts as one. To be called at the end. */
@@ -98,12 +124,14 @@ export class NodeReads {
       case "/stats/summary": {
         const onlyCpuAndMemory = query.get("only_cpu_and_memory") === "true";
         const { nodeName } = config;
-        return json(computeSummary(await stats.collect(), { nodeName, onlyCpuAndMemory }));
+        const seen = await stats.collect();
+        const summed = onlyCpuAndMemory ? seen : this.#disks.addTo(seen);
+        return json(computeSummary(summed, { nodeName, onlyCpuAndMemory }));
       }
       case "/metrics/resource":
         return metrics(computeResourceMetrics(await stats.collect()));
       case "/metrics/cadvisor":
-        return metrics(computeCadvisorMetrics(await stats.collect(), version));
+        return metrics(computeCadvisorMetrics(this.#disks.addTo(await stats.collect()), version));
       case "/metrics/probes":
         return metrics([counter("prober_probe_total", PROBES_HELP, this.#options.probeTotals())]);
       case "/metrics/slis":

@@ -20,10 +20,12 @@ import { LongshoreError } from "../../src/core/errors.ts";
 import { createLogger } from "../../src/core/logger.ts";
 import type { PodDirectory, PodView } from "../../src/pods/directory.ts";
 import type {
+  ContainerUsage,
   ExecSession,
   LogOptions,
   LogRecord,
   Runtime,
+  RuntimeInfo,
   RuntimeState,
   Sandbox,
 } from "../../src/runtime/runtime.ts";
@@ -66,7 +68,9 @@ const pods: PodDirectory = {
 };
 
 /** Runs a few commands in memory: echo, cat, big, false, hang. */
-class ScriptedRuntime implements Pick<Runtime, "logs" | "exec" | "attach" | "list"> {
+class ScriptedRuntime
+  implements Pick<Runtime, "logs" | "exec" | "attach" | "list" | "info" | "containerUsage">
+{
   readonly logCalls: LogOptions[] = [];
   records: LogRecord[] = [];
   followUntil: Promise<void> | undefined;
@@ -103,6 +107,14 @@ class ScriptedRuntime implements Pick<Runtime, "logs" | "exec" | "attach" | "lis
   async list(): Promise<RuntimeState> {
     const sandbox = { state: "ready", hostNetwork: true, ips: [], pid: 1 };
     return { sandboxes: [sandbox as unknown as Sandbox], containers: [] };
+  }
+
+  async info(): Promise<RuntimeInfo> {
+    return { rootDir: "/" } as RuntimeInfo;
+  }
+
+  async containerUsage(): Promise<ContainerUsage> {
+    return { writableBytes: 1, logBytes: 2 };
   }
 
   async exec(_id: string, request: { readonly command: readonly string[] }): Promise<ExecSession> {

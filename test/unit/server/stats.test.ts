@@ -110,6 +110,7 @@ describe("a node with one pod", () => {
   const collector = new StatsCollector({
     ...{ pods, clock, rootDir: "/", read: reader(files) },
     volumeUsage: async (podUid) => (podUid === "u1" ? volumes : []),
+    engineDir: async () => "/",
   });
 
   test("is measured; a process in another cgroup is left out; a second look gives rates", async () => {
