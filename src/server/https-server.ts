@@ -9,6 +9,7 @@ import { createServer as createHttpServer, type Server } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { Duplex } from "node:stream";
 import { LongshoreError } from "../core/errors.ts";
+import { limitSilentConnections } from "./silent-connections.ts";
 import type { TlsMaterial } from "./tls.ts";
 
 /** kubelet's limit; Node's own of 16 KiB is less than the query of a long `kubectl exec`. */
@@ -52,6 +53,7 @@ export function createTlsServer(material: TlsMaterial, handlers: Handlers): Http
     headersTimeout: HEADERS_MS,
     requestTimeout: REQUEST_MS,
   });
+  limitSilentConnections(server);
   server.on("request", handlers.onRequest);
   server.on("upgrade", handlers.onUpgrade);
   // Scanners and half-open connections; nothing was asked, so there is nothing to say.
