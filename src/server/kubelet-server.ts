@@ -287,6 +287,8 @@ function writeReply(response: ServerResponse, reply: Reply): void {
     "Content-Type": "text/plain; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
     "Content-Length": Buffer.byteLength(reply.text),
+    // Who is nobody keeps no connection open.
+    ...(reply.status === UNAUTHORIZED.status ? { Connection: "close" } : {}),
   });
   response.end(reply.text);
 }
