@@ -24,6 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   images: ["core", "api", "runtime/runtime.ts"],
   node: ["core", "api", "runtime/runtime.ts"],
   proxy: ["core", "api"],
+  certificates: ["core", "api"],
   pods: [
     ...["core", "api", "cgroups", "runtime/runtime.ts", "runtime"],
     ...["network", "volumes", "probes", "images"],
@@ -34,6 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "config.ts": [],
   "configz.ts": ["config.ts"],
   "agent.ts": ["*"],
+  "agent-certificates.ts": ["*"],
   "agent-pods.ts": ["*"],
   "agent-proxy.ts": ["*"],
   cli: ["*"],

@@ -47,6 +47,7 @@ import { computeContainerConfig, computeSpecHash } from "./runtime/container-con
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
 import type { AgentMetrics } from "./server/stats/agent-metrics.ts";
 import { podDirectory, volumePath } from "./volumes/paths.ts";
+import { PodCertificates } from "./volumes/pod-certificates.ts";
 import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
@@ -184,6 +185,7 @@ export class AgentPods implements PodDirectory {
     const volumes = new VolumeManager({
       ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
       statsPeriodMs: config.volumeStatsAggPeriodMs,
+      certificates: new PodCertificates({ objects, events, clock, random, log }),
     });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);

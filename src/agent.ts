@@ -5,9 +5,11 @@
  */
 
 import { mkdir } from "node:fs/promises";
+import { AgentCertificates } from "./agent-certificates.ts";
 import { AgentPods } from "./agent-pods.ts";
 import { type ReflectOptions, startProxy } from "./agent-proxy.ts";
 import type { ApiClient } from "./api/client.ts";
+import type { ClusterCredentials } from "./api/credentials.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
 import { type ApiExchange, createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
@@ -101,9 +103,13 @@ export class Agent {
     await requireHost(config, { host, runtime: await runtime.info(this.#stopping.signal) });
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
-    const client = await this.#connect(config.kubeconfig);
+    const certificates = await AgentCertificates.prepare(this.#options, this.#stopping.signal);
+    const client = this.#connect(certificates.credentials);
+    this.#own(certificates).startClient(client);
     const proxyClient =
-      config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
+      config.proxyKubeconfig === undefined
+        ? client
+        : this.#connect(await loadKubeconfig(config.proxyKubeconfig, this.#options));
     const component = { client, clock, log, host: config.nodeName };
     const events = this.#own(new EventRecorder({ ...component, component: "kubelet" }));
     events.start();
@@ -123,6 +129,7 @@ export class Agent {
       [networkLoop.problem, pods.problem].filter((problem) => problem !== undefined);
     const nodeIps = await findNodeIps(host, config.nodeIps);
     const hostMtu = await findUplinkMtu(host, nodeIps);
+    let server: KubeletServer | undefined;
     const local = this.#own(
       new LocalServer({
         rootDir: config.rootDir,
@@ -132,6 +139,7 @@ export class Agent {
           watches: () =>
             [...this.#reflectors].map(([name, { isConnected }]) => ({ name, isConnected })),
           engine: (signal) => runtime.info(signal),
+          certificates: () => ({ ...certificates.facts(), servingEndsAt: server?.servingEndsAt }),
           signal: this.#stopping.signal,
         }),
         log,
@@ -139,13 +147,14 @@ export class Agent {
     );
     await local.start();
     const serving = { ...config, nodeIps };
-    const server = this.#own(
+    server = this.#own(
       new KubeletServer({
         ...{ config: serving, pods, runtime, readiness, version, clock, log, metrics },
         configuration: toKubeletConfiguration(config),
         reviews: createReviews({ client, clock, random: this.#options.random }),
         probeTotals: () => pods.probeTotals(),
         volumeUsage: (podUid) => pods.volumeUsage(podUid),
+        certificates: () => certificates.facts(),
       }),
     );
     await server.start();
@@ -169,6 +178,11 @@ export class Agent {
     nodeLoop.onNode((node) => {
       this.#node = node;
       pods.setNode(node);
+    });
+    await certificates.startServing({
+      client,
+      onNode: (listener) => nodeLoop.onNode(listener),
+      reload: async () => server?.reload(),
     });
     await nodeLoop.start();
 
@@ -199,9 +213,8 @@ export class Agent {
     return part;
   }
 
-  async #connect(path: string): Promise<ApiClient> {
-    const { clock, exec, env, random, log, version } = this.#options;
-    const credentials = await loadKubeconfig(path, { clock, exec, env });
+  #connect(credentials: ClusterCredentials): ApiClient {
+    const { clock, random, log, version } = this.#options;
     const userAgent = `longshore/${version}`;
     const onExchange = (exchange: ApiExchange): void => this.#metrics.onApiExchange(exchange);
     const client = createApiClient({ credentials, clock, random, log, userAgent, onExchange });

@@ -31,6 +31,12 @@ export interface AgentConfig {
   /** `--provider-id`, empty = none. */
   readonly providerID: string;
   readonly kubeconfig: string;
+  /** Credentials to ask for a client certificate with, while there is none in `kubeconfig` or it has ended. */
+  readonly bootstrapKubeconfig?: string;
+  /** Where certificates that the node asked for are kept; absent = pki in `rootDir`. */
+  readonly certDir?: string;
+  /** Whether the client certificate gets a successor before it ends. */
+  readonly rotateCertificates: boolean;
   /** Credentials of the proxy; absent = those of the node. */
   readonly proxyKubeconfig?: string;
   readonly proxyMode: "iptables" | "off";
@@ -40,7 +46,7 @@ export interface AgentConfig {
   readonly rootDir: string;
   /** `podCIDR` to use until the Node object has one. */
   readonly podCidr?: string;
-  /** All pods of the cluster; what leaves it is masqueraded. */
+  /** All pods of the cluster over IPv4; what leaves it is masqueraded. */
   readonly clusterCidr?: string;
   readonly clusterDns: readonly string[];
   readonly clusterDomain: string;
@@ -71,6 +77,8 @@ export interface AgentConfig {
   /** exec, attach, run, port-forward, logs and what else looks into pods. */
   readonly enableDebuggingHandlers: boolean;
   readonly enableSystemLogHandler: boolean;
+  /** Whether the serving certificate is asked for at the API server. */
+  readonly serverTLSBootstrap: boolean;
   readonly healthzBindAddress: string;
   /** 10248; 0 = off. */
   readonly healthzPort: number;

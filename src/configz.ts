@@ -26,6 +26,8 @@ function serverPart(config: AgentConfig): object {
     tlsCertFile: config.tlsCertFile,
     tlsPrivateKeyFile: config.tlsPrivateKeyFile,
     tlsMinVersion: config.tlsMinVersion,
+    rotateCertificates: config.rotateCertificates,
+    serverTLSBootstrap: config.serverTLSBootstrap,
     authentication: {
       x509: { clientCAFile: config.clientCaFile },
       webhook: { enabled: authentication.webhook, cacheTTL: duration(authentication.cacheMs) },

@@ -80,10 +80,17 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
 class HttpApiClient implements ApiClient {
   readonly #options: ApiClientOptions;
   readonly #transport: HttpTransport;
+  /** The streams of watches, to be opened anew when the client certificate changes. */
+  readonly #watches = new Set<IncomingMessage>();
 
   constructor(options: ApiClientOptions) {
     this.#options = options;
     this.#transport = new HttpTransport(options.credentials);
+    options.credentials.onChange?.(() => {
+      const open = [...this.#watches];
+      this.#watches.clear();
+      for (const response of open) response.destroy();
+    });
   }
 
   get<T extends StoredObject>(
@@ -131,11 +138,14 @@ class HttpApiClient implements ApiClient {
     );
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) onAbort();
+    let response: IncomingMessage | undefined;
     try {
-      const response = await this.#openWatch(path, doing, controller.signal);
+      response = await this.#openWatch(path, doing, controller.signal);
+      this.#watches.add(response);
       yield { kind: "bookmark", resourceVersion: options.resourceVersion };
       yield* this.#events<T>(response, doing, controller.signal);
     } finally {
+      if (response !== undefined) this.#watches.delete(response);
       timer.cancel();
       signal.removeEventListener("abort", onAbort);
       controller.abort(new LongshoreError("Aborted", `${doing}: no longer read`));
@@ -319,7 +329,8 @@ class HttpApiClient implements ApiClient {
         for (const line of splitter.push(chunk as Buffer)) yield decodeWatchLine<T>(line, doing);
       }
     } catch (error) {
-      throw this.#transport.failure(error, doing, signal);
+      // Not in the set any more: ended by us, which to its reader is as if the server had closed it.
+      if (this.#watches.has(response)) throw this.#transport.failure(error, doing, signal);
     }
   }
 

@@ -18,6 +18,7 @@ import {
   type CgroupDriver,
   type CgroupName,
   cgroupPath,
+  containerDirectory,
   engineParent,
   NODE_CGROUP,
   podCgroup,
@@ -52,6 +53,12 @@ export interface PodCgroupPort {
    * its containers may still have. Throws what the host says.
    */
   resizePod(pod: Pod, how: "grow" | "exact", signal: AbortSignal): Promise<void>;
+  /**
+   * How often the kernel killed a process for want of memory in containers of the pod that have ended.
+   * @param running IDs of its containers that run
+   * @returns undefined where it cannot be told: on version 1 the count of a container goes with it
+   */
+  countOomKills(pod: Pod, running: readonly string[]): Promise<number | undefined>;
   /** Weighs the classes anew and removes the cgroups of pods that ended. */
   sync(signal: AbortSignal): Promise<void>;
 }
@@ -83,6 +90,7 @@ const MISSING: readonly unknown[] = ["ENOENT", "EACCES"];
 const UNLIMITED = /^(-1|max|max \d+)$/;
 const LIMIT_FILES = /^(cpu\.cfs_quota_us|cpu\.max|memory\.limit_in_bytes|memory\.max)$/;
 
+const GONE: readonly unknown[] = ["ENOENT", "ENODEV"];
 const TOLERATED: readonly unknown[] = ["EBUSY", "ENOENT", "ENOTEMPTY", "EROFS", "EPERM", "EACCES"];
 
 export class PodCgroups implements PodCgroupPort {
@@ -147,6 +155,19 @@ export class PodCgroups implements PodCgroupPort {
     const wanted = computePodValues(pod.spec, this.#options.podPidsLimit);
     const values = how === "exact" ? wanted : widest(wanted, await this.#readLimits(name));
     await this.#timed("update", () => this.#ensure(name, values, signal));
+  }
+
+  async countOomKills(pod: Pod, running: readonly string[]): Promise<number | undefined> {
+    const { root, driver, version } = this.#options;
+    if (version === 1) return undefined;
+    const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
+    const own = join(root, cgroupPath(driver, name));
+    const directories = [own, ...running.map((id) => join(own, containerDirectory(driver, id)))];
+    const counts = await Promise.all(directories.map(readOomKills));
+    // One that ends meanwhile is looked at when it is known to have ended.
+    if (counts.includes(undefined)) return undefined;
+    const [all = 0, ...live] = counts as number[];
+    return all - live.reduce((sum, count) => sum + count, 0);
   }
 
   async #collect(signal: AbortSignal): Promise<void> {
@@ -264,5 +285,16 @@ export class PodCgroups implements PodCgroupPort {
         if (!TOLERATED.includes((error as NodeJS.ErrnoException).code)) throw error;
       }
     }
+  }
+}
+
+/** Of a cgroup of version 2, everything below it included; undefined when it is gone. */
+async function readOomKills(directory: string): Promise<number | undefined> {
+  try {
+    const text = await readFile(join(directory, "memory.events"), "utf8");
+    return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
+  } catch (error) {
+    if (!GONE.includes((error as NodeJS.ErrnoException).code)) throw error;
+    return undefined;
   }
 }

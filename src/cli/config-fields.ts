@@ -165,6 +165,9 @@ const optional = <T>(parse: Parse<T>): Field<T | undefined> =>
 /** Every field of the file, by its name there; the flag of the same meaning is this name in kebab-case. */
 export const FIELDS = {
   kubeconfig: field(path, ""),
+  bootstrapKubeconfig: optional(path),
+  certDir: optional(path),
+  rotateCertificates: field(flag, true),
   proxyKubeconfig: optional(path),
   hostnameOverride: field(text, ""),
   nodeIp: field(list(ip), []),
@@ -176,7 +179,7 @@ export const FIELDS = {
   containerRuntimeEndpoint: field(text, "unix:///var/run/docker.sock"),
   rootDir: field(path, "/var/lib/longshore"),
   podCidr: optional(cidr),
-  clusterCidr: optional(cidr),
+  clusterCidr: field(list(cidr), []),
   clusterDns: field(list(ip), []),
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),
@@ -192,6 +195,7 @@ export const FIELDS = {
   clientCaFile: optional(path),
   tlsCertFile: optional(path),
   tlsPrivateKeyFile: optional(path),
+  serverTLSBootstrap: field(flag, false),
   tlsMinVersion: field(oneOf(...TLS_VERSIONS), "VersionTLS12" as const),
   tlsCipherSuites: field(list(cipherSuite), []),
   anonymousAuth: field(flag, false),

@@ -41,7 +41,6 @@ const ABSENT = {
   managers: "there is no CPU, memory and topology manager in this version",
   qos: "memory QoS is absent in this version",
   swap: "swap for pods is absent in this version",
-  certificates: "certificates by CSR are absent in this version: give files",
   profiling: "there are no profiles as Go makes them",
 } as const;
 const CGROUPS = "the Engine and the service manager place processes, pods are below kubepods";
@@ -67,8 +66,8 @@ export const KUBELET_FIELDS: Readonly<Record<string, KubeletField>> = {
   tlsCipherSuites: becomes("tlsCipherSuites", "tls-cipher-suites"),
   tlsCurvePreferences: idle("the key exchanges are Node's"),
   tlsMinVersion: becomes("tlsMinVersion", "tls-min-version"),
-  rotateCertificates: idle(ABSENT.certificates, "rotate-certificates?", [false, "false"]),
-  serverTLSBootstrap: idle(ABSENT.certificates, "rotate-server-certificates?", [false, "false"]),
+  rotateCertificates: becomes("rotateCertificates", "rotate-certificates?"),
+  serverTLSBootstrap: becomes("serverTLSBootstrap", "rotate-server-certificates?"),
   "authentication.x509.clientCAFile": becomes("clientCaFile", "client-ca-file"),
   "authentication.webhook.enabled": becomes(
     "authenticationTokenWebhook",
@@ -244,11 +243,8 @@ export const KUBELET_FIELDS: Readonly<Record<string, KubeletField>> = {
 
 /** Flags without a field, by name; those that the agent has itself are in agent-flags.ts. */
 export const KUBELET_FLAGS: readonly KubeletField[] = [
-  idle(
-    "bootstrap tokens are absent in this version: --kubeconfig must exist",
-    "bootstrap-kubeconfig",
-  ),
-  idle("the self-signed serving certificate is in ROOTDIR/pki", "cert-dir"),
+  becomes("bootstrapKubeconfig", "bootstrap-kubeconfig"),
+  becomes("certDir", "cert-dir"),
   becomes("cloudProvider", "cloud-provider"),
   idle("no sandbox needs an image from a registry", "pod-infra-container-image"),
   idle(CGROUPS, "runtime-cgroups"),

@@ -201,7 +201,7 @@ export class Starter {
   async #undoSandbox(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { runtime, network } = this.#options;
     await runtime.stopSandbox(sandbox.id, signal);
-    await network.detach(sandbox);
+    await network.detach(sandbox, signal);
     await runtime.removeSandbox(sandbox.id, signal);
   }
 
@@ -282,17 +282,14 @@ export class Starter {
     attempt: number,
   ): Promise<readonly Mount[]> {
     const { compute, dns, files } = this.#options;
-    const isMounted = (path: string): boolean =>
-      (spec.volumeMounts ?? []).some(({ mountPath }) => mountPath === path);
     const mounts: Mount[] = [];
     const add = (hostPath: string, containerPath: string): void => {
       mounts.push({ hostPath, containerPath, readOnly: false, propagation: "private" });
     };
     const hosts = compute.computeHostsFile(this.#hostsInput(pod, facts));
-    if (!isMounted("/etc/hosts")) add(await files.write(uid, "etc-hosts", hosts), "/etc/hosts");
+    add(await files.write(uid, "etc-hosts", hosts), "/etc/hosts");
     const resolv = compute.computeResolvConf(pod, dns);
-    if (!isMounted("/etc/resolv.conf"))
-      add(await files.write(uid, "resolv.conf", resolv), "/etc/resolv.conf");
+    add(await files.write(uid, "resolv.conf", resolv), "/etc/resolv.conf");
     const messagePath = spec.terminationMessagePath ?? DEFAULT_MESSAGE_PATH;
     if (messagePath !== "")
       add(await files.createMessageFile(uid, spec.name, attempt), messagePath);

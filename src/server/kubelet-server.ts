@@ -4,6 +4,7 @@
  * Started and stopped by agent.ts.
  */
 
+import { X509Certificate } from "node:crypto";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -103,7 +104,7 @@ export class KubeletServer {
     });
     const { address, port } = config;
     await listen(this.#server, { address, port, purpose: "kubelet server", flag: "--port" });
-    this.#every("reload", RELOAD_INTERVAL_MS, () => this.#reload());
+    this.#every("reload", RELOAD_INTERVAL_MS, () => this.reload());
     log.info({ address, port: this.port }, "kubelet server listens");
   }
 
@@ -118,6 +119,12 @@ export class KubeletServer {
   /** The port it listens on; 0 before start. */
   get port(): number {
     return (this.#server?.address() as AddressInfo | null | undefined)?.port ?? 0;
+  }
+
+  /** Milliseconds of the epoch; undefined before start. */
+  get servingEndsAt(): number | undefined {
+    const cert = this.#material?.cert;
+    return cert === undefined ? undefined : new X509Certificate(cert).validToDate.getTime();
   }
 
   async #startHealthServer(): Promise<void> {
@@ -197,7 +204,7 @@ export class KubeletServer {
       case "healthz":
         return computeHealthz(route.check, route.query, this.#health());
       case "read":
-        return this.#reads.answer(route, this.#material?.cert, response, this.#stopping.signal);
+        return this.#reads.answer(route, this.servingEndsAt, response, this.#stopping.signal);
       case "system-logs":
         return serveSystemLogs("/var/log", route.path, response);
       case "logs":
@@ -243,8 +250,11 @@ export class KubeletServer {
       : (this.#unreadySince ?? this.#options.clock.monotonic());
   }
 
-  /** A file that is unreadable for a moment (being replaced) leaves what is in use in place. */
-  async #reload(): Promise<void> {
+  /**
+   * Looks for other certificates now; connections that are open keep theirs. A file that is unreadable for a moment
+   * (being replaced) leaves what is in use in place.
+   */
+  async reload(): Promise<void> {
     const { config, clock, log } = this.#options;
     try {
       const material = await loadTlsMaterial(config, clock.now());
@@ -277,6 +287,8 @@ function writeReply(response: ServerResponse, reply: Reply): void {
     "Content-Type": "text/plain; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
     "Content-Length": Buffer.byteLength(reply.text),
+    // Who is nobody keeps no connection open.
+    ...(reply.status === UNAUTHORIZED.status ? { Connection: "close" } : {}),
   });
   response.end(reply.text);
 }

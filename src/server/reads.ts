@@ -3,7 +3,6 @@
  * metrics. Called by kubelet-server.ts for routes of kind `read`.
  */
 
-import { X509Certificate } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import { assertNever } from "../core/errors.ts";
@@ -34,6 +33,7 @@ export interface ReadOptions {
   readonly volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
   /** What keeps the node from being ready; empty = ready. */
   readonly readiness: () => readonly string[];
+  readonly certificates: () => ComponentFacts["certificates"];
   readonly clock: Clock;
   readonly metrics: Pick<AgentMetrics, "format" | "onRequest" | "relistedAt">;
 }
@@ -92,14 +92,14 @@ export class NodeReads {
     };
   }
 
-  /** @param cert the serving certificate. */
+  /** @param servingEndsAt end of the serving certificate, milliseconds of the epoch. */
   async answer(
     { path, query }: Extract<Route, { kind: "read" }>,
-    cert: string | undefined,
+    servingEndsAt: number | undefined,
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<undefined> {
-    const { contentType, text } = await this.#bodyOf(path, query, cert, signal);
+    const { contentType, text } = await this.#bodyOf(path, query, servingEndsAt, signal);
     const length = Buffer.byteLength(text);
     response.writeHead(200, { "Content-Type": contentType, "Content-Length": length });
     response.end(text);
@@ -109,7 +109,7 @@ export class NodeReads {
   async #bodyOf(
     path: ReadPath,
     query: URLSearchParams,
-    cert: string | undefined,
+    servingEndsAt: number | undefined,
     signal: AbortSignal,
   ): Promise<Body> {
     const { pods, version, config } = this.#options;
@@ -137,14 +137,15 @@ export class NodeReads {
       case "/metrics/slis":
         return metrics([gauge("kubernetes_healthcheck", HEALTH_HELP, [this.#health()])]);
       case "/metrics":
-        return this.#componentMetrics(cert);
+        return this.#componentMetrics(servingEndsAt);
       default:
         return assertNever(path);
     }
   }
 
-  async #componentMetrics(cert: string | undefined): Promise<Body> {
-    const { contentType, text } = metrics(computeComponentMetrics(await this.#describe(cert)));
+  async #componentMetrics(servingEndsAt: number | undefined): Promise<Body> {
+    const facts = await this.#describe(servingEndsAt);
+    const { contentType, text } = metrics(computeComponentMetrics(facts));
     return { contentType, text: `${text}${await this.#options.metrics.format()}` };
   }
 
@@ -153,8 +154,8 @@ export class NodeReads {
     return { labels: { name: "syncloop", type: "healthz" }, value };
   }
 
-  async #describe(cert: string | undefined): Promise<ComponentFacts> {
-    const { config, version, pods, clock, metrics } = this.#options;
+  async #describe(servingEndsAt: number | undefined): Promise<ComponentFacts> {
+    const { config, version, pods, clock, certificates, metrics } = this.#options;
     const views = pods.list();
     const volumes = await Promise.all(
       views.map(async ({ pod }) => ({
@@ -162,12 +163,11 @@ export class NodeReads {
         volumes: await this.#options.volumeUsage(pod.metadata.uid),
       })),
     );
-    const ends = cert === undefined ? undefined : new X509Certificate(cert).validToDate.getTime();
     return {
       ...{ nodeName: config.nodeName, version, pods: views, requests: this.#requests },
       ...{ volumes, underway: this.#underway, relistedAt: metrics.relistedAt },
       ...this.#stats.readProcess(),
-      servingTtlMs: ends === undefined ? undefined : ends - clock.now(),
+      ...{ now: clock.now(), servingEndsAt, certificates: certificates() },
     };
   }
 }

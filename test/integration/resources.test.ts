@@ -189,6 +189,7 @@ describe("a pod", () => {
     const without = new SpecPods(runtime, {
       ensurePod,
       resizePod: async () => undefined,
+      countOomKills: async () => undefined,
       sync: async () => undefined,
     });
     try {

@@ -17,8 +17,15 @@ export interface ComponentFacts {
   readonly maxFiles: number | undefined;
   /** Requests by method, path (of the table of routes) and whether they last. */
   readonly requests: ReadonlyMap<string, number>;
-  /** Milliseconds until the serving certificate ends. */
-  readonly servingTtlMs: number | undefined;
+  readonly now: number;
+  /** End of the serving certificate; times are milliseconds of the epoch. */
+  readonly servingEndsAt: number | undefined;
+  readonly certificates: {
+    /** End of the client certificate; absent without one. */
+    readonly clientEndsAt?: number;
+    readonly clientRenewErrors: number;
+    readonly servingRenewErrors: number;
+  };
   /** Requests that are being answered. */
   readonly underway: number;
   /** Seconds since the epoch of the last look at the runtime. */
@@ -33,7 +40,7 @@ const PAGE_BYTES = 4096;
 const TICKS = 100;
 
 export function computeComponentMetrics(facts: ComponentFacts): readonly Metric[] {
-  const { nodeName, version, pods, requests, servingTtlMs } = facts;
+  const { nodeName, version, pods, requests } = facts;
   const states = new Map<string, number>();
   let running = 0;
   for (const { containers } of pods) {
@@ -60,11 +67,7 @@ export function computeComponentMetrics(facts: ComponentFacts): readonly Metric[
         value,
       })),
     ),
-    gauge(
-      "kubelet_certificate_manager_server_ttl_seconds",
-      "Time until the serving certificate expires",
-      servingTtlMs === undefined ? [] : [{ value: Math.round(servingTtlMs / 1000) }],
-    ),
+    ...certificateMetrics(facts),
     gauge("kubernetes_build_info", "A metric with a constant '1' value labeled by version.", [
       { labels: buildLabels(version), value: 1 },
     ]),
@@ -78,6 +81,34 @@ export function computeComponentMetrics(facts: ComponentFacts): readonly Metric[
     ),
     ...volumeMetrics(facts.volumes),
     ...processMetrics(facts),
+  ];
+}
+
+function certificateMetrics(facts: ComponentFacts): readonly Metric[] {
+  const { now, servingEndsAt, certificates } = facts;
+  const ttl = (endsAt: number | undefined) =>
+    endsAt === undefined ? [] : [{ value: Math.round((endsAt - now) / 1000) }];
+  return [
+    gauge(
+      "kubelet_certificate_manager_server_ttl_seconds",
+      "Time until the serving certificate expires",
+      ttl(servingEndsAt),
+    ),
+    gauge(
+      "kubelet_certificate_manager_client_ttl_seconds",
+      "Time until the client certificate expires",
+      ttl(certificates.clientEndsAt),
+    ),
+    counter(
+      "kubelet_certificate_manager_client_expiration_renew_errors",
+      "Failed attempts to get a new client certificate",
+      [{ value: certificates.clientRenewErrors }],
+    ),
+    counter(
+      "kubelet_server_expiration_renew_errors",
+      "Failed attempts to get a new serving certificate",
+      [{ value: certificates.servingRenewErrors }],
+    ),
   ];
 }
 

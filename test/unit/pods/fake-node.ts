@@ -197,6 +197,8 @@ export class FakeNode {
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
+  /** In containers that have ended, as the kernel counts; undefined = as on cgroup version 1. */
+  oomKills: number | undefined;
   /** What a hook of a container does. */
   hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
   readonly #log: Logger = {
@@ -304,6 +306,7 @@ export class FakeNode {
         getSecret: async () => undefined,
         getServiceAccount: async () => undefined,
         requestToken: never,
+        listClusterTrustBundles: never,
         retainPod: () => undefined,
         releasePod: () => undefined,
       },
@@ -321,6 +324,7 @@ export class FakeNode {
       },
       cgroups: {
         ensurePod: async () => ({ cgroupParent: "/pod" }),
+        countOomKills: async () => this.oomKills,
         resizePod: async (_pod, how) => void this.journal.push(`resize-pod ${how}`),
         sync: async () => undefined,
       },

@@ -196,7 +196,8 @@ describe("a node with one pod", () => {
       computeComponentMetrics({
         ...{ nodeName: 'n"1', version: "1", pods: [view], ...collector.readProcess() },
         requests: new Map([['{"method":"GET","path":"exec"}', 2]]),
-        servingTtlMs: 5000,
+        ...{ now: 1000, servingEndsAt: 6000 },
+        certificates: { clientEndsAt: 9000, clientRenewErrors: 1, servingRenewErrors: 2 },
         ...{ underway: 1, relistedAt: 7, volumes: [{ namespace: "ns", volumes }] },
       }),
     );
@@ -211,6 +212,10 @@ describe("a node with one pod", () => {
     );
     expect(text).toContain('kubelet_running_containers{container_state="running"} 2\n');
     expect(text).toContain('{method="GET",path="exec",server_type="readwrite"} 2\n');
+    expect(text).toContain("kubelet_certificate_manager_server_ttl_seconds 5\n");
+    expect(text).toContain("kubelet_certificate_manager_client_ttl_seconds 8\n");
+    expect(text).toContain("kubelet_certificate_manager_client_expiration_renew_errors 1\n");
+    expect(text).toContain("kubelet_server_expiration_renew_errors 2\n");
     expect(text).toContain(`process_resident_memory_bytes ${24 * 4096}\n`);
   });
 });
