@@ -5,8 +5,8 @@
 
 import type { Container as ContainerSpec, ContainerState, ContainerStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
-import { computeVolumeMountStatuses } from "../runtime/read-only.ts";
 import type { Container } from "../runtime/runtime.ts";
+import { computeVolumeMountStatuses } from "../runtime/volume-mounts.ts";
 import { type ContainerRole, isLasting, type PodContainer } from "./containers.ts";
 import { computeResize } from "./phases/resize.ts";
 import { madeWith } from "./resize/allocation.ts";

@@ -7,10 +7,10 @@
 import type { Container as ContainerSpec, Pod } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 import { hashValue } from "../core/hash.ts";
-import { resolveRecursiveReadOnly } from "./read-only.ts";
 import { computeOomScore, computeResources } from "./resources.ts";
 import type { ContainerConfig, ContainerKind, Mount } from "./runtime.ts";
 import { computeSecurity } from "./security.ts";
+import { containerPathOf, resolveRecursiveReadOnly } from "./volume-mounts.ts";
 
 /** A volume of the pod on the host. */
 interface VolumeOnHost {
@@ -114,12 +114,12 @@ function computeMounts(input: ContainerConfigInput): readonly Mount[] {
     const isRecursive = resolveRecursiveReadOnly(mount, input.hasRecursiveReadOnly);
     return {
       hostPath: input.subPaths.get(index) ?? volume.hostPath,
-      containerPath: mount.mountPath,
+      containerPath: containerPathOf(mount),
       readOnly: volume.isSealed !== true && (mount.readOnly === true || volume.readOnly),
       propagation: PROPAGATION[mount.mountPropagation as keyof typeof PROPAGATION] ?? "private",
       ...(isRecursive ? { isRecursivelyReadOnly: true } : {}),
     };
   });
-  const taken = new Set(volumes.map((mount) => mount.containerPath.replace(/\/+$/, "")));
+  const taken = new Set(volumes.map((mount) => mount.containerPath));
   return [...input.extraMounts.filter((mount) => !taken.has(mount.containerPath)), ...volumes];
 }

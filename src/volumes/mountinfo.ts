@@ -71,10 +71,14 @@ export function isRemote({ fstype, mountPoint }: MountEntry, podDir: string): bo
   return REMOTE_TYPE.test(fstype) || isBelow(mountPoint, volumesOf(podDir, "nfs"));
 }
 
-/** The same of the mount on which a path lies. */
-export function isOnRemote(path: string, mounts: readonly MountEntry[], podDir: string): boolean {
+/** The mount on which a path lies, where that is such a one. */
+export function remoteMountOf(
+  path: string,
+  mounts: readonly MountEntry[],
+  podDir: string,
+): MountEntry | undefined {
   const mount = containingMount(mounts, path);
-  return mount !== undefined && isRemote(mount, podDir);
+  return mount !== undefined && isRemote(mount, podDir) ? mount : undefined;
 }
 
 /** Bytes of `size=` in a tmpfs' options; undefined when it has no limit of its own. */

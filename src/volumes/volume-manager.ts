@@ -4,7 +4,7 @@
  * Called by the workers of pods, one call per pod at a time.
  */
 
-import { mkdir, readdir, readlink, realpath } from "node:fs/promises";
+import { mkdir, readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { Pod, Volume } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
@@ -25,7 +25,8 @@ import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
-import { containingMount, isOnRemote, type MountEntry } from "./mountinfo.ts";
+import { computeTrustAnchors } from "./kinds/trust-bundle.ts";
+import { type MountEntry, remoteMountOf } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { ownerOf, type VolumeOwner } from "./ownership.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
@@ -35,8 +36,10 @@ import {
   contentHashOf,
   type DesiredVolume,
 } from "./plan.ts";
+import type { PodCertificates } from "./pod-certificates.ts";
 import { RemoteMounts } from "./remote-mounts.ts";
 import { checkNotAborted } from "./remove-tree.ts";
+import { ensureShared } from "./shared-mounts.ts";
 import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
 import { type Measurable, measurableOf, type VolumeUsage, VolumeUsages } from "./usage.ts";
@@ -56,6 +59,7 @@ export interface VolumeManagerOptions {
   /** For what may wait for a file server. */
   readonly exec: Exec;
   readonly images: ImagePort;
+  readonly certificates: Pick<PodCertificates, "get" | "forget">;
   /** How old a measurement of a volume may be; undefined = none is made. */
   readonly statsPeriodMs?: number | undefined;
   readonly clock: Clock;
@@ -104,7 +108,7 @@ export class VolumeManager implements PodVolumes {
     await mkdir(dir, { recursive: true, mode: PODS_MODE });
     // The mount table knows no links.
     this.#podsDir = await realpath(dir);
-    await this.#ensureShared(this.#podsDir);
+    await ensureShared(this.#podsDir, this.#options);
   }
 
   async ensure(
@@ -137,10 +141,7 @@ export class VolumeManager implements PodVolumes {
   async bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string> {
     checkNotAborted(signal);
     const podDir = podDirectory(this.#dir(), request.podUid);
-    const { hostPath } = request.volume;
-    // The steps below wait for whoever has the files: not for one that is not there.
-    if (isOnRemote(hostPath, await readMounts(), podDir))
-      await this.#remote.totals(hostPath, signal);
+    await this.#checkServer(request.volume.hostPath, podDir, await readMounts(), signal);
     return bindSubPath(podDir, request, this.#options.syscalls);
   }
 
@@ -154,6 +155,7 @@ export class VolumeManager implements PodVolumes {
     const podDir = podDirectory(this.#dir(), podUid);
     const context = this.#context(signal);
     this.#tokens.forget(podUid);
+    this.#options.certificates.forget(podUid);
     this.#claims.forget(podUid);
     this.#usages.forget(podUid);
     this.#remote.forget(podDir);
@@ -192,6 +194,17 @@ export class VolumeManager implements PodVolumes {
   async #releaseImages(podUid: string, podDir: string, signal: AbortSignal): Promise<void> {
     if ((await readEntry(imageDirectory(podDir), false)) === "absent") return;
     await this.#options.images.releaseImages(podUid, signal);
+  }
+
+  /** Before a thread of ours looks at a path: one whose server is not there would keep it. */
+  async #checkServer(
+    path: string,
+    podDir: string,
+    mounts: readonly MountEntry[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const mount = remoteMountOf(path, mounts, podDir);
+    if (mount !== undefined) await this.#remote.totals(mount.mountPoint, signal);
   }
 
   #context(signal: AbortSignal): ApplyContext {
@@ -236,7 +249,9 @@ export class VolumeManager implements PodVolumes {
     context: ApplyContext,
   ): Promise<void> {
     // A path of the host's may be shown by several pods.
-    const key = desired.kind === "host-path" ? join(podDir, "host", desired.name) : desired.path;
+    const isOfHost = desired.kind === "host-path";
+    const key = isOfHost ? join(podDir, "host", desired.name) : desired.path;
+    if (isOfHost) await this.#checkServer(desired.path, podDir, firstMounts, context.signal);
     for (let turn = 0; turn < MAX_TURNS; turn++) {
       const mounts = turn === 0 ? firstMounts : await readMounts();
       const observed = await observeVolume(desired, mounts, this.#written.get(key));
@@ -250,7 +265,7 @@ export class VolumeManager implements PodVolumes {
   }
 
   #fileSources(pod: Pod, facts: PodFacts, signal: AbortSignal): FileSources {
-    const { objects } = this.#options;
+    const { objects, certificates } = this.#options;
     const { namespace } = pod.metadata;
     return {
       configMap: async (source, name) =>
@@ -258,36 +273,13 @@ export class VolumeManager implements PodVolumes {
       secret: async (source, name) =>
         computeSecretFiles(source, name, await objects.getSecret(namespace, name, signal)),
       downwardApi: (items, defaultMode) => computeDownwardFiles(items, defaultMode, pod, facts),
+      trustAnchors: async (source) =>
+        computeTrustAnchors(source, await objects.listClusterTrustBundles(signal)),
+      podCertificate: (place, source) => certificates.get(pod, place, source, signal),
       token: (audience, expirationSeconds) => {
         const request = { expirationSeconds, ...(audience === undefined ? {} : { audience }) };
         return this.#tokens.get(pod, request, signal);
       },
     };
-  }
-
-  /**
-   * An agent in a mount namespace of its own (a unit with PrivateMounts, a container) must pass its mounts on. Where
-   * it shares the namespace of PID 1, as does an Engine started by it, nothing is needed.
-   */
-  async #ensureShared(podsDir: string): Promise<void> {
-    if (await isInNamespaceOfInit()) return;
-    if (containingMount(await readMounts(), podsDir)?.isShared === true) return;
-    const bind = { source: podsDir, target: podsDir, fstype: "", options: ["bind", "rshared"] };
-    await this.#options.syscalls.mount(bind);
-    this.#options.log.warn(
-      { path: podsDir },
-      "the pods directory was not on a shared mount: an Engine in another mount namespace sees tmpfs volumes only if it started from this one",
-    );
-  }
-}
-
-/** True also where the host does not let us look: then nothing is known that would need mending. */
-async function isInNamespaceOfInit(): Promise<boolean> {
-  try {
-    return (await readlink("/proc/self/ns/mnt")) === (await readlink("/proc/1/ns/mnt"));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EACCES" || code === "EPERM") return true;
-    throw error;
   }
 }

@@ -60,12 +60,18 @@ async function createManager(): Promise<VolumeManager> {
   const made = new VolumeManager({
     rootDir: root,
     objects: {
-      ...{ getConfigMap: never, getSecret: never, requestToken: never },
+      ...{
+        getConfigMap: never,
+        getSecret: never,
+        requestToken: never,
+        listClusterTrustBundles: never,
+      },
       getClaim: async (_namespace, name) => claims.get(name),
       getPersistentVolume: async (name) => persistent.get(name),
     },
-    ...{ exec, syscalls: createSyscalls({ exec }), clock, log },
+    ...{ exec, syscalls: createSyscalls({ exec }), clock, log, statsPeriodMs: 60_000 },
     images: { holdImage: never, releaseImages: never },
+    certificates: { get: never, forget: () => undefined },
   });
   await made.start();
   return made;
@@ -238,9 +244,17 @@ describe("a server that does not answer", () => {
     expect(readFileSync(join(data, "sub/file"), "utf8")).toBe("precious");
   });
 
-  it("is never asked by a thread of the agent's, which has no more than a few", async () => {
+  it("is never asked by a thread of the agent's, which has no more than a few, for a path of the host's either", async () => {
     await ensure(nfs("good"));
     program("stat", "#!/bin/sh\nexec sleep 1000\n");
+    const path = join(place(), "sub");
+    const shown = expect(ensure(podWith({ hostPath: { path } }))).rejects.toThrow(
+      "the file server does not answer",
+    );
+    await eventually("stat hangs", async () => sleepers() === 1);
+    await clock.advance(5_000);
+    await shown;
+    await eventually("it is given up", async () => sleepers() === 0);
     const request = { podUid: "uid-1", subPath: "sub", container: "c", index: 0 };
     const volume = { name: "v", hostPath: place(), readOnly: false };
     const bound = expect(manager.bindSubPath({ ...request, volume }, signal)).rejects.toThrow(

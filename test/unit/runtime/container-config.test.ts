@@ -5,7 +5,7 @@ import {
   computeContainerConfig,
   computeSpecHash,
 } from "../../../src/runtime/container-config.ts";
-import { computeVolumeMountStatuses } from "../../../src/runtime/read-only.ts";
+import { computeVolumeMountStatuses } from "../../../src/runtime/volume-mounts.ts";
 
 type PodSecurity = Pick<NonNullable<Container["securityContext"]>, "seccompProfile">;
 
@@ -173,7 +173,7 @@ describe("computeContainerConfig", () => {
     );
     expect(mounts).toEqual([
       { ...extra, hostPath: "/x/resolv", containerPath: "/etc/resolv.conf" },
-      { hostPath: "/v/a", containerPath: "/etc/hosts/", readOnly: true, propagation: "private" },
+      { hostPath: "/v/a", containerPath: "/etc/hosts", readOnly: true, propagation: "private" },
       { hostPath: "/v/b", containerPath: "/b", readOnly: true, propagation: "rshared" },
       { hostPath: "/v/c", containerPath: "/c", readOnly: false, propagation: "rslave" },
     ]);
@@ -194,6 +194,21 @@ describe("computeContainerConfig", () => {
       ["/v/a", true],
       ["/s/1", true],
     ]);
+  });
+
+  it.each([
+    ["a relative one", "data/x", "/data/x"],
+    ["one that goes up", "/a/../b/./c//d/", "/b/c/d"],
+    ["one that goes up further than there is", "../../etc/hosts", "/etc/hosts"],
+    ["the root", "/", "/"],
+  ])("takes %s for a mountPath below the container's root", (_what, mountPath, expected) => {
+    const volumes = new Map([["a", { hostPath: "/v/a", readOnly: false }]]);
+    const hosts = { readOnly: false, propagation: "private" } as const;
+    const extraMounts = [{ ...hosts, hostPath: "/x/hosts", containerPath: "/etc/hosts" }];
+    const input = { volumes, extraMounts };
+    const { mounts } = configure({ volumeMounts: [{ name: "a", mountPath }] }, {}, input);
+    expect(mounts.at(-1)?.containerPath).toBe(expected);
+    expect(mounts.filter(({ containerPath }) => containerPath === "/etc/hosts")).toHaveLength(1);
   });
 
   it("leaves a volume that is sealed as it is, or the engine would let its programs run", () => {

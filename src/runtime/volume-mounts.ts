@@ -1,13 +1,20 @@
 /**
- * recursiveReadOnly of a container's mounts: whether what is mounted below a read-only volume is read-only too. Pure; the
- * kubelet's rules. Asked by container-config.ts for the mount and by pods/ for what the status says of it.
+ * What a container's volumeMounts come to: their place, and with recursiveReadOnly whether what is mounted below a
+ * read-only volume is read-only too. Pure; the kubelet's rules. Asked by container-config.ts for the mounts and by pods/
+ * for what the status says of them.
  */
 
+import { posix } from "node:path";
 import type { Container, ContainerStatus } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 
 type VolumeMount = NonNullable<Container["volumeMounts"]>[number];
 type VolumeMountStatus = NonNullable<ContainerStatus["volumeMounts"]>[number];
+
+/** A relative path is one below the container's root. */
+export function containerPathOf({ mountPath }: Pick<VolumeMount, "mountPath">): string {
+  return posix.resolve("/", mountPath);
+}
 
 /** Throws ContainerConfigInvalid in the kubelet's words. */
 export function resolveRecursiveReadOnly(
