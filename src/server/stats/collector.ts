@@ -11,11 +11,11 @@ import type { PodDirectory, PodView } from "../../pods/directory.ts";
 import type { Container } from "../../runtime/runtime.ts";
 import type { ContainerDisk } from "./container-disks.ts";
 import { type Machine, readEngineUsage, readMachine, readPodsUsage } from "./machine.ts";
+import type { ReadText } from "./read-text.ts";
 import {
   type InterfaceUsage,
   parseCgroupPaths,
   parseInterfaces,
-  type ReadText,
   readNodeUsage,
   readUsage,
   type Usage,
