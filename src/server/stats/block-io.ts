@@ -1,6 +1,6 @@
 /** What a cgroup read from and wrote to block devices, both versions. Pure but for the reader. Called by usage.ts. */
 
-import type { ReadText } from "./usage.ts";
+import type { ReadText } from "./read-text.ts";
 
 export interface BlockIo {
   /** `/dev/sda`, else `MAJOR:MINOR`. */

@@ -1,6 +1,7 @@
 /** What there is of the machine beside its use: processors, processes, the Engine and the cgroup of all pods. */
 
-import { parseCgroupPaths, type ReadText, readUsage, type Usage } from "./usage.ts";
+import type { ReadText } from "./read-text.ts";
+import { parseCgroupPaths, readUsage, type Usage } from "./usage.ts";
 
 export interface Machine {
   readonly cores: number;

@@ -1,6 +1,6 @@
 /** Pressure stall information (PSI), where the kernel has it: cgroup version 2 and the machine. Pure but for the reader. */
 
-import type { ReadText } from "./usage.ts";
+import type { ReadText } from "./read-text.ts";
 
 /** Nanoseconds in which tasks waited since the beginning, and percents of the last seconds. */
 export interface Stall {

@@ -5,9 +5,7 @@
 
 import { type BlockIo, parseBlkio, parseIoStat } from "./block-io.ts";
 import { type Pressures, readPressures } from "./pressure.ts";
-
-/** Text of a file; undefined when it cannot be read. */
-export type ReadText = (path: string) => string | undefined;
+import type { ReadText } from "./read-text.ts";
 
 export interface Usage {
   readonly cpuNanos: number;

@@ -8,8 +8,9 @@ import { type NodeStats, StatsCollector } from "../../../src/server/stats/collec
 import { ContainerDisks } from "../../../src/server/stats/container-disks.ts";
 import { formatMetrics } from "../../../src/server/stats/exposition.ts";
 import { readMachine } from "../../../src/server/stats/machine.ts";
+import type { ReadText } from "../../../src/server/stats/read-text.ts";
 import { computeSummary } from "../../../src/server/stats/summary.ts";
-import { parseCgroupPaths, type ReadText, readUsage } from "../../../src/server/stats/usage.ts";
+import { parseCgroupPaths, readUsage } from "../../../src/server/stats/usage.ts";
 import { FakeClock, settle } from "../../fakes/clock.ts";
 
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
