@@ -28,6 +28,7 @@ export interface Measured {
   readonly nanoCores?: number;
 }
 
+/** Of a container: its writable layer and its logs. */
 export interface ContainerDisk extends ContainerUsage {
   /** Milliseconds since the epoch. */
   readonly at: number;
