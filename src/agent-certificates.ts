@@ -90,7 +90,8 @@ export class AgentCertificates {
     }
     const credentials = new NodeCredentials({ base, isBootstrapping: !hasKubeconfig, own });
     const certificates = new AgentCertificates(options, { credentials, hasKubeconfig });
-    if (hasKubeconfig) await credentials.current(signal);
+    // A plugin that fails now is asked again with every request.
+    if (hasKubeconfig) await credentials.current(signal).catch(() => undefined);
     else if (own !== undefined) await certificates.#writeKubeconfig();
     return certificates;
   }
@@ -110,7 +111,7 @@ export class AgentCertificates {
       ...this.#options,
       ...{ purpose: "client", store: this.#clientStore, rotates },
       subject: () => this.#subject,
-      current: () => this.credentials.identity,
+      current: () => (this.credentials.isRefused ? undefined : this.credentials.identity),
       onIssued: async (issued) => {
         this.credentials.use(issued);
         if (!this.#hasKubeconfig) await this.#writeKubeconfig();
@@ -181,7 +182,8 @@ export class AgentCertificates {
     const { identity } = this.credentials;
     const bootstrap = config.bootstrapKubeconfig;
     const canBootstrap = bootstrap !== undefined && (await exists(bootstrap));
-    const isOver = identity === undefined || identity.notAfter <= clock.now();
+    const isOver =
+      identity === undefined || this.credentials.isRefused || identity.notAfter <= clock.now();
     const turn = identity === undefined ? 0 : failures % 2;
     if (!canBootstrap || (isOver ? turn === 1 : turn === 0)) return use(own);
     const credentials = await loadKubeconfig(bootstrap, this.#options);

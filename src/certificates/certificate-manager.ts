@@ -51,7 +51,7 @@ const KEY = "certificate";
 /** How long a jump of the clock may go unnoticed. */
 const CHECK_MS = 60_000;
 /** Of looks at a request that nobody has decided; at first it takes as long as an approver and a signer take. */
-const POLL = { initialMs: 250, maxMs: 10_000, resetMs: Number.POSITIVE_INFINITY };
+const POLL = { initialMs: 250, maxMs: 30_000, resetMs: Number.POSITIVE_INFINITY };
 /** The kubelet's, which ends at 32 s. */
 const RETRY = { initialMs: 2_000, maxMs: 32_000, resetMs: 300_000 };
 /** What was refused, or was over when it came (a clock that is wrong), leaves an object behind each time. */
@@ -137,6 +137,7 @@ export class CertificateManager {
         this.#problem = PENDING;
         return this.#poll.fail(KEY, clock.monotonic());
       case "refused":
+        this.#poll.reset(KEY);
         await store.dropKey();
         throw new LongshoreError("ApiForbidden", `the ${purpose} certificate: ${outcome.why}`);
       case "issued":
