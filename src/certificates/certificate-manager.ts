@@ -18,18 +18,14 @@ import { askForCertificate, createKey, type SigningRequest } from "./signing-req
 export interface CertificateManagerOptions {
   readonly purpose: "client" | "serving";
   readonly store: Pick<CertificateStore, "save" | "loadKey" | "saveKey" | "dropKey">;
-  /** Whom it is for; undefined = not known yet: `wake` when it is. */
-  readonly subject: () => Subject | undefined;
+  /** Whom it is for; undefined = nobody yet: asked again each minute, and at `wake`. */
+  readonly subject: (signal: AbortSignal) => Promise<Subject | undefined>;
   /** The certificate in use. */
   readonly current: () => Identity | undefined;
   /** Takes a new one into use; it is in the store. */
   readonly onIssued: (identity: Identity) => Promise<void>;
   /** Calls `use` with the client to ask with; `failures` in a row so far may choose between several. */
-  readonly withClient: <T>(
-    failures: number,
-    use: (client: ApiClient) => Promise<T>,
-    signal: AbortSignal,
-  ) => Promise<T>;
+  readonly withClient: <T>(failures: number, use: (client: ApiClient) => Promise<T>) => Promise<T>;
   /** False = only when there is none or it has ended. */
   readonly rotates: boolean;
   readonly clock: Clock;
@@ -102,10 +98,10 @@ export class CertificateManager {
     return this.#problem;
   }
 
-  async #turn(signal: AbortSignal): Promise<number | undefined> {
+  async #turn(signal: AbortSignal): Promise<number> {
     const { clock, current, subject: subjectOf } = this.#options;
-    const subject = subjectOf();
-    if (subject === undefined) return undefined;
+    const subject = await subjectOf(signal);
+    if (subject === undefined) return CHECK_MS;
     const dueInMs = this.#renewalTime(current(), subject) - clock.now();
     if (dueInMs > 0) return Math.min(dueInMs, CHECK_MS);
     const pauseMs = this.#refused.remaining(KEY, clock.monotonic());
@@ -129,7 +125,7 @@ export class CertificateManager {
       ...{ signerName: SIGNER[purpose], usages: USAGES[purpose] },
     };
     const ask = (client: ApiClient) => askForCertificate(client, request, signal);
-    const outcome = await withClient(this.#failures, ask, signal);
+    const outcome = await withClient(this.#failures, ask);
     this.#failures = 0;
     switch (outcome.kind) {
       case "pending":
@@ -181,8 +177,9 @@ export class CertificateManager {
     return this.#refused.fail(KEY, clock.monotonic());
   }
 
-  #onError(error: unknown): number {
+  #onError(error: unknown): number | undefined {
     const { purpose, log, clock } = this.#options;
+    if (hasCode(error, "Aborted")) return undefined;
     const words = error instanceof Error ? error.message : String(error);
     this.#errors++;
     this.#failures++;

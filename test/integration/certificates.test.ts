@@ -99,7 +99,7 @@ async function startNode(more: object = {}): Promise<{
     ...{ nodeName: NAME, kubeconfig: join(rootDir, "kubelet.conf"), rootDir },
     ...{ rotateCertificates: true, serverTLSBootstrap: false, ...more },
   };
-  const certificates = await AgentCertificates.prepare({ ...deps, config }, signal);
+  const certificates = await AgentCertificates.prepare({ ...deps, config });
   const { credentials } = certificates;
   const client = createApiClient({ ...deps, credentials, userAgent: "node" });
   stops.push(() => client.close());
