@@ -69,7 +69,7 @@ async function createManager(): Promise<VolumeManager> {
       getClaim: async (_namespace, name) => claims.get(name),
       getPersistentVolume: async (name) => persistent.get(name),
     },
-    ...{ exec, syscalls: createSyscalls({ exec }), clock, log },
+    ...{ exec, syscalls: createSyscalls({ exec }), clock, log, statsPeriodMs: 60_000 },
     images: { holdImage: never, releaseImages: never },
     certificates: { get: never, forget: () => undefined },
   });

@@ -118,6 +118,19 @@ describe("the proxier", () => {
     await world.proxier.stop();
   });
 
+  test("slices of the other family are another proxier's: they ask for no sync, and a sync does not meet them", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    const kinds = [...world.kinds];
+    const six = { ...slice("fd00:180::1"), addressType: "IPv6" } as EndpointSlice;
+    const other = { ...six, metadata: { ...six.metadata, name: "web-six" } };
+    world.endpointSlices.apply(other);
+    world.endpointSlices.delete(other);
+    expect(world.proxier.state.pendingSince).toBeUndefined();
+    await world.clock.advance(5000);
+    expect(world.kinds).toEqual(kinds);
+    await world.proxier.stop();
+  });
+
   test("tries again with everything after a failure, and says since when it waits", async () => {
     const world = await startedWith([web], [slice("10.180.0.1")]);
     world.iptables.failures.push(new LongshoreError("CommandFailed", "lock"));
