@@ -9,6 +9,7 @@ import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { computeQosClass } from "../api/pod-resources.ts";
 import type { Pod } from "../api/types.ts";
+import type { Clock } from "../core/clock.ts";
 import type { Exec } from "../core/exec.ts";
 import type { Logger } from "../core/logger.ts";
 import {
@@ -75,6 +76,9 @@ export interface PodCgroupsOptions {
   readonly node: () => { readonly cpuMillis: number; readonly memoryBytes: number } | undefined;
   /** Pods that have not ended. */
   readonly pods: () => readonly Pod[];
+  readonly clock: Clock;
+  /** Told how long each took: create, update or destroy. */
+  readonly onOperation: (operation: "create" | "update" | "destroy", seconds: number) => void;
 }
 
 /** What pods' cgroups are made in: the others follow when the Engine makes a container. */
@@ -104,19 +108,31 @@ export class PodCgroups implements PodCgroupPort {
   async ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement> {
     const { driver, podPidsLimit } = this.#options;
     const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
-    const isMade = await this.#attempt(signal, async () => {
-      await this.#ensureClasses(signal);
-      await this.#ensure(name, computePodValues(pod.spec, podPidsLimit), signal);
-    });
+    const isMade = await this.#attempt(signal, () =>
+      this.#timed("create", async () => {
+        await this.#ensureClasses(signal);
+        await this.#ensure(name, computePodValues(pod.spec, podPidsLimit), signal);
+      }),
+    );
     if (isMade) return { cgroupParent: engineParent(driver, name) };
     return podPidsLimit === undefined ? {} : { pidsLimit: podPidsLimit };
   }
 
   async sync(signal: AbortSignal): Promise<void> {
     await this.#attempt(signal, async () => {
-      await this.#ensureClasses(signal);
-      await this.#collect(signal);
+      await this.#timed("update", () => this.#ensureClasses(signal));
+      await this.#timed("destroy", () => this.#collect(signal));
     });
+  }
+
+  async #timed(
+    operation: "create" | "update" | "destroy",
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const { clock, onOperation } = this.#options;
+    const startedAt = clock.monotonic();
+    await work();
+    onOperation(operation, (clock.monotonic() - startedAt) / 1000);
   }
 
   /** What the host cannot do is told once, and is no failure of a pod. */
@@ -138,7 +154,7 @@ export class PodCgroups implements PodCgroupPort {
     const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
     const wanted = computePodValues(pod.spec, this.#options.podPidsLimit);
     const values = how === "exact" ? wanted : widest(wanted, await this.#readLimits(name));
-    await this.#ensure(name, values, signal);
+    await this.#timed("update", () => this.#ensure(name, values, signal));
   }
 
   async countOomKills(pod: Pod, running: readonly string[]): Promise<number | undefined> {

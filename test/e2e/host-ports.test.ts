@@ -40,7 +40,7 @@ test("one port serves three pods by address and protocol, and no fourth", async 
   await cluster.apply(server("next", {}));
   await cluster.until("next", "Failed", (pod) => pod.status.phase === "Failed");
   await cluster.kubectl("delete", "pod", "first", "third", "next");
-  await cluster.apply(server("last", {}));
+  await cluster.apply(server("last", { hostIP: "0.0.0.0" }));
   await cluster.ready("last");
   expect([await ask("127.0.0.1"), await ask(hostIP)]).toEqual(["last\n", "last\n"]);
 });

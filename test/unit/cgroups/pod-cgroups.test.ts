@@ -9,6 +9,7 @@ import { removeCgroups } from "../../../src/cgroups/cleanup.ts";
 import { PodCgroups, type PodCgroupsOptions } from "../../../src/cgroups/pod-cgroups.ts";
 import type { Command } from "../../../src/core/exec.ts";
 import { createLogger } from "../../../src/core/logger.ts";
+import { FakeClock } from "../../fakes/clock.ts";
 import { makePod } from "../pods/support.ts";
 
 const never = new AbortController().signal;
@@ -38,6 +39,8 @@ function create(version: 1 | 2, change: Partial<PodCgroupsOptions> = {}): PodCgr
     ...{ root, driver: "cgroupfs", version, exec, log, podPidsLimit: 40 },
     node: () => ({ cpuMillis: 1500, memoryBytes: 1024 }),
     pods: () => pods,
+    clock: new FakeClock(),
+    onOperation: () => undefined,
     ...change,
   });
 }

@@ -34,6 +34,7 @@ import type {
   Sandbox,
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
+import { AgentMetrics } from "../../../src/server/stats/agent-metrics.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { applyPatch } from "../../fakes/patch.ts";
 
@@ -180,6 +181,7 @@ class FakeRuntime {
 
 export class FakeNode {
   readonly clock = new FakeClock();
+  readonly metrics = new AgentMetrics();
   readonly journal: string[] = [];
   readonly events: string[] = [];
   /** What was warned of in the log. */
@@ -285,6 +287,7 @@ export class FakeNode {
       syncFrequencyMs: 60_000,
       maxContainerRestartPeriodMs: 300_000,
       ...{ registryPullQPS: 0, registryBurst: 0 },
+      observer: this.metrics,
       maxParallelImagePulls: 2,
       imageAccess: {
         start: async () => undefined,
