@@ -93,6 +93,37 @@ test("a generic ephemeral volume has a claim that comes and goes with its pod", 
   );
 });
 
+test("a local volume of mode Block is a device of the container's, for reading only where the claim says so", async () => {
+  const attach =
+    "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; truncate -s 1M /srv/disk; n=$(losetup -f | cut -d' ' -f1); [ -e $n ] || mknod $n b 7 $(echo $n | tr -dc 0-9); losetup $n /srv/disk; echo $n";
+  const device = (await cluster.node.sh(attach)).trim();
+  try {
+    const mode = { volumeMode: "Block" };
+    await put(volume("disk", { local: { path: device }, ...mode }));
+    const podOfDevice = (name: string, readOnly: boolean) =>
+      podManifest(name, {
+        containers: [shell("main", IDLE, { volumeDevices: [{ name: "v", devicePath: "/dev/x" }] })],
+        volumes: [{ name: "v", persistentVolumeClaim: { claimName: "disk", readOnly } }],
+      });
+    await cluster.apply(
+      claim("disk", { storageClassName: "disk", ...mode }),
+      podOfDevice("writer", false),
+      podOfDevice("reader", true),
+    );
+    await cluster.ready("writer");
+    await cluster.ready("reader");
+    const exec = (pod: string, script: string) =>
+      cluster.tryKubectl("exec", pod, "--", "sh", "-c", script);
+    const write = "echo written | dd of=/dev/x conv=sync,fsync bs=512 2>&1";
+    expect((await exec("writer", write)).code).toBe(0);
+    expect((await exec("reader", "head -n 1 /dev/x")).stdout).toBe("written\n");
+    expect((await exec("reader", write)).stdout).toContain("Operation not permitted");
+    await cluster.kubectl("delete", "pod", "writer", "reader");
+  } finally {
+    await cluster.node.sh(`losetup -d ${device}`);
+  }
+});
+
 test("a pod with a CSI volume stays Pending with FailedMount and deletes cleanly", async () => {
   await cluster.apply(podOf("csi", { csi: { driver: "inline.example.com" } }));
   const text = await eventually("the wait is told", async () => {

@@ -13,7 +13,6 @@ const web = (fields: Partial<Spec["containers"][number]>): Partial<Spec> => ({
 const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ["spec.resourceClaims", { resourceClaims: [{ name: "c" }] }],
   ["spec.hostUsers=false", { hostUsers: false }],
-  ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
   ["spec.containers[web].ports.hostPort", web({ ports: [{ containerPort: 1, hostPort: 1 }] })],
   ["spec.volumes[v].rbd", { volumes: [{ name: "v", rbd: { image: "i", monitors: [] } }] }],
 ];
