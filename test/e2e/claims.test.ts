@@ -124,6 +124,33 @@ test("a local volume of mode Block is a device of the container's, for reading o
   }
 });
 
+test("a claim and its volume that are deleted while a pod uses them stay until it has gone", async () => {
+  await put(volume("kept", { hostPath: { path: "/srv/pv-kept" } }));
+  await cluster.apply(
+    claim("kept", { storageClassName: "kept" }),
+    podOf("keeper", { persistentVolumeClaim: { claimName: "kept" } }),
+  );
+  await cluster.ready("keeper");
+  await cluster.kubectl("delete", "pvc", "kept", "--wait=false");
+  await cluster.kubectl("delete", "pv", "kept", "--wait=false");
+  const statusOf = async (kind: string) =>
+    (await cluster.kubectl("get", kind, "kept")).split("\n")[1];
+  expect(await phaseOf("pvc", "kept")).toBe("Bound");
+  expect(await statusOf("pvc")).toContain("Terminating");
+  expect(await statusOf("pv")).toContain("Terminating");
+  // Nobody else gets it any more.
+  await cluster.apply(podOf("late-keeper", { persistentVolumeClaim: { claimName: "kept" } }));
+  await eventually("it is told", async () =>
+    (await cluster.kubectl("describe", "pod", "late-keeper")).includes("PVC is being deleted"),
+  );
+  await cluster.kubectl("delete", "pod", "keeper", "late-keeper");
+  await eventually("both are gone", async () => {
+    const seen = await cluster.tryKubectl("get", "pvc,pv", "--ignore-not-found");
+    return !seen.stdout.includes("kept");
+  });
+  expect(await cluster.node.sh("cat /srv/pv-kept/seen")).toBe("keeper\n");
+});
+
 test("a pod with a CSI volume stays Pending with FailedMount and deletes cleanly", async () => {
   await cluster.apply(podOf("csi", { csi: { driver: "inline.example.com" } }));
   const text = await eventually("the wait is told", async () => {
