@@ -34,17 +34,22 @@ export interface Measurable {
   readonly claim?: string;
 }
 
-/** undefined for what is the host's, which upstream does not measure either. */
+/**
+ * undefined for what is the host's, which upstream does not measure either.
+ * @param isRemote whether it lies on a mount of a file server's
+ */
 export function measurableOf(
   desired: DesiredVolume,
   claimed: ClaimedVolume | undefined,
+  isRemote: boolean,
 ): Measurable | undefined {
   const { name, path, kind } = desired;
   const ofClaim = claimed === undefined ? {} : { claim: claimed.claim };
   if (kind === "nfs") return { name, path, how: "remote", ...ofClaim };
   if (kind === "host-path") {
     const isLocal = claimed?.kind === "host" && claimed.isOwned;
-    return isLocal ? { name, path, how: "file-system", ...ofClaim } : undefined;
+    const how = isRemote ? "remote" : "file-system";
+    return isLocal ? { name, path, how, ...ofClaim } : undefined;
   }
   const isOwn = kind === "memory" || (kind === "files" && desired.onTmpfs);
   return { name, path, how: isOwn ? "file-system" : "tree" };

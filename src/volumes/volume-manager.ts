@@ -237,7 +237,8 @@ export class VolumeManager implements PodVolumes {
         ...{ name: volume.name, hostPath: desired.path, readOnly },
         ...(isDevice ? { isDevice } : {}),
       };
-      return { mounted, measurable: measurableOf(desired, claimed) };
+      const isRemote = remoteMountOf(desired.path, mounts, podDir) !== undefined;
+      return { mounted, measurable: measurableOf(desired, claimed, isRemote) };
     } catch (error) {
       if (context.signal.aborted) throw error;
       const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";
