@@ -45,7 +45,9 @@ import { createHookRunner } from "./probes/hooks.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
+import type { AgentMetrics } from "./server/stats/agent-metrics.ts";
 import { podDirectory, volumePath } from "./volumes/paths.ts";
+import { PodCertificates } from "./volumes/pod-certificates.ts";
 import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
@@ -61,6 +63,7 @@ export interface AgentPodsOptions {
   readonly events: EventSink;
   readonly host: HostReader;
   readonly nodeCredentials: NodeCredentials;
+  readonly metrics: AgentMetrics;
 }
 
 /** What is there only after the node's start. */
@@ -182,6 +185,7 @@ export class AgentPods implements PodDirectory {
     const volumes = new VolumeManager({
       ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
       statsPeriodMs: config.volumeStatsAggPeriodMs,
+      certificates: new PodCertificates({ objects, events, clock, random, log }),
     });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
@@ -206,6 +210,7 @@ export class AgentPods implements PodDirectory {
       ...{ imageAccess, nodeCredentials },
       ...{ services, objects, runtime, volumes, probes, events, clock, random, log },
       node: () => this.#nodeFacts(nodeLoop),
+      observer: this.#options.metrics,
       refreshNode: (inner) => nodeLoop.refresh(inner),
       dns: {
         clusterDomain: config.clusterDomain,
@@ -273,10 +278,11 @@ export class AgentPods implements PodDirectory {
   }
 
   #createCgroups(info: RuntimeInfo, nodeLoop: NodeLoop): PodCgroups {
-    const { config, exec, log } = this.#options;
+    const { config, exec, clock, log, metrics } = this.#options;
     return new PodCgroups({
       root: "/sys/fs/cgroup",
-      ...{ driver: info.cgroupDriver, version: info.cgroupVersion, exec, log },
+      ...{ driver: info.cgroupDriver, version: info.cgroupVersion, exec, clock, log },
+      onOperation: (operation, seconds) => metrics.onCgroupOperation(operation, seconds),
       podPidsLimit: config.podPidsLimit,
       node: () => nodeLoop.getPodsShare(),
       pods: () =>

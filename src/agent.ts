@@ -11,7 +11,7 @@ import { type ReflectOptions, startProxy } from "./agent-proxy.ts";
 import type { ApiClient } from "./api/client.ts";
 import type { ClusterCredentials } from "./api/credentials.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
-import { createApiClient } from "./api/http-client.ts";
+import { type ApiExchange, createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
 import { leanService } from "./api/lean.ts";
 import { Reflector } from "./api/reflector.ts";
@@ -36,9 +36,11 @@ import { createHostReader } from "./node/host.ts";
 import { requireHost } from "./node/host-requirements.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
+import { measureRuntime } from "./runtime/measured-runtime.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
 import { createReviews } from "./server/reviews.ts";
+import { AgentMetrics } from "./server/stats/agent-metrics.ts";
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -57,6 +59,7 @@ const SETTLED_MS = 30_000;
 
 export class Agent {
   readonly #options: AgentOptions;
+  readonly #metrics = new AgentMetrics();
   readonly #stopping = new AbortController();
   /** What was started, newest last; each says how it ends. */
   readonly #started: (() => Promise<void>)[] = [];
@@ -64,7 +67,11 @@ export class Agent {
   #node: Node | undefined;
 
   constructor(options: AgentOptions) {
-    this.#options = options;
+    const { clock } = options;
+    const runtime = measureRuntime(options.runtime, clock, (operation, result) =>
+      this.#metrics.onRuntimeOperation(operation, { ...result, at: clock.now() / 1000 }),
+    );
+    this.#options = { ...options, runtime };
   }
 
   /** Throws for what a person must mend: kubeconfig, Engine, address in use. Resolves before the node is Ready. */
@@ -107,7 +114,10 @@ export class Agent {
     const events = this.#own(new EventRecorder({ ...component, component: "kubelet" }));
     events.start();
 
-    const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
+    const metrics = this.#metrics;
+    const pods = new AgentPods({
+      ...{ ...this.#options, client, events, host, nodeCredentials, metrics },
+    });
     const networkLoop = new NetworkLoop({
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
       create: (podCidr) => this.#createNetwork(podCidr, hostMtu),
@@ -139,7 +149,7 @@ export class Agent {
     const serving = { ...config, nodeIps };
     server = this.#own(
       new KubeletServer({
-        ...{ config: serving, pods, runtime, readiness, version, clock, log },
+        ...{ config: serving, pods, runtime, readiness, version, clock, log, metrics },
         configuration: toKubeletConfiguration(config),
         reviews: createReviews({ client, clock, random: this.#options.random }),
         probeTotals: () => pods.probeTotals(),
@@ -147,7 +157,7 @@ export class Agent {
         certificates: () => certificates.facts(),
       }),
     );
-    if (config.enableServer) await server.start();
+    await server.start();
 
     const declaredFeatures = [
       "ExtendWebSocketsToKubelet",
@@ -206,7 +216,8 @@ export class Agent {
   #connect(credentials: ClusterCredentials): ApiClient {
     const { clock, random, log, version } = this.#options;
     const userAgent = `longshore/${version}`;
-    const client = createApiClient({ credentials, clock, random, log, userAgent });
+    const onExchange = (exchange: ApiExchange): void => this.#metrics.onApiExchange(exchange);
+    const client = createApiClient({ credentials, clock, random, log, userAgent, onExchange });
     this.#started.push(async () => client.close());
     return client;
   }

@@ -46,7 +46,7 @@ export interface AgentConfig {
   readonly rootDir: string;
   /** `podCIDR` to use until the Node object has one. */
   readonly podCidr?: string;
-  /** All pods of the cluster; what leaves it is masqueraded. */
+  /** All pods of the cluster over IPv4; what leaves it is masqueraded. */
   readonly clusterCidr?: string;
   readonly clusterDns: readonly string[];
   readonly clusterDomain: string;

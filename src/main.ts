@@ -75,7 +75,7 @@ function finish(run: (host: Host, options: Record<string, unknown>) => Promise<n
 /** Of what is asked of the running agent. */
 function addAskFlags(command: Command): Command {
   return command
-    .option("--root-dir <dir>", "state directory of the agent", "/var/lib/longshore")
+    .option("--root-dir <dir>", "state directory of the agent (default: where one runs)")
     .option("-o, --output <format>", "text or json", "text");
 }
 

@@ -21,7 +21,7 @@ import {
 } from "./client.ts";
 import type { ClusterCredentials } from "./credentials.ts";
 import { parseStatus, retryAfterMs, statusError } from "./http-errors.ts";
-import { HttpTransport } from "./http-transport.ts";
+import { type Exchange, HttpTransport } from "./http-transport.ts";
 import { resourcePath } from "./resource-path.ts";
 import type { Resource } from "./resources.ts";
 import type { StoredObject } from "./types.ts";
@@ -35,6 +35,17 @@ export interface ApiClientOptions {
   readonly log: Logger;
   /** e.g. "longshore/0.1.0". */
   readonly userAgent: string;
+  /** Told of each request that was answered, or not (code `<error>`). */
+  readonly onExchange?: (exchange: ApiExchange) => void;
+}
+
+/** One request as client-go counts it. */
+export interface ApiExchange {
+  readonly method: string;
+  readonly host: string;
+  readonly code: string;
+  /** To the head of the answer. */
+  readonly seconds: number;
 }
 
 const PAGE_SIZE = 500;
@@ -253,7 +264,7 @@ class HttpApiClient implements ApiClient {
     doing: string,
     signal: AbortSignal,
   ): Promise<{ status: number; retryAfter: string | undefined; text: string }> {
-    const response = await this.#transport.send(
+    const response = await this.#send(
       {
         method: call.method,
         path: call.path,
@@ -272,6 +283,23 @@ class HttpApiClient implements ApiClient {
     }
   }
 
+  async #send(exchange: Exchange, signal: AbortSignal): Promise<IncomingMessage> {
+    const { clock, onExchange, credentials } = this.#options;
+    const startedAt = clock.monotonic();
+    const tell = (code: string): void => {
+      const seconds = (clock.monotonic() - startedAt) / 1000;
+      onExchange?.({ method: exchange.method, host: credentials.server.host, code, seconds });
+    };
+    try {
+      const response = await this.#transport.send(exchange, signal);
+      tell(String(response.statusCode));
+      return response;
+    } catch (error) {
+      if (!signal.aborted) tell("<error>");
+      throw error;
+    }
+  }
+
   #openWatch(path: string, doing: string, signal: AbortSignal): Promise<IncomingMessage> {
     const deadline = {
       clock: this.#options.clock,
@@ -283,7 +311,7 @@ class HttpApiClient implements ApiClient {
     return withDeadline(deadline, async () => {
       const exchange = { method: "GET", path, headers: this.#headers(), ownSocket: true };
       // With the signal of the whole watch: it must outlive this deadline.
-      const response = await this.#transport.send(exchange, signal);
+      const response = await this.#send(exchange, signal);
       if (response.statusCode === 200) return response;
       if (response.statusCode === 401) this.#options.credentials.expire();
       throw statusError(response.statusCode ?? 0, parseStatus(await readText(response)), doing);

@@ -3,6 +3,7 @@
  * it places a pod, the agent when it takes one on and when it mounts a PersistentVolume.
  */
 
+import { meetsRequirement, type Requirement } from "./label-selector.ts";
 import type { Pod } from "./types.ts";
 
 interface NodeIdentity {
@@ -15,12 +16,6 @@ interface NodeSelector {
     readonly matchExpressions?: readonly Requirement[];
     readonly matchFields?: readonly Requirement[];
   }[];
-}
-
-interface Requirement {
-  readonly key: string;
-  readonly operator: string;
-  readonly values?: readonly string[];
 }
 
 export function matchesNodeSelection(spec: Pod["spec"], node: NodeIdentity): boolean {
@@ -40,29 +35,8 @@ export function matchesNodeSelector(required: NodeSelector, node: NodeIdentity):
     const fieldRequirements = term.matchFields ?? [];
     if (expressions.length + fieldRequirements.length === 0) return false;
     return (
-      expressions.every((requirement) => isMet(requirement, labels)) &&
-      fieldRequirements.every((requirement) => isMet(requirement, fields))
+      expressions.every((requirement) => meetsRequirement(requirement, labels)) &&
+      fieldRequirements.every((requirement) => meetsRequirement(requirement, fields))
     );
   });
-}
-
-function isMet(requirement: Requirement, labels: Readonly<Record<string, string>>): boolean {
-  const value = labels[requirement.key];
-  const values = requirement.values ?? [];
-  switch (requirement.operator) {
-    case "In":
-      return value !== undefined && values.includes(value);
-    case "NotIn":
-      return value === undefined || !values.includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-    case "Gt":
-      return value !== undefined && Number(value) > Number(values[0]);
-    case "Lt":
-      return value !== undefined && Number(value) < Number(values[0]);
-    default:
-      return false;
-  }
 }

@@ -2,6 +2,7 @@
 
 import type {
   CertificateSigningRequest,
+  ClusterTrustBundle,
   ConfigMap,
   EndpointSlice,
   Event,
@@ -10,6 +11,7 @@ import type {
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PodCertificateRequest,
   RuntimeClass,
   Secret,
   Service,
@@ -68,6 +70,20 @@ export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   version: "v1",
   plural: "endpointslices",
   kind: "EndpointSlice",
+  namespaced: true,
+};
+export const CLUSTER_TRUST_BUNDLES: Resource<ClusterTrustBundle> = {
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "clustertrustbundles",
+  kind: "ClusterTrustBundle",
+  namespaced: false,
+};
+export const POD_CERTIFICATE_REQUESTS: Resource<PodCertificateRequest> = {
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "podcertificaterequests",
+  kind: "PodCertificateRequest",
   namespaced: true,
 };
 

@@ -72,3 +72,29 @@ export type CertificateSigningRequest = ICertificateSigningRequest & {
 };
 export type Lease = ILease & { readonly metadata: NamespacedMeta };
 export type Event = IEvent;
+
+/** certificates.k8s.io/v1beta1, which the package of types lacks; as far as it is read here. */
+export interface ClusterTrustBundle extends StoredObject {
+  readonly spec: {
+    readonly signerName?: string;
+    /** PEM. */
+    readonly trustBundle: string;
+  };
+}
+
+/** certificates.k8s.io/v1beta1; the status as far as it is read here. */
+export interface PodCertificateRequest extends StoredObject {
+  readonly metadata: NamespacedMeta;
+  readonly status?: {
+    readonly conditions?: readonly {
+      /** Issued, Denied or Failed. */
+      readonly type: string;
+      readonly reason?: string;
+      readonly message?: string;
+    }[];
+    /** PEM, leaf first. */
+    readonly certificateChain?: string;
+    readonly beginRefreshAt?: string;
+    readonly notAfter?: string;
+  };
+}

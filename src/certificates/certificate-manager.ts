@@ -17,7 +17,7 @@ import { askForCertificate, createKey, type SigningRequest } from "./signing-req
 
 export interface CertificateManagerOptions {
   readonly purpose: "client" | "serving";
-  readonly store: CertificateStore;
+  readonly store: Pick<CertificateStore, "save" | "loadKey" | "saveKey" | "dropKey">;
   /** Whom it is for; undefined = not known yet: `wake` when it is. */
   readonly subject: () => Subject | undefined;
   /** The certificate in use. */

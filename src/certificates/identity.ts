@@ -51,11 +51,12 @@ export function identityOf(cert: string, key: string): Identity | undefined {
 
 /** Whether the certificate has the name, the organization and at least the addresses of the subject. */
 export function isFor({ certificate }: Identity, subject: Subject): boolean {
-  const { CN, O } = certificate.toLegacyObject().subject as unknown as Record<string, unknown>;
+  // Not toLegacyObject: where node:tls is not loaded yet it leaves that without createSecureContext.
+  const about = certificate.subject.split("\n");
   const names = certificate.subjectAltName?.split(", ") ?? [];
   return (
-    CN === subject.commonName &&
-    [O].flat().includes(subject.organization) &&
+    about.includes(`CN=${subject.commonName}`) &&
+    about.includes(`O=${subject.organization}`) &&
     subject.dnsNames.every((name) => names.includes(`DNS:${name}`)) &&
     subject.ips.every((ip) => certificate.checkIP(ip) !== undefined)
   );

@@ -78,7 +78,7 @@ export function outcomeOf({ status }: CertificateSigningRequest): Outcome {
 }
 
 /** PKCS#10 in PEM. */
-async function encodeRequest({ key, subject }: SigningRequest): Promise<Buffer> {
+export async function encodeRequest({ key, subject }: SigningRequest): Promise<Buffer> {
   // Loaded only when a certificate is asked for: the library costs 30 ms and some megabytes.
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");

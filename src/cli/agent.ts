@@ -75,8 +75,8 @@ async function setOomScore(score: number, log: Logger): Promise<void> {
 
 /** The Engine is asked by the agent itself, which fails with its own words. */
 function hostSource(host: Host) {
-  const engineVersion = async (): Promise<string> => "20.10";
-  return { exec: host.exec, isRoot: host.isRoot, root: "/", engineVersion };
+  const engine = async () => ({ version: "20.10", mapsUsers: false });
+  return { exec: host.exec, isRoot: host.isRoot, root: "/", engine };
 }
 
 const DEFAULT_INTERVAL_MS = 60_000;

@@ -179,7 +179,7 @@ export const FIELDS = {
   containerRuntimeEndpoint: field(text, "unix:///var/run/docker.sock"),
   rootDir: field(path, "/var/lib/longshore"),
   podCidr: optional(cidr),
-  clusterCidr: optional(cidr),
+  clusterCidr: field(list(cidr), []),
   clusterDns: field(list(ip), []),
   clusterDomain: field(text, "cluster.local"),
   resolvConf: field(path, "/etc/resolv.conf"),

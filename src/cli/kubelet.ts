@@ -4,13 +4,14 @@
  */
 
 import { Command } from "commander";
-import { kubeletVersion } from "../node/node-info.ts";
+import { kubeletVersion } from "../core/version.ts";
 import { addAgentFlags } from "./agent-flags.ts";
+import { KUBELET_ROOT_DIR } from "./ask-agent.ts";
 
 type Record_ = Readonly<Record<string, unknown>>;
 
 /** In a cluster of kubeadm's kube-proxy is a DaemonSet, and `kubeadm reset` cleans the kubelet's directory. */
-const DEFAULTS: Record_ = { rootDir: "/var/lib/kubelet", proxyMode: "off" };
+const DEFAULTS: Record_ = { rootDir: KUBELET_ROOT_DIR, proxyMode: "off" };
 
 export function createKubeletCommand(
   version: string,

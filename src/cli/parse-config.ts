@@ -6,6 +6,7 @@
 import { load } from "js-yaml";
 import type { AgentConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import { parseCidr } from "../core/ip.ts";
 import {
   DEFAULT_EVICTION,
   FIELDS,
@@ -17,6 +18,9 @@ import { bad } from "./config-values.ts";
 
 const CONFIG_API = "longshore.dev/v1alpha1";
 const CONFIG_KIND = "AgentConfiguration";
+
+/** Second names of flags. */
+const ALIAS_OF: Partial<Record<FieldName, string>> = { proxyMode: "proxy" };
 
 /** The file's fields. Throws ConfigInvalid for what is not a document of ours. */
 export function parseConfigFile(yaml: string, file: string): Readonly<Record<string, unknown>> {
@@ -62,13 +66,9 @@ export interface ConfigInput {
 
 /** All but `proxy`, which proxy-config.ts reads. Flags win over our own document, that over the kubelet's. */
 export function computeAgentConfig(input: ConfigInput): Omit<AgentConfig, "proxy"> {
-  const { flags, file, kubelet = {}, defaults = {} } = input;
   const names = Object.keys(FIELDS) as FieldName[];
   const values = Object.fromEntries(
-    names.map((name) => [
-      name,
-      pick(name, flags[name] ?? file[name] ?? kubelet[name] ?? defaults[name]),
-    ]),
+    names.map((name) => [name, pick(name, givenFor(name, input))]),
   ) as unknown as Values;
   refuseContradictions(values);
   const { hostnameOverride, nodeIp, cloudProvider, mergeDefaultEvictionSettings, ...rest } = values;
@@ -76,6 +76,8 @@ export function computeAgentConfig(input: ConfigInput): Omit<AgentConfig, "proxy
     ...rest,
     nodeName: nodeNameOf(hostnameOverride, input.hostname),
     nodeIps: nodeIp,
+    // The pod network is an IPv4 one; those of the other family are for the proxy, which reads this flag, too.
+    clusterCidr: values.clusterCidr.find((range) => parseCidr(range)?.family === "IPv4"),
     evictionHard: mergeDefaultEvictionSettings
       ? { ...DEFAULT_EVICTION, ...values.evictionHard }
       : values.evictionHard,
@@ -140,6 +142,11 @@ function refuseContradictions(values: Values): void {
       "ConfigInvalid",
       "imageCredentialProviderConfig and imageCredentialProviderBinDir belong together",
     );
+}
+
+function givenFor(name: FieldName, { flags, file, kubelet, defaults }: ConfigInput): unknown {
+  const flag = flags[ALIAS_OF[name] ?? name] ?? flags[name];
+  return flag ?? file[name] ?? kubelet?.[name] ?? defaults?.[name];
 }
 
 function pick(name: FieldName, given: unknown): unknown {

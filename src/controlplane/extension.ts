@@ -1,7 +1,7 @@
 /**
  * Where the rest of the control plane plugs into the API server: bearer tokens, authorization, admission and the
- * subresources that are not objects (logs, exec, proxy, tokens). Types only. `startControlPlane` asks its `extend` option for them once,
- * after the store is open and before the first request.
+ * subresources that are not objects (logs, exec, proxy, tokens). Types only. `startControlPlane` asks its `extend`
+ * option for them once, after the store is open and before the first request.
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";

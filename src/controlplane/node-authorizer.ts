@@ -59,6 +59,7 @@ const NODE_RULES: readonly Rule[] = [
     group: "certificates.k8s.io",
     resources: ["certificatesigningrequests"],
   },
+  { verbs: READ, group: "certificates.k8s.io", resources: ["clustertrustbundles"] },
   { verbs: READ, group: "storage.k8s.io", resources: ["csidrivers"] },
   { verbs: READ, group: "node.k8s.io", resources: ["runtimeclasses"] },
 ];
@@ -161,7 +162,9 @@ function verdictOnNode(node: string, request: Request, view: AuthorizerView): Ve
     case "/persistentvolumes":
       return readClaimed(node, request, view, view.claimOf(request.name));
     case "/serviceaccounts":
-      return createToken(node, request, view);
+      return useAccount(node, request, view);
+    case "certificates.k8s.io/podcertificaterequests":
+      return ownCertificateRequests(node, request);
     case "coordination.k8s.io/leases":
       return ownLease(node, request);
     case "storage.k8s.io/csinodes":
@@ -210,10 +213,12 @@ function readClaimed(
   return isUsed ? ALLOW : deny(relationMissing(node));
 }
 
-function createToken(node: string, request: Request, view: AuthorizerView): Verdict {
-  if (request.verb !== "create" || request.name === "")
+/** Reads the account of a pod here, or creates a token for it. */
+function useAccount(node: string, request: Request, view: AuthorizerView): Verdict {
+  const isGet = request.verb === "get" && request.subresource === "";
+  if (request.name === "" || (!isGet && request.verb !== "create"))
     return deny("can only create tokens for individual service accounts");
-  if (request.subresource !== "token")
+  if (!isGet && request.subresource !== "token")
     return deny("can only create token subresource of serviceaccount");
   const isUsed = view
     .podsOnNode(node)
@@ -223,6 +228,16 @@ function createToken(node: string, request: Request, view: AuthorizerView): Verd
         referencedObjects(pod).serviceAccounts.has(request.name),
     );
   return isUsed ? ALLOW : deny(relationMissing(node));
+}
+
+/** What a new one may say is NodeRestriction's. */
+function ownCertificateRequests(node: string, request: Request): Verdict {
+  const { verb, subresource, fieldSelector } = request;
+  if (subresource !== "") return deny("");
+  if (verb === "create") return ALLOW;
+  if (verb !== "list" && verb !== "watch") return deny("");
+  if (selected(fieldSelector, "spec.nodeName") === node) return ALLOW;
+  return deny("can only list/watch podcertificaterequests with spec.nodeName field selector");
 }
 
 const WRITE_OWN = ["get", "create", "update", "patch", "delete"];

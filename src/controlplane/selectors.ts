@@ -38,8 +38,10 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
     "source",
     "type",
   ],
+  clustertrustbundles: ["spec.signerName"],
   namespaces: ["status.phase"],
   nodes: ["spec.unschedulable"],
+  podcertificaterequests: ["spec.signerName", "spec.nodeName"],
   secrets: ["type"],
   services: ["spec.clusterIP", "spec.type"],
 };

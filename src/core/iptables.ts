@@ -117,15 +117,26 @@ export function createIptables(options: {
   };
 }
 
+/** The line of a restore's text that was refused, where the program named one. */
+export function refusedLineOf(error: LongshoreError): string | undefined {
+  return error.cause instanceof RefusedLine ? error.cause.text : undefined;
+}
+
+class RefusedLine {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 /** Names the line iptables-restore stumbled over, with one line before and after it. */
-function restoreFailed(file: string, text: string, stderr: string): LongshoreError {
-  const line = Number(/line:? (\d+)/.exec(stderr)?.[1] ?? 0);
-  const around =
-    line === 0
-      ? ""
-      : `: ${text
-          .split("\n")
-          .slice(Math.max(0, line - 2), line + 1)
-          .join(" | ")}`;
-  return new LongshoreError("CommandFailed", `${file}: ${stderr.trim().slice(0, 1000)}${around}`);
+export function restoreFailed(file: string, text: string, stderr: string): LongshoreError {
+  const number = Number(/line:? (\d+)/.exec(stderr)?.[1] ?? 0);
+  const words = `${file}: ${stderr.trim().replace(/\s+/g, " ").slice(0, 1000)}`;
+  if (number === 0) return new LongshoreError("CommandFailed", words);
+  const lines = text.split("\n");
+  const around = lines.slice(Math.max(0, number - 2), number + 1).join(" | ");
+  const cause = new RefusedLine(lines[number - 1] ?? "");
+  return new LongshoreError("CommandFailed", `${words}: ${around}`, { cause });
 }

@@ -1,8 +1,12 @@
-/** What an operator wants the agent to refuse: a host with swap, or with cgroup version 1. Called by agent.ts. */
+/**
+ * What the agent refuses: a host with swap or with cgroup version 1 where the operator wants that, and an Engine that
+ * maps users. Called by agent.ts.
+ */
 
 import { LongshoreError } from "../core/errors.ts";
 import type { RuntimeInfo } from "../runtime/runtime.ts";
 import type { HostReader } from "./host.ts";
+import { ensureUnmapped } from "./host-checks.ts";
 
 /** Throws Unsupported. */
 export async function requireHost(
@@ -12,9 +16,10 @@ export async function requireHost(
     runtime,
   }: {
     readonly host: Pick<HostReader, "readText">;
-    readonly runtime: Pick<RuntimeInfo, "cgroupVersion">;
+    readonly runtime: Pick<RuntimeInfo, "cgroupVersion" | "mapsUsers">;
   },
 ): Promise<void> {
+  ensureUnmapped(runtime);
   if (wanted.failCgroupV1 && runtime.cgroupVersion === 1)
     throw new LongshoreError(
       "Unsupported",

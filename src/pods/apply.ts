@@ -74,7 +74,8 @@ function createExecutors(options: ApplyOptions): Executors {
     "stop-sandbox": async (record, { id }, signal) => {
       const sandbox = record.observed.sandboxes.find((other) => other.id === id);
       await runtime.stopSandbox(id, signal);
-      if (sandbox !== undefined && !sandbox.hostNetwork) await options.network.detach(sandbox);
+      if (sandbox !== undefined && !sandbox.hostNetwork)
+        await options.network.detach(sandbox, signal);
     },
     "remove-sandbox": (_record, { id }, signal) => runtime.removeSandbox(id, signal),
     "ensure-image": async (record, { name }, signal) => {

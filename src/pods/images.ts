@@ -35,6 +35,7 @@ export interface ImageManagerOptions {
     signal: AbortSignal,
   ) => Promise<readonly Credential[]>;
   readonly onDone: (podUid: string) => void;
+  readonly onPulled?: (podUid: string, tookMs: number) => void;
 }
 
 interface Failure {
@@ -177,6 +178,7 @@ export class ImageManager {
         this.#event(wanted, "Normal", "Pulling", `Pulling image "${image}"`);
         const { image: pulled, tookMs } = await this.#puller.pull(image, credentials, signal);
         if (signal.aborted) return;
+        this.#options.onPulled?.(pod.metadata.uid, tookMs);
         const took = duration(tookMs);
         const waited = duration(clock.monotonic() - askedAt);
         const message = `Successfully pulled image "${image}" in ${took} (${waited} including waiting). Image size: ${pulled.sizeBytes} bytes.`;

@@ -14,7 +14,7 @@ import { jitteredDelay } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { WorkQueue } from "../core/workqueue.ts";
+import { type QueueObserver, WorkQueue } from "../core/workqueue.ts";
 import type { ImageAccess } from "../images/access.ts";
 import type { NodeCredentials } from "../images/node-credentials.ts";
 import type { ServiceAccountSource } from "../images/service-accounts.ts";
@@ -36,6 +36,7 @@ import { imageStateOf } from "./image-volumes.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { type PodObserver, StartTimes } from "./observer.ts";
 import { Operations } from "./operations.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
@@ -86,6 +87,8 @@ export interface PodManagerOptions {
   readonly refreshNode: (signal: AbortSignal) => Promise<void>;
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
+  /** Who counts what pods do. */
+  readonly observer: PodObserver & QueueObserver;
 }
 
 /** Turns mostly wait for the Engine, so there are more than pods. */
@@ -105,20 +108,26 @@ export class PodManager implements PodDirectory {
   readonly #worker: PodWorker;
   readonly #admitter: Admitter;
   readonly #chores: Chores;
+  readonly #startTimes: StartTimes;
   readonly #controller = new AbortController();
   #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
     this.#options = options;
-    const { clock, random } = options;
+    const { clock, random, observer } = options;
+    this.#startTimes = new StartTimes(clock, observer);
     const log = options.log.child({ part: "pods" });
     const onDone = (podUid: string): void => this.sync(podUid);
     const maxParallel = options.maxParallelImagePulls;
     const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
       lookUpCredentials(options, pod, image, signal);
     const access = options.imageAccess;
-    this.#images = new ImageManager({ ...options, log, access, maxParallel, credentials, onDone });
+    const onPulled = (podUid: string, tookMs: number): void =>
+      this.#startTimes.pulled(podUid, tookMs);
+    this.#images = new ImageManager({
+      ...{ ...options, log, access, maxParallel, credentials, onDone, onPulled },
+    });
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
@@ -146,6 +155,7 @@ export class PodManager implements PodDirectory {
     this.#queue = new WorkQueue({
       clock,
       concurrency: CONCURRENCY,
+      ...{ name: "pods", observer: options.observer },
       handle: (key, signal) => this.#handle(key, signal),
       onError: (key, error) => this.#onError(key, error),
     });
@@ -188,8 +198,8 @@ export class PodManager implements PodDirectory {
   }
 
   /** Ends a pod for good and at once, unless it is critical or ends already. */
-  evict(podUid: string, message: string): void {
-    this.#admitter.evict(podUid, message);
+  evict(podUid: string, eviction: { readonly signal: string; readonly message: string }): void {
+    this.#admitter.evict(podUid, eviction);
   }
 
   /** Something the pod refers to changed: what failed for it is tried at once. */
@@ -262,6 +272,7 @@ export class PodManager implements PodDirectory {
       for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
       this.#admitter.admit(record, problem);
       this.#records.set(uid, record);
+      this.#startTimes.seen(pod);
     }
     this.#queue.add(uid);
   }
@@ -295,7 +306,7 @@ export class PodManager implements PodDirectory {
       this.#tellProblem(record);
     }
     const held = amountHeld(record);
-    const again = await this.#worker.sync(record, signal);
+    const again = await this.#turn(record, signal);
     if (amountHeld(record) !== held) this.#onFreed(record);
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
     if (record.phase === "terminated") this.#chores.due("cgroups");
@@ -305,6 +316,19 @@ export class PodManager implements PodDirectory {
     await this.#options.files.remove(key);
     this.#forget(record);
     return undefined;
+  }
+
+  async #turn(record: PodRecord, signal: AbortSignal): Promise<number | undefined> {
+    const { clock, observer } = this.#options;
+    const startedAt = clock.monotonic();
+    const operation = this.#startTimes.turn(record.uid) ? "create" : "sync";
+    try {
+      return await this.#worker.sync(record, signal);
+    } finally {
+      const seconds = (clock.monotonic() - startedAt) / 1000;
+      observer.turned(record.phase === "sync" ? operation : "kill", seconds);
+      this.#startTimes.look(record.uid, record.status);
+    }
   }
 
   #tellProblem(record: PodRecord): void {
@@ -346,6 +370,7 @@ export class PodManager implements PodDirectory {
     this.#records.delete(uid);
     this.#queue.forget(uid);
     this.#images.forgetPod(uid);
+    this.#startTimes.forget(uid);
     this.#statuses.forget(uid);
     this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);

@@ -8,6 +8,7 @@ import type { Pod, PodStatus } from "../api/types.ts";
 import type { Container, RuntimeState } from "../runtime/runtime.ts";
 import type { MountedVolume } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
+import { NO_OOM_KILLS, type OomRecord } from "./oom-kills.ts";
 import { applyAllocation } from "./resize/allocation.ts";
 import { nextBackoff } from "./restart.ts";
 import { toSoundPod } from "./shape.ts";
@@ -45,6 +46,7 @@ export interface PodRecord {
   readonly startTime: number;
   verdict: Verdict | undefined;
   observed: RuntimeState;
+  oomKills: OomRecord;
   /** `observed` has everything that happened before this time; milliseconds since the epoch. */
   observedAt: number;
   volumes: VolumesState;
@@ -90,6 +92,7 @@ export function createRecord(
     startTime: startTime === undefined ? now : Date.parse(startTime),
     verdict: undefined,
     observed: NOTHING,
+    oomKills: NO_OOM_KILLS,
     observedAt: 0,
     volumes: { kind: "ready" },
     mounted: new Map(),

@@ -14,7 +14,14 @@ import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
-import type { Container, ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
+import type {
+  Container,
+  ContainerConfig,
+  ContainerKind,
+  Mount,
+  Runtime,
+  Sandbox,
+} from "../runtime/runtime.ts";
 import { needsImageUser } from "../runtime/security.ts";
 import type { ObjectSource, PodFacts, PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
@@ -23,6 +30,7 @@ import { type ContainerEnv, resolveEnv } from "./env.ts";
 import { computeHostname } from "./hostname.ts";
 import { withImageVolumes } from "./image-volumes.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import type { ContainerType, PodObserver } from "./observer.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { countRestart, type PodRecord } from "./record.ts";
 import {
@@ -59,6 +67,7 @@ export interface StarterOptions {
   readonly files: PodFilePort;
   /** The longest crash back-off. */
   readonly maxContainerRestartPeriodMs: number;
+  readonly observer: Pick<PodObserver, "sandboxStarted" | "containerStarted">;
 }
 
 type StartAction = Extract<PodAction, { kind: "start-container" }> & {
@@ -74,6 +83,12 @@ export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): P
   const { hostIps, labels: nodeLabels, allocatable } = node;
   return { podIps, hostIps, nodeName, nodeLabels, allocatable };
 }
+
+const TYPE: Readonly<Record<ContainerKind, ContainerType>> = {
+  init: "init_container",
+  app: "container",
+  ephemeral: "ephemeral_container",
+};
 
 export class Starter {
   readonly #options: StarterOptions;
@@ -91,9 +106,11 @@ export class Starter {
     }
     try {
       await this.#runSandbox(record, attempt, signal);
+      this.#options.observer.sandboxStarted(false);
     } catch (error) {
       this.#options.network.release(record.uid);
       if (signal.aborted) throw error;
+      this.#options.observer.sandboxStarted(true);
       record.sandboxRetryAt = clock.now() + RETRY_MS;
       const message = `Failed to create pod sandbox: ${messageOf(error)}`;
       events.record(involvedPod(record.pod), "Warning", "FailedCreatePodSandBox", message);
@@ -118,6 +135,18 @@ export class Starter {
     const last = newestOf(record.observed, action.name);
     // Whether or not the start succeeds.
     if (last !== undefined) this.#countRestart(record, last);
+    const id = await this.#createAndStart(record, spec, action, signal);
+    const failure = id === undefined ? record.startFailures.get(spec.name)?.reason : undefined;
+    this.#options.observer.containerStarted(TYPE[action.containerKind], failure);
+    return id;
+  }
+
+  async #createAndStart(
+    record: PodRecord,
+    spec: ContainerSpec,
+    action: StartAction,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
     );
@@ -172,7 +201,7 @@ export class Starter {
   async #undoSandbox(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { runtime, network } = this.#options;
     await runtime.stopSandbox(sandbox.id, signal);
-    await network.detach(sandbox);
+    await network.detach(sandbox, signal);
     await runtime.removeSandbox(sandbox.id, signal);
   }
 

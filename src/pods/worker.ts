@@ -6,11 +6,12 @@
 
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Container as ContainerSpec } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { PodProbes, ProbeResults, ProbeTarget } from "../probes/probes.ts";
-import type { Container, Runtime } from "../runtime/runtime.ts";
+import type { Container, Runtime, RuntimeState } from "../runtime/runtime.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import type { ApplyAction } from "./apply.ts";
@@ -19,6 +20,7 @@ import { containersOf, isLasting } from "./containers.ts";
 import { imageStateOf } from "./image-volumes.ts";
 import type { ImageManager } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { beginOomKills, needsCount, noteOomKills, withOomKills } from "./oom-kills.ts";
 import type { Operations } from "./operations.ts";
 import { isFinished } from "./phases/sync.ts";
 import { computePodActions } from "./plan.ts";
@@ -50,6 +52,7 @@ export interface WorkerOptions {
   readonly node: () => NodeFacts;
   readonly computeSpecHash: (container: ContainerSpec) => string;
   readonly files: PodFilePort;
+  readonly cgroups: Pick<PodCgroupPort, "countOomKills">;
   readonly apply: ApplyAction;
   readonly statuses: StatusWriter;
   readonly operations: Operations;
@@ -158,7 +161,9 @@ export class PodWorker {
     const { runtime, clock } = this.#options;
     if (isStale) {
       const observedAt = clock.now();
-      record.observed = await runtime.list(signal, record.uid);
+      const listed = await runtime.list(signal, record.uid);
+      await this.#countOomKills(record, listed);
+      record.observed = withOomKills(listed, record.oomKills);
       record.observedAt = observedAt;
     }
     await readTerminationMessages(this.#options, record, signal);
@@ -166,6 +171,15 @@ export class PodWorker {
     const snapshot = this.#snapshot(record);
     if (isAllocated) await this.#options.saveCheckpoint();
     return snapshot;
+  }
+
+  async #countOomKills(record: PodRecord, listed: RuntimeState): Promise<void> {
+    record.oomKills = beginOomKills(record.oomKills, listed, record.status);
+    if (!needsCount(record.oomKills, listed)) return;
+    const running = listed.containers.filter(({ state }) => state === "running");
+    const ids = running.map(({ id }) => id);
+    const kills = await this.#options.cgroups.countOomKills(record.pod, ids);
+    record.oomKills = noteOomKills(record.oomKills, listed, kills, record.status);
   }
 
   #snapshot(record: PodRecord): PodSnapshot {

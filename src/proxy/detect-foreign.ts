@@ -44,7 +44,7 @@ export function computeForeignSigns(facts: ForeignFacts): readonly string[] {
 
 /** What to do about it. */
 export const FOREIGN_REMEDY =
-  "remove the other one from this node (its rules go with `kube-proxy --cleanup`), or run the agent with --proxy-mode=off";
+  "remove the other one from this node (its rules go with `kube-proxy --cleanup`), or run the agent with --proxy=off";
 
 export interface ForeignSource {
   readonly iptables: readonly Iptables[];

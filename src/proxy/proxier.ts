@@ -19,6 +19,7 @@ import type { Conntrack } from "./conntrack.ts";
 import { KernelRules } from "./kernel-rules.ts";
 import type { ProxyObserver, RuleCounts } from "./observer.ts";
 import type { ProxyRulesOptions } from "./options.ts";
+import type { OnLeftOut } from "./refusals.ts";
 import { RuleBook } from "./rule-book.ts";
 
 /** What the rules depend on that somebody else knows; the rest the proxier finds out itself. */
@@ -77,7 +78,8 @@ export class Proxier {
   constructor(options: ProxierOptions) {
     const log = options.log.child({ family: options.iptables.family });
     this.#options = { ...options, log };
-    this.#changes = new ServiceChanges(options.services, options.endpointSlices);
+    const { services, endpointSlices, iptables } = options;
+    this.#changes = new ServiceChanges(services, endpointSlices, iptables.family);
     this.#kernel = new KernelRules(options.iptables);
     const retry = Math.max(options.minSyncPeriodMs, 1000);
     this.#backoff = new Backoff({
@@ -148,7 +150,7 @@ export class Proxier {
   }
 
   async #program(signal: AbortSignal): Promise<void> {
-    const { clock, iptables, observer } = this.#options;
+    const { clock, iptables, log, observer } = this.#options;
     const startedAt = clock.monotonic();
     const book = await this.#openBook(signal);
     await this.#verify(book, signal);
@@ -157,10 +159,13 @@ export class Proxier {
     const isFull = !this.#isKnown;
     try {
       await this.#compute(book, keys, signal);
-      const change = book.take();
+      const onLeftOut: OnLeftOut = (key, skipped) => {
+        log.warn({ service: key, skipped }, "a Service is left out of the rules");
+        this.#tellSkipped(key, skipped);
+      };
       const written = isFull
-        ? await this.#kernel.writeAll(book.rules, signal)
-        : await this.#kernel.write(change, signal);
+        ? await this.#kernel.writeAll(book, onLeftOut, signal)
+        : await this.#kernel.write(book, onLeftOut, signal);
       this.#isKnown = true;
       if (isFull) this.#lastVerifiedAt = clock.monotonic();
       this.#tellSynced({ isFull, owned: book.ruleCount, written, startedAt });

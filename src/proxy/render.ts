@@ -20,6 +20,17 @@ export interface TableChange {
 
 export type RuleChange = Readonly<Record<RuleTable, TableChange>>;
 
+/** Both changes, the later one after the earlier, as one; also when the earlier one got no further than half. */
+export function mergeChanges(earlier: RuleChange, later: RuleChange): RuleChange {
+  const merge = (a: TableChange, b: TableChange): TableChange => {
+    const gone = new Set(b.removed);
+    const changed = new Map([...a.changed, ...b.changed].filter(([name]) => !gone.has(name)));
+    const removed = new Set([...a.removed, ...b.removed].filter((name) => !changed.has(name)));
+    return { changed, removed: [...removed] };
+  };
+  return { filter: merge(earlier.filter, later.filter), nat: merge(earlier.nat, later.nat) };
+}
+
 /** The exact input of iptables-restore that writes all of a rule set. */
 export function renderRuleSet(rules: RuleSet): string {
   return RULE_TABLES.map((table) =>

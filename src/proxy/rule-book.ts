@@ -12,6 +12,7 @@ import type { Rule, RuleSet, RuleTable } from "./rule.ts";
 import { compareKeys, LARGE_CLUSTER_ENDPOINTS } from "./rules.ts";
 import {
   computeServiceRules,
+  emptyRules,
   type ServiceObjects,
   type ServiceRules,
   type UdpPort,
@@ -86,7 +87,7 @@ export class RuleBook {
     return [...this.#udp.values()].flat();
   }
 
-  /** Services that contribute something. */
+  /** Services that contribute something, or of which something is left out. */
   keys(): readonly string[] {
     return [...this.#services.keys()];
   }
@@ -116,8 +117,28 @@ export class RuleBook {
    * @returns what is left out of it; undefined when nothing is and was
    */
   set(key: string, objects: ServiceObjects): readonly string[] | undefined {
+    return this.#keep(key, computeServiceRules(objects, this.#options, this.#hasComments));
+  }
+
+  /**
+   * Takes a Service out until it is `set` again.
+   * @returns what is left out of it then
+   */
+  leaveOut(key: string, reason: string): readonly string[] {
+    const skipped = [...(this.#services.get(key)?.skipped ?? []), reason];
+    this.#keep(key, emptyRules(skipped));
+    return skipped;
+  }
+
+  /** The Service that a rule of a chain belongs to. */
+  ownerOf(chain: string, rule: Rule): string | undefined {
+    for (const [key, { chains, shared }] of this.#services)
+      if (chains.includes(chain) || shared.some((one) => one.rule === rule)) return key;
+    return undefined;
+  }
+
+  #keep(key: string, computed: ServiceRules): readonly string[] | undefined {
     const before = this.#services.get(key);
-    const computed = computeServiceRules(objects, this.#options, this.#hasComments);
     const isSame = isEqual(before?.shared, computed.shared);
     const shared = isSame ? (before?.shared ?? []) : exact(computed.shared);
     const after: Entry = { ...computed, shared, chains: exact([...computed.chains.keys()]) };
@@ -126,8 +147,7 @@ export class RuleBook {
     for (const [name, rules] of computed.chains) this.#write("nat", name, exact(rules));
     if (after.shared !== before?.shared) this.#changeShared(before?.shared ?? [], after.shared);
     this.#endpointCount += after.endpointCount - (before?.endpointCount ?? 0);
-    if (objects.service === undefined) this.#services.delete(key);
-    else this.#services.set(key, after);
+    keep(this.#services, key, isNothing(after) ? undefined : after);
     if (!isEqual(before?.udp, after.udp)) this.#udpVersion++;
     keep(this.#udp, key, after.udp.length > 0 ? after.udp : undefined);
     const isNews = after.skipped.length > 0 || (before?.skipped.length ?? 0) > 0;
@@ -213,6 +233,11 @@ export function computeFullChange(
     removed: existing[table].filter((name) => isServiceChain(name) && !rules[table].has(name)),
   });
   return { filter: changeOf("filter"), nat: changeOf("nat") };
+}
+
+/** A Service without an address of the family, for which the other family's proxier is there. */
+function isNothing({ chains, shared, skipped }: Entry): boolean {
+  return chains.length === 0 && shared.length === 0 && skipped.length === 0;
 }
 
 /** A copy without the room to grow that a list made by `push` has: they are kept by the ten thousand. */

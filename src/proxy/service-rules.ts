@@ -95,7 +95,8 @@ function compute(
   return { chains, shared, skipped, endpointCount, udp: udpPorts(ports, endpoints) };
 }
 
-function emptyRules(skipped: readonly string[]): ServiceRules {
+/** A Service that has no part in the rules. */
+export function emptyRules(skipped: readonly string[]): ServiceRules {
   return { chains: new Map(), shared: [], skipped, endpointCount: 0, udp: [] };
 }
 

@@ -14,6 +14,15 @@ export interface PodIdentity {
   readonly uid: string;
 }
 
+/** A port of the node that leads to the pod. */
+export interface HostPort {
+  readonly protocol: "TCP" | "UDP" | "SCTP";
+  /** Empty = every address of the node. */
+  readonly hostIp: string;
+  readonly hostPort: number;
+  readonly containerPort: number;
+}
+
 export interface SandboxConfig {
   readonly pod: PodIdentity;
   /** Counts the sandboxes of one pod UID from 0. */
@@ -24,6 +33,8 @@ export interface SandboxConfig {
   readonly hostIpc: boolean;
   /** The pod's addresses, IPv4 first; kept in labels, they are the state of the IPAM. Empty with hostNetwork. */
   readonly ips: readonly string[];
+  /** Kept in labels, like the addresses. */
+  readonly hostPorts: readonly HostPort[];
   /** Dotted names, all of them namespaced: net.*, and of the IPC namespace kernel.* and fs.mqueue.*. */
   readonly sysctls: Readonly<Record<string, string>>;
   /** The pod's cgroup, as the engine names it; absent = the engine's own place. */
@@ -42,6 +53,7 @@ export interface Sandbox {
   readonly state: "created" | "ready" | "exited";
   readonly hostNetwork: boolean;
   readonly ips: readonly string[];
+  readonly hostPorts: readonly HostPort[];
   /** PID of its program in the agent's PID namespace; 0 unless ready. */
   readonly pid: number;
   /** Milliseconds since the epoch. */
@@ -210,6 +222,8 @@ export interface RuntimeInfo {
   readonly hasAppArmor: boolean;
   /** Whether it labels them for SELinux. */
   readonly hasSeLinux: boolean;
+  /** Whether root in its containers is another user of the host: it cannot be so for some of them only. */
+  readonly mapsUsers: boolean;
   /** What the engine can run containers with; the default one has no name. */
   readonly handlers: readonly RuntimeHandler[];
 }

@@ -10,6 +10,7 @@ import { createServer as createHttpsServer, type Server as HttpsServer } from "n
 import type { Duplex } from "node:stream";
 import type { SecureContextOptions } from "node:tls";
 import { LongshoreError } from "../core/errors.ts";
+import { limitSilentConnections } from "./silent-connections.ts";
 import type { TlsMaterial } from "./tls.ts";
 
 /** kubelet's limit; Node's own of 16 KiB is less than the query of a long `kubectl exec`. */
@@ -62,6 +63,7 @@ export function createTlsServer(options: SecureContextOptions, handlers: Handler
     headersTimeout: HEADERS_MS,
     requestTimeout: REQUEST_MS,
   });
+  limitSilentConnections(server);
   server.on("request", handlers.onRequest);
   server.on("upgrade", handlers.onUpgrade);
   // Scanners and half-open connections; nothing was asked, so there is nothing to say.

@@ -52,7 +52,7 @@ interface KubeletServerConfig extends TlsConfig, TlsLimits, EndpointSettings {
 
 export interface KubeletServerOptions extends Omit<ReadOptions, "config"> {
   readonly config: KubeletServerConfig;
-  readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list">;
+  readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list" | "info" | "containerUsage">;
   readonly reviews: Reviews;
   readonly log: Logger;
 }
@@ -85,6 +85,12 @@ export class KubeletServer {
 
   /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
   async start(): Promise<void> {
+    await this.#startHealthServer();
+    this.#every("readiness", READINESS_INTERVAL_MS, async () => this.#watchReadiness());
+    if (this.#options.config.enableServer) await this.#startServer();
+  }
+
+  async #startServer(): Promise<void> {
     const { config, clock, log } = this.#options;
     this.#material = await loadTlsMaterial(config, clock.now());
     if (this.#material.clientCa === undefined)
@@ -98,9 +104,7 @@ export class KubeletServer {
     });
     const { address, port } = config;
     await listen(this.#server, { address, port, purpose: "kubelet server", flag: "--port" });
-    await this.#startHealthServer();
     this.#every("reload", RELOAD_INTERVAL_MS, () => this.reload());
-    this.#every("readiness", READINESS_INTERVAL_MS, async () => this.#watchReadiness());
     log.info({ address, port: this.port }, "kubelet server listens");
   }
 
@@ -109,7 +113,7 @@ export class KubeletServer {
     this.#stopping.abort();
     for (const timer of this.#timers.values()) timer.cancel();
     for (const socket of this.#upgraded) socket.destroy();
-    await Promise.all([close(this.#server), close(this.#healthServer)]);
+    await Promise.all([close(this.#server), close(this.#healthServer), this.#reads.stop()]);
   }
 
   /** The port it listens on; 0 before start. */
@@ -144,6 +148,7 @@ export class KubeletServer {
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     const route = parseRoute(request.method ?? "", request.url ?? "");
+    response.once("close", this.#reads.count(request.method ?? "", route));
     this.#admit(request, route)
       .then((refusal) => refusal ?? this.#answer(route, response))
       .then((reply) => {
@@ -163,6 +168,7 @@ export class KubeletServer {
     const onError = (): void => void socket.destroy();
     socket.on("error", onError);
     const route = parseRoute(request.method ?? "", request.url ?? "");
+    socket.once("close", this.#reads.count(request.method ?? "", route));
     this.#admit(request, route)
       .then((refusal) => {
         if (socket.destroyed) return;
@@ -178,7 +184,6 @@ export class KubeletServer {
   /** undefined = who asks may. */
   async #admit(request: IncomingMessage, route: Route): Promise<Reply | undefined> {
     const { signal } = this.#stopping;
-    this.#reads.count(request.method ?? "", route);
     const hasClientCa = this.#material?.clientCa !== undefined;
     const user = await this.#authenticator.authenticate(request, hasClientCa, signal);
     if (user === undefined) return UNAUTHORIZED;
@@ -282,6 +287,8 @@ function writeReply(response: ServerResponse, reply: Reply): void {
     "Content-Type": "text/plain; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
     "Content-Length": Buffer.byteLength(reply.text),
+    // Who is nobody keeps no connection open.
+    ...(reply.status === UNAUTHORIZED.status ? { Connection: "close" } : {}),
   });
   response.end(reply.text);
 }

@@ -6,6 +6,8 @@ import type { Route } from "./routes.ts";
 
 /** Of AgentConfig. */
 export interface EndpointSettings {
+  /** Without it there is only /healthz on its own port. */
+  readonly enableServer: boolean;
   /** Whether there is what looks into pods: exec, logs and the like. */
   readonly enableDebuggingHandlers: boolean;
   readonly enableSystemLogHandler: boolean;

@@ -14,7 +14,7 @@ interface ExecTarget {
 export type HealthCheck = "all" | "ping" | "log" | "syncloop";
 
 /** Answered in one piece, by reads.ts. */
-const READ_PATHS = [
+export const READ_PATHS = [
   "/pods",
   "/runningpods",
   "/configz",

@@ -74,7 +74,11 @@ export async function computeDesiredVolume(
   }
   // All projected volumes are in memory, as the kubelet has them: most hold a token.
   if (volume.projected !== undefined)
-    return filesAt("projected", true, await collectProjected(volume.projected, sources, owner));
+    return filesAt(
+      "projected",
+      true,
+      await collectProjected(name, volume.projected, sources, owner),
+    );
   if (volume.csi !== undefined)
     throw new LongshoreError(
       "VolumeNotReady",

@@ -25,6 +25,7 @@ import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
+import { computeTrustAnchors } from "./kinds/trust-bundle.ts";
 import { type MountEntry, remoteMountOf } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { ownerOf, type VolumeOwner } from "./ownership.ts";
@@ -35,6 +36,7 @@ import {
   contentHashOf,
   type DesiredVolume,
 } from "./plan.ts";
+import type { PodCertificates } from "./pod-certificates.ts";
 import { RemoteMounts } from "./remote-mounts.ts";
 import { checkNotAborted } from "./remove-tree.ts";
 import { ensureShared } from "./shared-mounts.ts";
@@ -57,6 +59,7 @@ export interface VolumeManagerOptions {
   /** For what may wait for a file server. */
   readonly exec: Exec;
   readonly images: ImagePort;
+  readonly certificates: Pick<PodCertificates, "get" | "forget">;
   /** How old a measurement of a volume may be; undefined = none is made. */
   readonly statsPeriodMs?: number | undefined;
   readonly clock: Clock;
@@ -152,6 +155,7 @@ export class VolumeManager implements PodVolumes {
     const podDir = podDirectory(this.#dir(), podUid);
     const context = this.#context(signal);
     this.#tokens.forget(podUid);
+    this.#options.certificates.forget(podUid);
     this.#claims.forget(podUid);
     this.#usages.forget(podUid);
     this.#remote.forget(podDir);
@@ -265,7 +269,7 @@ export class VolumeManager implements PodVolumes {
   }
 
   #fileSources(pod: Pod, facts: PodFacts, signal: AbortSignal): FileSources {
-    const { objects } = this.#options;
+    const { objects, certificates } = this.#options;
     const { namespace } = pod.metadata;
     return {
       configMap: async (source, name) =>
@@ -273,6 +277,9 @@ export class VolumeManager implements PodVolumes {
       secret: async (source, name) =>
         computeSecretFiles(source, name, await objects.getSecret(namespace, name, signal)),
       downwardApi: (items, defaultMode) => computeDownwardFiles(items, defaultMode, pod, facts),
+      trustAnchors: async (source) =>
+        computeTrustAnchors(source, await objects.listClusterTrustBundles(signal)),
+      podCertificate: (place, source) => certificates.get(pod, place, source, signal),
       token: (audience, expirationSeconds) => {
         const request = { expirationSeconds, ...(audience === undefined ? {} : { audience }) };
         return this.#tokens.get(pod, request, signal);

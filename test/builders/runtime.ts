@@ -12,7 +12,7 @@ export function makePod(name: string): PodIdentity {
 export function sandboxOf(pod: PodIdentity, change: Partial<SandboxConfig> = {}): SandboxConfig {
   return {
     ...{ pod, attempt: 0, hostname: pod.name, hostNetwork: false, hostPid: false, hostIpc: false },
-    ...{ ips: ["10.1.2.3"], sysctls: {}, annotations: { grace: "30" } },
+    ...{ ips: ["10.1.2.3"], hostPorts: [], sysctls: {}, annotations: { grace: "30" } },
     ...change,
   };
 }

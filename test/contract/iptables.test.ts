@@ -3,9 +3,15 @@
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
+import type { LongshoreError } from "../../src/core/errors.ts";
 import { createExec } from "../../src/core/exec.ts";
 import type { Family } from "../../src/core/ip.ts";
-import { createIptables, type Iptables, type Jump } from "../../src/core/iptables.ts";
+import {
+  createIptables,
+  type Iptables,
+  type Jump,
+  refusedLineOf,
+} from "../../src/core/iptables.ts";
 import { chainsOf } from "../../src/proxy/render.ts";
 import { FakeIptables } from "../fakes/iptables.ts";
 import { parseRestore, targetOf } from "../support/iptables-parser.ts";
@@ -95,6 +101,12 @@ describe.each([
     await iptables.restore(nat(":T-ONE - [0:0]", ...front), signal);
     expect(await targets(iptables, "T-TWO")).toEqual(["T-ONE", "RETURN", "ACCEPT"]);
     await iptables.restore(nat(":T-TWO - [0:0]", "-A T-TWO -j ACCEPT"), signal);
+  });
+
+  test("names the line that it does not take", async () => {
+    const lines = [":T-NEW - [0:0]", "-A T-NEW -j RETURN", "-A T-NEW -m no-such-match -j ACCEPT"];
+    const error = await iptables.restore(nat(...lines), signal).catch((caught: unknown) => caught);
+    expect(refusedLineOf(error as LongshoreError)).toBe("-A T-NEW -m no-such-match -j ACCEPT");
   });
 
   test.each([

@@ -39,7 +39,7 @@ const fatal = [
   },
   {
     sentence: "a taken port",
-    line: `longshore agent --kubeconfig ${KUBECONFIG} --hostname-override node1 --root-dir /tmp/other --proxy-mode off`,
+    line: `longshore agent --kubeconfig ${KUBECONFIG} --hostname-override node1 --root-dir /tmp/other --proxy=off`,
     says: /10250/,
   },
   {

@@ -5,7 +5,13 @@
  */
 
 import { LongshoreError } from "../../src/core/errors.ts";
-import { type Iptables, type Jump, jumpArgs, type Table } from "../../src/core/iptables.ts";
+import {
+  type Iptables,
+  type Jump,
+  jumpArgs,
+  restoreFailed,
+  type Table,
+} from "../../src/core/iptables.ts";
 import { parseRestore, targetOf } from "../support/iptables-parser.ts";
 
 type Chains = Map<string, string[][]>;
@@ -16,6 +22,8 @@ const BUILT_IN: Readonly<Record<Table, readonly string[]>> = {
   mangle: ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
 };
 
+const MATCHES = "addrtype comment conntrack mark recent sctp statistic tcp udp".split(" ");
+
 const TARGETS = ["ACCEPT", "DROP", "REJECT", "RETURN", "MARK", "MASQUERADE", "DNAT"];
 
 export class FakeIptables implements Iptables {
@@ -23,6 +31,8 @@ export class FakeIptables implements Iptables {
   readonly #tables = new Map<Table, Chains>();
   /** Every text given to `restore`, also those that failed. */
   readonly restores: string[] = [];
+  /** Extensions that rules may name with `-m`; a test takes one out to have its rules refused. */
+  readonly matches = new Set(MATCHES);
   /** Errors that the next restores throw, first one first; undefined = that one works. */
   readonly failures: (Error | undefined)[] = [];
 
@@ -43,6 +53,14 @@ export class FakeIptables implements Iptables {
     this.restores.push(text);
     const failure = this.failures.shift();
     if (failure !== undefined) throw failure;
+    for (const [index, line] of text.split("\n").entries())
+      for (const [, match = ""] of line.matchAll(/ -m (\S+)/g))
+        if (!this.matches.has(match))
+          throw restoreFailed(
+            "fake",
+            text,
+            `no match ${match}\nError occurred at line: ${index + 1}`,
+          );
     for (const [name, parsed] of parseRestore(text)) {
       const next: Chains = new Map(
         [...this.#chains(name as Table)].map(([chain, rules]) => [chain, [...rules]]),

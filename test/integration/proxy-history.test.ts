@@ -5,13 +5,16 @@
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { keyOf } from "../../src/api/store.ts";
 import type { EndpointSlice, Service, StoredObject } from "../../src/api/types.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Exec } from "../../src/core/exec.ts";
 import { createIptables, type Iptables } from "../../src/core/iptables.ts";
 import { removeProxyRules } from "../../src/proxy/cleanup.ts";
+import { serviceKeyOf } from "../../src/proxy/endpoints.ts";
 import { KernelRules } from "../../src/proxy/kernel-rules.ts";
 import { Proxier } from "../../src/proxy/proxier.ts";
+import { RuleBook } from "../../src/proxy/rule-book.ts";
 import { computeProxyRules } from "../../src/proxy/rules.ts";
 import { makeService, makeSlice, PROXIER_RULES } from "../builders/services.ts";
 import { hostRules, NodeNamespace, pause, silentLog } from "../support/netns.ts";
@@ -127,8 +130,16 @@ describe.each(["nft", "legacy"] as const)("on the %s back-end", (backend) => {
     const options = { ...PROXIER_RULES, family: "IPv6", randomFully: true, detectLocal } as const;
     const wanted = computeProxyRules(objects, options).rules;
     expect([...wanted.nat.keys()].join()).toMatch(/KUBE-SVC-\w+\/\d+/);
+    const book = new RuleBook(options);
+    const slices = Map.groupBy(objects.endpointSlices, serviceKeyOf);
+    for (const service of objects.services) {
+      const key = keyOf(service);
+      book.set(key, { service, endpointSlices: slices.get(key) ?? [] });
+    }
     const kernel = new KernelRules(ip6tables);
-    await kernel.writeAll(wanted, signal);
+    const leftOut: string[] = [];
+    await kernel.writeAll(book, (key) => void leftOut.push(key), signal);
+    expect(leftOut).toEqual([]);
     expect(await kernel.findDifference(wanted, signal)).toBeUndefined();
     await removeProxyRules(ip6tables, signal);
     expect(await ip6tables.save("nat", signal)).not.toContain("KUBE-");

@@ -11,6 +11,8 @@ export interface Pair {
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 
+const DAY_MS = 86_400_000;
+
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return (await webcrypto.subtle.generateKey(ALGORITHM, true, [
     "sign",
@@ -46,7 +48,8 @@ export class TestCa {
     return new TestCa(certificate, keys.privateKey);
   }
 
-  async issue(subject: string, usage: "client" | "server" = "client"): Promise<Pair> {
+  /** @param days until it ends; negative = it has ended */
+  async issue(subject: string, usage: "client" | "server" = "client", days = 1): Promise<Pair> {
     const keys = await generateKeys();
     const purpose = usage === "client" ? "clientAuth" : "serverAuth";
     const certificate = await x509.X509CertificateGenerator.create({
@@ -55,6 +58,8 @@ export class TestCa {
       publicKey: keys.publicKey,
       signingKey: this.#key,
       signingAlgorithm: ALGORITHM,
+      notBefore: new Date(Date.now() - 2 * DAY_MS),
+      notAfter: new Date(Date.now() + days * DAY_MS),
       extensions: [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage[purpose]])],
     });
     return { cert: certificate.toString("pem"), key: await pemKey(keys.privateKey) };

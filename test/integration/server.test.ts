@@ -20,14 +20,18 @@ import { LongshoreError } from "../../src/core/errors.ts";
 import { createLogger } from "../../src/core/logger.ts";
 import type { PodDirectory, PodView } from "../../src/pods/directory.ts";
 import type {
+  ContainerUsage,
   ExecSession,
   LogOptions,
   LogRecord,
   Runtime,
+  RuntimeInfo,
   RuntimeState,
   Sandbox,
 } from "../../src/runtime/runtime.ts";
 import { KubeletServer } from "../../src/server/kubelet-server.ts";
+import { parseRoute, READ_PATHS, type Route } from "../../src/server/routes.ts";
+import { AgentMetrics } from "../../src/server/stats/agent-metrics.ts";
 import { SERVER_DEFAULTS } from "../support/server-defaults.ts";
 import { type Pair, TestCa } from "./server-pki.ts";
 
@@ -65,7 +69,9 @@ const pods: PodDirectory = {
 };
 
 /** Runs a few commands in memory: echo, cat, big, false, hang. */
-class ScriptedRuntime implements Pick<Runtime, "logs" | "exec" | "attach" | "list"> {
+class ScriptedRuntime
+  implements Pick<Runtime, "logs" | "exec" | "attach" | "list" | "info" | "containerUsage">
+{
   readonly logCalls: LogOptions[] = [];
   records: LogRecord[] = [];
   followUntil: Promise<void> | undefined;
@@ -102,6 +108,14 @@ class ScriptedRuntime implements Pick<Runtime, "logs" | "exec" | "attach" | "lis
   async list(): Promise<RuntimeState> {
     const sandbox = { state: "ready", hostNetwork: true, ips: [], pid: 1 };
     return { sandboxes: [sandbox as unknown as Sandbox], containers: [] };
+  }
+
+  async info(): Promise<RuntimeInfo> {
+    return { rootDir: "/" } as RuntimeInfo;
+  }
+
+  async containerUsage(): Promise<ContainerUsage> {
+    return { writableBytes: 1, logBytes: 2 };
   }
 
   async exec(_id: string, request: { readonly command: readonly string[] }): Promise<ExecSession> {
@@ -179,6 +193,7 @@ beforeAll(async () => {
   certificates.apiserver = await ca.issue("CN=kube-apiserver-kubelet-client");
   certificates.user = await ca.issue("CN=jane, O=dev");
   certificates.foreign = await otherCa.issue("CN=admin, O=system:masters");
+  certificates.expired = await ca.issue("CN=admin, O=system:masters", "client", -1);
   certificates.serving = await ca.issue("CN=admin, O=system:masters", "server");
   server = new KubeletServer({ ...options(), runtime });
   await server.start();
@@ -203,6 +218,7 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
       ...SERVER_DEFAULTS,
     },
     pods,
+    metrics: new AgentMetrics(),
     readiness: () => [],
     version: "0.0.0",
     reviews: {
@@ -468,50 +484,130 @@ function received({ messages }: ExecClient, channel: number, isBase64 = false): 
     .join("");
 }
 
-describe("every path and every credential", () => {
-  const paths: readonly (readonly [string, string, number])[] = [
-    ["GET", "/healthz", 200],
-    ["GET", "/pods", 200],
-    ["GET", "/runningpods/", 200],
-    ["GET", "/configz", 200],
-    ["GET", "/stats/summary", 200],
-    ["GET", "/metrics", 200],
-    ["GET", "/metrics/cadvisor", 200],
-    ["GET", "/metrics/resource", 200],
-    ["GET", "/metrics/probes", 200],
-    ["GET", "/logs/", 200],
-    ["GET", "/containerLogs/default/web/main?tailLines=0", 200],
-    ["POST", "/run/default/web/main?cmd=echo", 200],
-    ["POST", "/exec/default/web/main", 400],
-    ["POST", "/attach/default/web/main", 400],
-    ["POST", "/portForward/default/web", 400],
+/** What a request of each kind of route looks like; a new kind without one does not compile. */
+const SAMPLES: Readonly<Record<Route["kind"], readonly (readonly [string, string, number])[]>> = {
+  healthz: ["", "/ping", "/log", "/syncloop", "?verbose"].map((rest) => [
+    "GET",
+    `/healthz${rest}`,
+    200,
+  ]),
+  read: READ_PATHS.map((path) => ["GET", path === "/runningpods" ? "/runningpods/" : path, 200]),
+  "system-logs": [["GET", "/logs/", 200]],
+  logs: [["GET", "/containerLogs/default/web/main?tailLines=0", 200]],
+  run: ["", "/uid-1"].map((uid) => ["POST", `/run/default/web${uid}/main?cmd=echo`, 200]),
+  exec: ["", "/uid-1"].map((uid) => ["POST", `/exec/default/web${uid}/main`, 400]),
+  attach: ["", "/uid-1"].map((uid) => ["POST", `/attach/default/web${uid}/main`, 400]),
+  "port-forward": ["", "/uid-1"].map((uid) => ["POST", `/portForward/default/web${uid}`, 400]),
+  "method-not-allowed": [
+    ["POST", "/pods", 405],
+    ["DELETE", "/containerLogs/default/web/main", 405],
+    ["GET", "/run/default/web/main", 405],
+    ["PUT", "/exec/default/web/main", 405],
+  ],
+  "not-found": [
+    ["GET", "/", 404],
     ["GET", "/debug/pprof/", 404],
-    ["GET", "//metrics", 404],
-    ["GET", "/stats/../metrics", 404],
-    ["GET", "/metrics%2fresource", 404],
-    ["GET", "/METRICS", 404],
-  ];
-  const isMetrics = (path: string): boolean => path.startsWith("/metrics") && !path.includes("%");
-  const table = paths.flatMap(([method, path, code]) => [
-    [method, path, "nobody", { as: undefined }, 401] as const,
-    [method, path, "a foreign certificate", { as: "foreign" }, 401] as const,
-    [method, path, "a server's certificate", { as: "serving" }, 401] as const,
-    [method, path, "a user without a right", { as: "user" }, 403] as const,
-    [method, path, "the API server", { as: "apiserver" }, code] as const,
-    [method, path, "an administrator", { as: "admin" }, code] as const,
-    [method, path, "an unknown token", { as: undefined, token: "expired" }, 401] as const,
-    [
-      ...([method, path, "a token for metrics", { as: undefined, token: "good" }] as const),
-      isMetrics(path) ? code : 403,
-    ] as const,
-  ]);
+    ["POST", "/exec/default/web", 404],
+    // Other spellings of paths that are served.
+    ...[
+      "//metrics",
+      "/stats/../metrics",
+      "/./metrics",
+      "/metrics/",
+      "/METRICS",
+      "/metrics%2fresource",
+    ],
+    ...["/healthz/../pods", "//pods", "/pods%2f", "/Pods", "/pods;x", "/pods%00", "/%2e%2e/pods"],
+    ...["/containerLogs/default%2fweb/main/x", "/containerLogs/default/../default/web/main"],
+    ...["/exec//default/web/main", "/EXEC/default/web/main", "/exec/default/web%2fmain/x"],
+    ...["/logs/%2e%2e/%2e%2e/etc/passwd", "/logs/..%5cx", "/%zz"],
+  ].map((sample) => (typeof sample === "string" ? ["GET", sample, 404] : sample)) as [
+    string,
+    string,
+    number,
+  ][],
+};
 
-  test.each(table)("%s %s by %s", async (method, path, _who, { as, ...more }, code) => {
-    const response = await open(path, as, method, "token" in more ? more.token : undefined);
+const CREDENTIALS: readonly {
+  readonly who: string;
+  readonly as?: string;
+  readonly token?: string;
+  /** Who it is may not matter to a path that nobody may use. */
+  readonly codeOf: (path: string, code: number) => number;
+}[] = [
+  { who: "nobody", codeOf: () => 401 },
+  { who: "a foreign certificate", as: "foreign", codeOf: () => 401 },
+  { who: "a server's certificate", as: "serving", codeOf: () => 401 },
+  { who: "an expired certificate", as: "expired", codeOf: () => 401 },
+  { who: "an expired or unknown token", token: "expired", codeOf: () => 401 },
+  { who: "a user without a right", as: "user", codeOf: () => 403 },
+  { who: "the API server", as: "apiserver", codeOf: (_path, code) => code },
+  { who: "an administrator", as: "admin", codeOf: (_path, code) => code },
+  {
+    who: "a token for metrics",
+    token: "good",
+    codeOf: (path, code) =>
+      (READ_PATHS as readonly string[]).includes(path) && path.startsWith("/metrics") ? code : 403,
+  },
+];
+
+describe("every path and every credential", () => {
+  test("there is a sample of each path that is read", () => {
+    for (const [kind, samples] of Object.entries(SAMPLES))
+      for (const [method, path] of samples)
+        expect([path, parseRoute(method, path).kind]).toEqual([path, kind]);
+  });
+
+  const table = Object.values(SAMPLES)
+    .flat()
+    .flatMap(([method, path, code]) =>
+      CREDENTIALS.map(
+        ({ who, as, token, codeOf }) =>
+          [method, path, who, { as, token }, codeOf(path, code)] as const,
+      ),
+    );
+
+  test.each(table)("%s %s by %s", async (method, path, _who, { as, token }, code) => {
+    const response = await open(path, as, method, token);
     response.destroy();
     expect(response.statusCode).toBe(code);
   });
+
+  const upgrades = [...SAMPLES.exec, ...SAMPLES.attach, ...SAMPLES["port-forward"]].flatMap(
+    ([, path]) =>
+      CREDENTIALS.flatMap((credential) =>
+        ["websocket", "SPDY/3.1"].map((protocol) => [protocol, path, credential] as const),
+      ),
+  );
+
+  test.each(upgrades)("an upgrade to %s of %s", async (protocol, path, { as, token, codeOf }) => {
+    // What is asked for names no stream or protocol, so that who may ask is told so.
+    expect(await upgradeStatus(path, protocol, { as, token })).toBe(codeOf(path, 400));
+  });
 });
+
+function upgradeStatus(
+  path: string,
+  protocol: string,
+  { as, token }: { readonly as: string | undefined; readonly token: string | undefined },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const options = {
+      ...{ host: "127.0.0.1", port: server.port, path, rejectUnauthorized: false, agent: false },
+      ...(as === undefined ? {} : certificates[as]),
+      headers: { connection: "Upgrade", upgrade: protocol, ...authorization },
+    } as const;
+    httpsRequest(options)
+      .on("response", (response) => resolve(response.resume().statusCode ?? 0))
+      .on("upgrade", (response, socket) => {
+        socket.destroy();
+        resolve(response.statusCode ?? 0);
+      })
+      .on("error", reject)
+      .end();
+  });
+}
 
 describe("what is read in one piece", () => {
   test.each([

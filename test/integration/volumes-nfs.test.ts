@@ -60,12 +60,18 @@ async function createManager(): Promise<VolumeManager> {
   const made = new VolumeManager({
     rootDir: root,
     objects: {
-      ...{ getConfigMap: never, getSecret: never, requestToken: never },
+      ...{
+        getConfigMap: never,
+        getSecret: never,
+        requestToken: never,
+        listClusterTrustBundles: never,
+      },
       getClaim: async (_namespace, name) => claims.get(name),
       getPersistentVolume: async (name) => persistent.get(name),
     },
-    ...{ exec, syscalls: createSyscalls({ exec }), clock, log },
+    ...{ exec, syscalls: createSyscalls({ exec }), clock, log, statsPeriodMs: 60_000 },
     images: { holdImage: never, releaseImages: never },
+    certificates: { get: never, forget: () => undefined },
   });
   await made.start();
   return made;

@@ -22,6 +22,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type {
+  ClusterTrustBundle,
   ConfigMap,
   PersistentVolume,
   PersistentVolumeClaim,
@@ -67,6 +68,8 @@ let secrets: Map<string, Record<string, string>>;
 let claims: Map<string, PersistentVolumeClaim>;
 let persistent: Map<string, PersistentVolume>;
 let tokens: number;
+let tokenLifeMs: number;
+let bundles: ClusterTrustBundle[];
 
 const objects: ObjectSource & ClaimSource = {
   async getConfigMap(_namespace, name) {
@@ -83,11 +86,18 @@ const objects: ObjectSource & ClaimSource = {
   },
   getClaim: async (_namespace, name) => claims.get(name),
   getPersistentVolume: async (name) => persistent.get(name),
+  listClusterTrustBundles: async () => bundles,
   async requestToken() {
     tokens++;
-    return { token: `token-${tokens}`, expiresAt: Date.now() + 3_600_000 };
+    return { token: `token-${tokens}`, expiresAt: Date.now() + tokenLifeMs };
   },
 };
+
+function bundle(anchor: string): ClusterTrustBundle {
+  const base64 = Buffer.from(anchor).toString("base64");
+  const trustBundle = `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`;
+  return { metadata: { ...metadata, name: "ca" }, spec: { trustBundle } };
+}
 
 function podWith(volumes: readonly Volume[], uid = "uid-1"): Pod {
   const volumeMounts = volumes.map(({ name }) => ({ name, mountPath: `/${name}` }));
@@ -132,6 +142,7 @@ async function createManager(calls: Syscalls = syscalls): Promise<VolumeManager>
     syscalls: calls,
     exec,
     images,
+    certificates: { get: never, forget: () => undefined },
     clock: systemClock,
     log: quiet,
   };
@@ -153,6 +164,8 @@ beforeEach(() => {
   claims = new Map();
   persistent = new Map();
   tokens = 0;
+  tokenLifeMs = 3_600_000;
+  bundles = [];
 });
 
 afterEach(() => {
@@ -232,6 +245,26 @@ describe("volumes of a pod", () => {
     const mounted = await (await createManager()).ensure(owned, FACTS, signal);
     const { mode, uid } = statSync(join(mounted.get("all")?.hostPath ?? "", "token"));
     expect([(mode & 0o777).toString(8), uid]).toEqual(expected);
+  });
+
+  it("show a renewed token, and trust anchors as they change, in the place of the old", async () => {
+    tokenLifeMs = 0;
+    bundles = [bundle("one")];
+    const anchors = { clusterTrustBundle: { name: "ca", path: "ca" } };
+    const sources = [{ serviceAccountToken: { path: "token" } }, anchors];
+    const pod = podWith([{ name: "all", projected: { sources } }]);
+    const manager = await createManager();
+    const path = (await manager.ensure(pod, FACTS, signal)).get("all")?.hostPath ?? "";
+    const before = readlinkSync(join(path, "..data"));
+    expect(readFileSync(join(path, "token"), "utf8")).toBe("token-1");
+    const first = readFileSync(join(path, "ca"), "utf8");
+    bundles = [bundle("another")];
+    await manager.ensure(pod, FACTS, signal);
+    expect(readFileSync(join(path, "token"), "utf8")).toBe("token-2");
+    expect(readFileSync(join(path, "ca"), "utf8")).not.toBe(first);
+    expect(readlinkSync(join(path, "..data"))).not.toBe(before);
+    expect(readdirSync(path)).not.toContain(before);
+    expect(statfsSync(path).type).toBe(TMPFS_MAGIC);
   });
 
   it("never put a secret or a token on disk", async () => {

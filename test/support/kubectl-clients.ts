@@ -37,11 +37,12 @@ export function script(
   cluster: Cluster,
   { path, websockets }: Client,
   text: string,
+  timeoutMs = 120_000,
 ): Promise<Result> {
   const env = `export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=${websockets} KUBECTL_PORT_FORWARD_WEBSOCKETS=${websockets}`;
   return cluster.node.exec(
     ["bash", "-c", `${env}; k() { ${path} -n ${cluster.namespace} "$@"; }; ${text}`],
-    { timeoutMs: 120_000 },
+    { timeoutMs },
   );
 }
 

@@ -2,6 +2,7 @@
 export const SERVER_DEFAULTS = {
   authentication: { anonymous: false, webhook: true, cacheMs: 120_000 },
   authorization: { mode: "Webhook", allowedMs: 300_000, refusedMs: 30_000 },
+  enableServer: true,
   enableDebuggingHandlers: true,
   enableSystemLogHandler: true,
   tlsMinVersion: "VersionTLS12",

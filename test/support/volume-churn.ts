@@ -58,6 +58,7 @@ export class Churn {
         getSecret: async () => ({
           ...{ apiVersion: "v1", kind: "Secret", metadata, data: { key: encoded } },
         }),
+        listClusterTrustBundles: async () => [],
         requestToken: async () => ({ token: MARKER, expiresAt: systemClock.now() + 3_600_000 }),
         getClaim: async () => ({
           ...claim,
@@ -72,6 +73,7 @@ export class Churn {
       syscalls: createSyscalls({ exec }),
       exec,
       images: { holdImage: refuse, releaseImages: refuse },
+      certificates: { get: refuse, forget: () => undefined },
       clock: systemClock,
       log: quiet,
     });

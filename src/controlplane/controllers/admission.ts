@@ -13,7 +13,7 @@ import { nodeNameOf } from "../node-authorizer.ts";
 import { type NodeRequest, nodeRestriction } from "../node-restriction.ts";
 import { randomSuffix } from "../object-input.ts";
 import type { KubeObject } from "../objects.ts";
-import { NAMESPACES, NODES, PODS, SERVICES } from "../registry.ts";
+import { NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES } from "../registry.ts";
 import { allocateService } from "../services.ts";
 import { forbidden, invalid, notFound } from "../status-error.ts";
 import type { Store } from "../store.ts";
@@ -110,6 +110,8 @@ export function restrictNode(store: Store, request: AdmissionRequest): KubeObjec
   };
   const why = nodeRestriction(node, {
     getPod: (ns, podName) => store.get(PODS, ns, podName) as unknown as Pod | undefined,
+    getServiceAccount: (ns, account) =>
+      store.get(SERVICE_ACCOUNTS, ns, account) as unknown as StoredObject | undefined,
     getNode: (nodeName) => store.get(NODES, undefined, nodeName) as unknown as Node | undefined,
   });
   if (why !== undefined) throw forbidden(type, name, why);

@@ -1,6 +1,6 @@
 /**
  * What a service account may do here, where there is no RBAC: read its own namespace but for Secrets (the ClusterRole
- * view, of which this is a part), and the documents that verify tokens. An account that an administrator made in
+ * view, of which this is a part), ClusterTrustBundles and the documents that verify tokens. An account that an administrator made in
  * kube-system, which means any but `default` there, may do everything: nobody else can make one, and there is no way
  * to say less. Pure; called by node-authorizer.ts, which has allowed what everybody may.
  */
@@ -28,6 +28,7 @@ export function accountMay(
   if (account.namespace === "kube-system" && account.name !== "default") return true;
   if (!READ.includes(request.verb)) return false;
   if (request.resource === "") return [DISCOVERY_PATH, KEYS_PATH].includes(request.path);
+  if (request.resource === "clustertrustbundles") return true;
   const isSecret = request.group === "" && request.resource === "secrets";
   return (
     request.namespace === account.namespace &&

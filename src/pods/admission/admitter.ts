@@ -11,6 +11,7 @@ import { classOf, messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import { findIgnored } from "../ignored.ts";
 import type { NodeFacts } from "../node-facts.ts";
+import type { PodObserver } from "../observer.ts";
 import type { PodRecord } from "../record.ts";
 import { toSoundPod } from "../shape.ts";
 import type { Verdict } from "../snapshot.ts";
@@ -28,6 +29,7 @@ export interface AdmitterOptions {
   readonly events: EventSink;
   readonly log: Logger;
   readonly records: ReadonlyMap<string, PodRecord>;
+  readonly observer: Pick<PodObserver, "evicted">;
   /** A pod got a verdict while it runs. */
   readonly onEnded: (podUid: string) => void;
 }
@@ -132,10 +134,14 @@ export class Admitter {
   }
 
   /** For what the pod itself does while it runs. As with the kubelet its containers get a second. */
-  evict(podUid: string, message: string): void {
+  evict(
+    podUid: string,
+    { signal, message }: { readonly signal: string; readonly message: string },
+  ): void {
     const record = this.#options.records.get(podUid);
     if (record === undefined || record.phase !== "sync" || record.verdict !== undefined) return;
     if (isCritical(record.pod)) return;
+    this.#options.observer.evicted(signal);
     this.#end(record, { reason: "Evicted", message, graceSeconds: 1 });
   }
 

@@ -4,6 +4,7 @@
  */
 
 import type { Container, PodSpec, Volume } from "../../api/types.ts";
+import { isForwardable } from "../host-ports.ts";
 
 const VOLUME_KINDS = [
   "emptyDir",
@@ -57,7 +58,10 @@ function containerFields(list: string, container: Container, isOnHost: boolean):
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
     // In the host's network a port of the container is one of the host.
-    [!isOnHost && (container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
+    [
+      !isOnHost && (container.ports ?? []).some((port) => port.hostPort && !isForwardable(port)),
+      "ports.hostPort with this hostIP or protocol",
+    ],
   ];
   return used(findings).map((name) => field(list, container, name));
 }

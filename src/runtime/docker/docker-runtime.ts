@@ -107,6 +107,7 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
         rootDir: info.DockerRootDir,
         hasAppArmor: hasOption("apparmor"),
         hasSeLinux: hasOption("selinux"),
+        mapsUsers: hasOption("userns"),
         handlers: readHandlers(info as EngineInfo, version.ApiVersion),
       };
     },

@@ -1,7 +1,9 @@
 /** GET /metrics/cadvisor: the series of cAdvisor that dashboards use, with its labels. Pure. */
 
-import type { ContainerStats, NodeStats, PodStats } from "./collector.ts";
+import type { BlockIo } from "./block-io.ts";
+import type { ContainerStats, Measured, NodeStats, PodStats } from "./collector.ts";
 import type { Metric, Sample } from "./exposition.ts";
+import type { Pressure, Pressures } from "./pressure.ts";
 import { counter, gauge } from "./resource-metrics.ts";
 import type { InterfaceUsage, Usage } from "./usage.ts";
 
@@ -73,12 +75,54 @@ const SERIES: readonly Series[] = [
     labels: { failure_type: "pgfault", scope: "container" },
     value: (usage) => usage.pageFaults,
   },
+  memory("max_usage_bytes", "Maximum memory usage recorded in bytes", (u) => u.maxMemoryBytes),
+  {
+    name: "container_memory_failures_total",
+    help: "Cumulative count of memory allocation failures.",
+    type: "counter",
+    labels: { failure_type: "pgmajfault", scope: "container" },
+    value: (usage) => usage.majorPageFaults,
+  },
+  {
+    name: "container_oom_events_total",
+    help: "Count of out of memory events observed for the container",
+    type: "counter",
+    value: (usage) => usage.oomKills,
+  },
   {
     name: "container_processes",
     help: "Number of processes running inside the container.",
     type: "gauge",
     value: (usage) => usage.processes,
   },
+  {
+    name: "container_threads",
+    help: "Number of threads running inside the container",
+    type: "gauge",
+    value: (usage) => usage.threads,
+  },
+  {
+    name: "container_spec_cpu_period",
+    help: "CPU period of the container.",
+    type: "gauge",
+    value: (usage) => usage.cpuPeriodMicros,
+  },
+  {
+    name: "container_spec_cpu_quota",
+    help: "CPU quota of the container.",
+    type: "gauge",
+    value: (usage) => usage.cpuQuotaMicros,
+  },
+  {
+    name: "container_spec_cpu_shares",
+    help: "CPU share of the container.",
+    type: "gauge",
+    value: (usage) => usage.cpuShares,
+  },
+  ...(["cpu", "memory", "io"] as const).flatMap((resource) => [
+    pressure(resource, "waiting", "some"),
+    pressure(resource, "stalled", "full"),
+  ]),
   {
     name: "container_spec_memory_limit_bytes",
     help: "Memory limit for the container.",
@@ -87,11 +131,25 @@ const SERIES: readonly Series[] = [
   },
 ];
 
+function pressure(
+  resource: keyof Pressures,
+  how: "waiting" | "stalled",
+  kind: keyof Pressure,
+): Series {
+  return {
+    name: `container_pressure_${resource}_${how}_seconds_total`,
+    help: `Total time in which tasks of the container ${how === "waiting" ? "waited" : "stalled"} for ${resource}`,
+    type: "counter",
+    value: ({ pressures }) => seconds(pressures?.[resource]?.[kind].total),
+  };
+}
+
 function memory(name: string, help: string, value: Series["value"]): Series {
   return { name: `container_memory_${name}`, help, type: "gauge", value };
 }
 
 export function computeCadvisorMetrics(stats: NodeStats, version: string): readonly Metric[] {
+  const { machine } = stats;
   const all = stats.pods.flatMap((pod) => [
     ...(pod.total === undefined ? [] : [{ labels: podLabels(pod), measured: pod.total }]),
     ...pod.containers.map((one) => ({ labels: containerLabels(pod, one), measured: one })),
@@ -113,14 +171,35 @@ export function computeCadvisorMetrics(stats: NodeStats, version: string): reado
     })),
   );
   return [
-    ...series,
+    ...joinSamples(series),
     gauge(
       "container_start_time_seconds",
       "Start time of the container since unix epoch in seconds.",
       starts,
     ),
     ...networkMetrics(stats.pods),
-    gauge("machine_cpu_cores", "Number of logical CPU cores.", [{ value: stats.cores }]),
+    gauge(
+      "container_last_seen",
+      "Last time a container was seen by the exporter",
+      all.map(({ labels, measured }) => ({
+        labels,
+        value: Math.floor(measured.at / 1000),
+        at: measured.at,
+      })),
+    ),
+    ...diskMetrics(stats),
+    ...blockMetrics(all),
+    gauge("machine_cpu_cores", "Number of logical CPU cores.", [{ value: machine.cores }]),
+    gauge("machine_cpu_physical_cores", "Number of physical CPU cores.", [
+      { value: machine.physicalCores },
+    ]),
+    gauge("machine_cpu_sockets", "Number of CPU sockets.", [{ value: machine.sockets }]),
+    gauge("machine_swap_bytes", "Amount of swap memory available on the machine.", [
+      { value: machine.swapBytes },
+    ]),
+    gauge("machine_scrape_error", "1 if there was an error while getting machine metrics.", [
+      { value: stats.node === undefined ? 1 : 0 },
+    ]),
     gauge("machine_memory_bytes", "Amount of memory installed on the machine.", [
       { value: stats.node?.usage.memoryLimitBytes ?? 0 },
     ]),
@@ -128,6 +207,64 @@ export function computeCadvisorMetrics(stats: NodeStats, version: string): reado
       { labels: { cadvisorVersion: version }, value: 1 },
     ]),
   ];
+}
+
+/** One metric for each name. */
+function joinSamples(metrics: readonly Metric[]): readonly Metric[] {
+  const byName = Map.groupBy(metrics, ({ name }) => name);
+  return [...byName.values()].flatMap(([first, ...more]) => {
+    if (first === undefined) return [];
+    return [{ ...first, samples: [first, ...more].flatMap(({ samples }) => samples) }];
+  });
+}
+
+/** Of the layers of containers, which lie on the file system of the Engine. */
+function diskMetrics({ pods, engineFs, fs }: NodeStats): readonly Metric[] {
+  const disks = pods.flatMap((pod) =>
+    pod.containers.flatMap((one) =>
+      one.disk === undefined
+        ? []
+        : [{ labels: { ...containerLabels(pod, one), device: "" }, disk: one.disk }],
+    ),
+  );
+  const limit = (engineFs ?? fs)?.capacityBytes;
+  return [
+    gauge(
+      "container_fs_usage_bytes",
+      "Number of bytes that are consumed by the container on this filesystem.",
+      disks.map(({ labels, disk }) => ({ labels, value: disk.writableBytes, at: disk.at })),
+    ),
+    gauge(
+      "container_fs_limit_bytes",
+      "Number of bytes that can be consumed by the container on this filesystem.",
+      limit === undefined
+        ? []
+        : disks.map(({ labels, disk }) => ({ labels, value: limit, at: disk.at })),
+    ),
+  ];
+}
+
+const BLOCK: readonly (readonly [string, string, Exclude<keyof BlockIo, "device">])[] = [
+  ["reads_bytes_total", "Cumulative count of bytes read", "readBytes"],
+  ["writes_bytes_total", "Cumulative count of bytes written", "writeBytes"],
+  ["reads_total", "Cumulative count of reads completed", "reads"],
+  ["writes_total", "Cumulative count of writes completed", "writes"],
+];
+
+function blockMetrics(
+  all: readonly { readonly labels: Labels; readonly measured: Measured }[],
+): readonly Metric[] {
+  return BLOCK.map(([name, help, field]) =>
+    counter(
+      `container_fs_${name}`,
+      help,
+      all.flatMap(({ labels, measured: { usage, at } }) =>
+        (usage.io ?? []).map((io) => ({
+          ...{ labels: { ...labels, device: io.device }, value: io[field], at },
+        })),
+      ),
+    ),
+  );
 }
 
 const NETWORK: readonly (readonly [string, string, keyof InterfaceUsage])[] = [

@@ -4,16 +4,18 @@
  * process that is not in its container's cgroup any more is somebody else's and left out. Used by kubelet-server.ts.
  */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import type { Clock } from "../../core/clock.ts";
 import type { PodDirectory, PodView } from "../../pods/directory.ts";
 import type { Container } from "../../runtime/runtime.ts";
+import type { ContainerDisk } from "./container-disks.ts";
+import { type Machine, readEngineUsage, readMachine, readPodsUsage } from "./machine.ts";
+import type { ReadText } from "./read-text.ts";
 import {
   type InterfaceUsage,
   parseCgroupPaths,
   parseInterfaces,
-  type ReadText,
   readNodeUsage,
   readUsage,
   type Usage,
@@ -29,6 +31,8 @@ export interface Measured {
 
 export interface ContainerStats extends Measured {
   readonly container: Container;
+  /** Where it was asked for, and is known. */
+  readonly disk?: ContainerDisk;
   readonly cgroup: string;
 }
 
@@ -65,10 +69,15 @@ export interface NodeStats {
   readonly node: Measured | undefined;
   /** Of the agent. */
   readonly kubelet: Measured | undefined;
+  /** Of all pods, and of the Engine, where they have cgroups. */
+  readonly podsTotal: Measured | undefined;
+  readonly engine: Measured | undefined;
   readonly bootedAt: number;
-  readonly cores: number;
+  readonly machine: Machine;
   readonly interfaces: readonly InterfaceUsage[];
   readonly fs: FsStats | undefined;
+  /** Where the Engine keeps images, layers and logs. */
+  readonly engineFs: FsStats | undefined;
   readonly pods: readonly PodStats[];
 }
 
@@ -79,6 +88,7 @@ export class StatsCollector {
   readonly #clock: Clock;
   readonly #rootDir: string;
   readonly #volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
+  readonly #engineDir: () => Promise<string | undefined>;
   readonly #read: ReadText;
   #last: { readonly asked: number; readonly stats: Promise<NodeStats> } | undefined;
   /** Processor time by what was measured. */
@@ -90,12 +100,15 @@ export class StatsCollector {
     readonly clock: Clock;
     readonly rootDir: string;
     readonly volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
+    /** Undefined while the Engine cannot be asked. */
+    readonly engineDir: () => Promise<string | undefined>;
     readonly read?: ReadText;
   }) {
     this.#pods = options.pods;
     this.#clock = options.clock;
     this.#rootDir = options.rootDir;
     this.#volumeUsage = options.volumeUsage;
+    this.#engineDir = options.engineDir;
     this.#read = options.read ?? readText;
   }
 
@@ -107,9 +120,20 @@ export class StatsCollector {
   }
 
   /** The agent's own process, for process_* metrics. */
-  readProcess(): { readonly processStat: string | undefined; readonly bootedAt: number } {
+  readProcess(): {
+    readonly processStat: string | undefined;
+    readonly bootedAt: number;
+    readonly openFiles: number | undefined;
+    readonly maxFiles: number | undefined;
+  } {
+    const limit = /^Max open files +(\d+)/m.exec(this.#read("/proc/self/limits") ?? "")?.[1];
     const booted = /^btime (\d+)$/m.exec(this.#read("/proc/stat") ?? "")?.[1];
-    return { processStat: this.#read("/proc/self/stat"), bootedAt: Number(booted ?? 0) * 1000 };
+    return {
+      processStat: this.#read("/proc/self/stat"),
+      bootedAt: Number(booted ?? 0) * 1000,
+      openFiles: countOpenFiles(),
+      maxFiles: limit === undefined ? undefined : Number(limit),
+    };
   }
 
   async #collect(): Promise<NodeStats> {
@@ -119,14 +143,18 @@ export class StatsCollector {
     const volumes = await Promise.all(views.map(({ pod }) => this.#volumeUsage(pod.metadata.uid)));
     const pods = views.map((view, index) => this.#collectPod(view, volumes[index] ?? []));
     const stat = this.#read("/proc/stat") ?? "";
+    const engineDir = await this.#engineDir();
     return {
       at: this.#clock.now(),
       node: this.#measure("node", readNodeUsage(this.#read)),
       kubelet: this.#measure("kubelet", this.#usageOf("self")?.usage),
       bootedAt: Number(/^btime (\d+)$/m.exec(stat)?.[1] ?? 0) * 1000,
-      cores: stat.match(/^cpu\d/gm)?.length ?? 0,
+      podsTotal: this.#measure("pods", readPodsUsage(this.#read)),
+      engine: this.#measure("runtime", readEngineUsage(this.#read)),
+      machine: readMachine(this.#read),
       interfaces: parseInterfaces(this.#read("/proc/self/net/dev") ?? ""),
       fs: await readFs(this.#rootDir),
+      engineFs: engineDir === undefined ? undefined : await readFs(engineDir),
       pods,
     };
   }
@@ -190,10 +218,20 @@ function parentOf(
 function sum(usages: readonly Usage[]): Usage | undefined {
   const [first, ...rest] = usages;
   if (first === undefined) return undefined;
-  const total: Record<string, number> = { ...first };
+  const { io: _, pressures: _pressures, ...numbers } = first;
+  const total: Record<string, number> = { ...numbers };
   for (const usage of rest)
-    for (const [name, value] of Object.entries(usage)) total[name] = (total[name] ?? 0) + value;
+    for (const [name, value] of Object.entries(usage))
+      if (typeof value === "number") total[name] = (total[name] ?? 0) + value;
   return total as unknown as Usage;
+}
+
+function countOpenFiles(): number | undefined {
+  try {
+    return readdirSync("/proc/self/fd").length;
+  } catch {
+    return undefined;
+  }
 }
 
 function readText(path: string): string | undefined {

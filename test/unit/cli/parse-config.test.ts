@@ -51,6 +51,20 @@ describe("computeAgentConfig", () => {
     expect(compute({}, "syncFrequency: 2m").syncFrequencyMs).toBe(120_000);
   });
 
+  test("knows --proxy and kube-proxy's --proxy-mode, the former first, and the file's proxyMode", () => {
+    expect(compute({ proxy: "off" }, "proxyMode: iptables").proxyMode).toBe("off");
+    expect(compute({ proxyMode: "off" }).proxyMode).toBe("off");
+    expect(compute({ proxy: "iptables", proxyMode: "off" }).proxyMode).toBe("iptables");
+    expect(compute({}, "proxyMode: off").proxyMode).toBe("off");
+  });
+
+  test("of the cluster's ranges the pod network has that of IPv4", () => {
+    const both = "fd00:10::/56,10.244.0.0/16";
+    expect(compute({ clusterCidr: both }).clusterCidr).toBe("10.244.0.0/16");
+    expect(compute({}, "clusterCidr: 10.244.0.0/16").clusterCidr).toBe("10.244.0.0/16");
+    expect(compute({ clusterCidr: "fd00:10::/56" }).clusterCidr).toBeUndefined();
+  });
+
   test("takes static pods from the kubelet's flags and from its file's fields", () => {
     const expected = {
       staticPodPath: "/etc/pods",
@@ -147,6 +161,11 @@ podPidsLimit: 99`;
     { sentence: "an empty number", flags: { maxPods: "" }, says: "maxPods" },
     { sentence: "an address that is none", flags: { nodeIp: "node" }, says: "nodeIp[0]" },
     { sentence: "a CIDR without prefix", flags: { clusterCidr: "10.0.0.0" }, says: "clusterCidr" },
+    {
+      sentence: "a second CIDR without prefix",
+      flags: { clusterCidr: "10.0.0.0/8,fd00::" },
+      says: "clusterCidr[1]",
+    },
     { sentence: "a CIDR beyond 32", flags: { clusterCidr: "10.0.0.0/33" }, says: "clusterCidr" },
     { sentence: "a label key of spaces", flags: { nodeLabels: " =1" }, says: "nodeLabels" },
     {
@@ -171,6 +190,7 @@ podPidsLimit: 99`;
     { sentence: "every sysctl", flags: { allowedUnsafeSysctls: "*" }, says: "namespaced" },
     { sentence: "no processes", flags: { podPidsLimit: "0" }, says: "podPidsLimit" },
     { sentence: "an unknown proxy mode", flags: { proxyMode: "ipvs" }, says: "iptables, off" },
+    { sentence: "an unknown proxy", flags: { proxy: "ipvs" }, says: "iptables, off" },
     { sentence: "a certificate without key", flags: { tlsCertFile: "/c" }, says: "together" },
     { sentence: "a node name with a slash", flags: { hostnameOverride: "a/b" }, says: "DNS name" },
   ])("refuses $sentence and names the field", ({ flags, says }) => {

@@ -133,6 +133,7 @@ describe("OpenAPI", () => {
       "apis/discovery.k8s.io/v1",
       "apis/node.k8s.io/v1",
       "apis/certificates.k8s.io/v1",
+      "apis/certificates.k8s.io/v1beta1",
       "apis/authentication.k8s.io/v1",
       "apis/authorization.k8s.io/v1",
     ]);

@@ -2,14 +2,10 @@
 
 import { describe, expect, test } from "vitest";
 import type { Node, NodeStatus } from "../../../src/api/types.ts";
+import { kubeletVersion } from "../../../src/core/version.ts";
 import { parseCpuCount, parseHugePageSize, parseMemTotal } from "../../../src/node/capacity.ts";
 import type { HostReader } from "../../../src/node/host.ts";
-import {
-  findUplinkMtu,
-  kubeletVersion,
-  parseDefaultInterface,
-  parseOsImage,
-} from "../../../src/node/node-info.ts";
+import { findUplinkMtu, parseDefaultInterface, parseOsImage } from "../../../src/node/node-info.ts";
 import {
   computeAllocatable,
   computePodsShare,

@@ -34,6 +34,7 @@ import type {
   Sandbox,
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
+import { AgentMetrics } from "../../../src/server/stats/agent-metrics.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { applyPatch } from "../../fakes/patch.ts";
 
@@ -180,6 +181,7 @@ class FakeRuntime {
 
 export class FakeNode {
   readonly clock = new FakeClock();
+  readonly metrics = new AgentMetrics();
   readonly journal: string[] = [];
   readonly events: string[] = [];
   /** What was warned of in the log. */
@@ -195,6 +197,8 @@ export class FakeNode {
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
+  /** In containers that have ended, as the kernel counts; undefined = as on cgroup version 1. */
+  oomKills: number | undefined;
   /** What a hook of a container does. */
   hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
   readonly #log: Logger = {
@@ -283,6 +287,7 @@ export class FakeNode {
       syncFrequencyMs: 60_000,
       maxContainerRestartPeriodMs: 300_000,
       ...{ registryPullQPS: 0, registryBurst: 0 },
+      observer: this.metrics,
       maxParallelImagePulls: 2,
       imageAccess: {
         start: async () => undefined,
@@ -301,6 +306,7 @@ export class FakeNode {
         getSecret: async () => undefined,
         getServiceAccount: async () => undefined,
         requestToken: never,
+        listClusterTrustBundles: never,
         retainPod: () => undefined,
         releasePod: () => undefined,
       },
@@ -318,6 +324,7 @@ export class FakeNode {
       },
       cgroups: {
         ensurePod: async () => ({ cgroupParent: "/pod" }),
+        countOomKills: async () => this.oomKills,
         resizePod: async (_pod, how) => void this.journal.push(`resize-pod ${how}`),
         sync: async () => undefined,
       },

@@ -378,9 +378,10 @@ describe("PodManager", () => {
     node.apply(makePod({ ...POD.spec, terminationGracePeriodSeconds: 600 }));
     node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, { name: "c", uid: "u-c" }));
     await node.run();
-    for (const uid of ["u1", "u-c", "unknown", "u1"]) node.manager.evict(uid, "too big. ");
+    for (const uid of ["u1", "u-c", "unknown", "u1"])
+      node.manager.evict(uid, { signal: "s", message: "too big. " });
     await node.run();
-    node.manager.evict("u1", "again");
+    node.manager.evict("u1", { signal: "s", message: "again" });
     await node.run();
     const evicted = { phase: "Failed", reason: "Evicted", message: "too big. " };
     expect(node.pods.get("ns/p")?.status).toMatchObject(evicted);

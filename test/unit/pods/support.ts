@@ -26,6 +26,7 @@ export function makeSandbox(fields: Partial<Sandbox> = {}): Sandbox {
     state: "ready",
     hostNetwork: false,
     ips: ["10.0.0.2"],
+    hostPorts: [],
     pid: 10,
     createdAt: NOW - 60_000,
     annotations: {},

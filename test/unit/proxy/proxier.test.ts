@@ -118,6 +118,19 @@ describe("the proxier", () => {
     await world.proxier.stop();
   });
 
+  test("slices of the other family are another proxier's: they ask for no sync, and a sync does not meet them", async () => {
+    const world = await startedWith([web], [slice("10.180.0.1")]);
+    const kinds = [...world.kinds];
+    const six = { ...slice("fd00:180::1"), addressType: "IPv6" } as EndpointSlice;
+    const other = { ...six, metadata: { ...six.metadata, name: "web-six" } };
+    world.endpointSlices.apply(other);
+    world.endpointSlices.delete(other);
+    expect(world.proxier.state.pendingSince).toBeUndefined();
+    await world.clock.advance(5000);
+    expect(world.kinds).toEqual(kinds);
+    await world.proxier.stop();
+  });
+
   test("tries again with everything after a failure, and says since when it waits", async () => {
     const world = await startedWith([web], [slice("10.180.0.1")]);
     world.iptables.failures.push(new LongshoreError("CommandFailed", "lock"));
@@ -128,6 +141,40 @@ describe("the proxier", () => {
     await world.clock.advance(2000);
     expect(world.iptables.restores.at(-1)).toContain(":KUBE-POSTROUTING");
     expect(world.proxier.state).not.toHaveProperty("lastError");
+    await world.proxier.stop();
+  });
+
+  test("a Service whose rule iptables refuses is left out and named, until it changes; others are not held up", async () => {
+    const world = makeWorld();
+    const odd = (port: number) =>
+      makeService({ name: "odd", clusterIp: "172.30.0.2", protocol: "SCTP", port });
+    world.iptables.matches.delete("sctp");
+    world.proxier.start();
+    world.services.replace([web, odd(80)]);
+    world.endpointSlices.replace([
+      slice("10.180.0.1"),
+      makeSlice({ service: "odd", ips: ["10.180.0.9"], port: 80, protocol: "SCTP" }),
+    ]);
+    await world.clock.advance(5000);
+    const reason = expect.stringMatching(
+      /^all of it, as iptables refuses the rule -A KUBE-S.* -m sctp/,
+    );
+    expect(world.skips).toEqual([{ namespace: "default", name: "odd", skipped: [reason] }]);
+    expect((await kernelOf(world)).join("\n")).toContain("10.180.0.1:80");
+
+    world.services.apply(odd(81));
+    world.endpointSlices.apply(slice("10.180.0.2"));
+    await world.clock.advance(5000);
+    const rules = (await kernelOf(world)).join("\n");
+    expect(rules).toContain("10.180.0.2:80");
+    expect(rules).not.toContain("172.30.0.2");
+
+    world.iptables.matches.add("sctp");
+    world.services.apply(odd(82));
+    await world.clock.advance(5000);
+    expect((await kernelOf(world)).join("\n")).toContain("10.180.0.9:80");
+    expect(world.skips.at(-1)?.skipped).toEqual([]);
+    expect(world.kinds).not.toContain("failed");
     await world.proxier.stop();
   });
 

@@ -57,7 +57,7 @@ async function apply(iptables: FakeIptables, texts: Iterable<string>): Promise<v
 
 test("a thousand random changes, taken as they come or together, give the rules of the last state", async () => {
   const stores = emptyStores();
-  const changes = new ServiceChanges(stores.services, stores.endpointSlices);
+  const changes = new ServiceChanges(stores.services, stores.endpointSlices, "IPv4");
   changes.start(() => undefined);
   const book = new RuleBook(options);
   const iptables = new FakeIptables();
@@ -85,7 +85,7 @@ test("a thousand random changes, taken as they come or together, give the rules 
 describe("in a large cluster", () => {
   const COUNT = 1100;
   const stores = emptyStores();
-  const changes = new ServiceChanges(stores.services, stores.endpointSlices);
+  const changes = new ServiceChanges(stores.services, stores.endpointSlices, "IPv4");
   stores.services.replace(Array.from({ length: COUNT }, (_, n) => serviceOf(n)));
   stores.endpointSlices.replace(Array.from({ length: COUNT }, (_, n) => sliceOf(n, 1)));
   changes.start(() => undefined);

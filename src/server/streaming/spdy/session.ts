@@ -4,7 +4,6 @@
  * spdy-command.ts and port-forward.
  */
 
-import { once } from "node:events";
 import { type Duplex, PassThrough, Writable } from "node:stream";
 import { constants, createInflate } from "node:zlib";
 import type { Clock, Timer } from "../../../core/clock.ts";
@@ -117,7 +116,8 @@ export class SpdySession {
     // Not destroy: input that was not read would make the kernel throw our last bytes away.
     this.#socket.end();
     const patience = this.#clock.after(CLOSE_PATIENCE_MS, () => this.#socket.destroy());
-    if (!this.#socket.destroyed) await once(this.#socket, "close");
+    // Unlike events.once, which an error on the way would make fail: the connection is down all the same.
+    if (!this.#socket.closed) await new Promise((resolve) => this.#socket.once("close", resolve));
     patience.cancel();
   }
 
@@ -155,7 +155,7 @@ export class SpdySession {
         return this.#onReset(frame.streamId);
       case "ping":
         // An even one is the answer to ours.
-        if (frame.id % 2 === 1) this.#socket.write(encodePing(frame.id));
+        if (frame.id % 2 === 1) this.#send(encodePing(frame.id));
         return;
       case "goaway":
       case "ignored":
@@ -180,7 +180,7 @@ export class SpdySession {
     const ping = (): Timer =>
       this.#clock.after(STALLED_PING_MS, () => {
         this.#pingId += 2;
-        this.#socket.write(encodePing(this.#pingId));
+        this.#send(encodePing(this.#pingId));
         timer = ping();
       });
     let timer = ping();
@@ -215,14 +215,18 @@ export class SpdySession {
     this.#streams.set(streamId, stream);
     stream.output.on("close", () => this.#forgetEnded(stream));
     if (frame.fin) stream.input.end();
-    this.#socket.write(encodeReply(streamId, !this.#hasReplied));
+    this.#send(encodeReply(streamId, !this.#hasReplied));
     this.#hasReplied = true;
   }
 
   #reset(streamId: number, status: number): void {
-    if (!this.#socket.destroyed && !this.#socket.writableEnded)
-      this.#socket.write(encodeReset(streamId, status));
+    this.#send(encodeReset(streamId, status));
     this.#onReset(streamId);
+  }
+
+  /** After our goodbye the client may still ask; there is no answer then. */
+  #send(frame: Buffer): void {
+    if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#socket.write(frame);
   }
 
   #onReset(streamId: number): void {
@@ -234,9 +238,10 @@ export class SpdySession {
   }
 
   #output(streamId: number): Writable {
-    const send = (data: Buffer, fin: boolean, done: (error?: Error | null) => void): void => {
+    // A connection that is lost is told by `gone`, not by what was being written.
+    const send = (data: Buffer, fin: boolean, done: () => void): void => {
       if (this.#socket.destroyed || this.#socket.writableEnded) done();
-      else this.#socket.write(encodeData(streamId, data, fin), done);
+      else this.#socket.write(encodeData(streamId, data, fin), () => done());
     };
     const output = new Writable({
       write: (chunk: Buffer, _encoding, done) => {
@@ -248,7 +253,6 @@ export class SpdySession {
       },
       final: (done) => send(Buffer.alloc(0), true, done),
     });
-    // A connection that is lost is told by `gone`.
     output.on("error", () => undefined);
     return output;
   }
