@@ -27,6 +27,20 @@ import {
   whole,
 } from "./config-values.ts";
 
+/** Of the labels that Kubernetes keeps to itself those a node may give itself (kubelet/pkg/apis). */
+const OWN_LABELS =
+  /^((.+\.)?(kubelet|node)\.kubernetes\.io\/.+|(topology|failure-domain\.beta)\.kubernetes\.io\/(zone|region)|kubernetes\.io\/(hostname|os|arch)|beta\.kubernetes\.io\/(instance-type|os|arch))$/;
+
+const nodeLabels: typeof labels = (value, field) => {
+  const found = labels(value, field);
+  for (const key of Object.keys(found)) {
+    const isKept = /(^|\.)(kubernetes|k8s)\.io\//.test(key);
+    if (isKept && !OWN_LABELS.test(key))
+      throw bad(field, key, "a label that a node may give itself (the API server would refuse it)");
+  }
+  return found;
+};
+
 export interface Field<T> {
   readonly parse: Parse<T>;
   readonly fallback: T;
@@ -171,7 +185,7 @@ export const FIELDS = {
   proxyKubeconfig: optional(path),
   hostnameOverride: field(text, ""),
   nodeIp: field(list(ip), []),
-  nodeLabels: field(labels, {}),
+  nodeLabels: field(nodeLabels, {}),
   registerNode: field(flag, true),
   providerID: field(text, ""),
   cloudProvider: field(oneOf("", "external"), "" as const),

@@ -67,7 +67,7 @@ test("uninstall removes pods, rules, bridge, files and state", async () => {
 });
 
 describe("in the place of the kubelet", () => {
-  /** What `kubeadm join` has written when it starts the kubelet, and the client certificate that the kubelet gets. */
+  /** What `kubeadm join` has written when it starts the kubelet. */
   const JOIN = `set -e
     install -D /src/kubeadm/kubelet.service /usr/lib/systemd/system/kubelet.service
     install -D /src/kubeadm/10-kubeadm.conf /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf
@@ -75,20 +75,24 @@ describe("in the place of the kubelet", () => {
     install -D /src/kubeadm/kubeadm-flags.env /var/lib/kubelet/kubeadm-flags.env
     echo 'KUBELET_EXTRA_ARGS=--pod-cidr=10.244.0.0/24 --v=2' >/etc/default/kubelet
     install -D ${CP}/pki/ca.crt /etc/kubernetes/pki/ca.crt
-    view() { kubectl --kubeconfig ${CP}/node.kubeconfig config view --raw -o jsonpath="{$1}"; }
-    pem=/var/lib/kubelet/pki/kubelet-client-current.pem
-    install -D -m 0600 /dev/null $pem
-    view '.users[0].user.client-certificate-data' | base64 -d >$pem
-    view '.users[0].user.client-key-data' | base64 -d >>$pem
-    k="kubectl --kubeconfig /etc/kubernetes/kubelet.conf config"
-    $k set-cluster default-cluster --server=$(view '.clusters[0].cluster.server') --certificate-authority=/etc/kubernetes/pki/ca.crt
-    $k set-credentials default-auth --client-certificate=$pem --client-key=$pem
-    $k set-context default-context --cluster=default-cluster --user=default-auth
-    $k use-context default-context`;
+    k="kubectl --kubeconfig /etc/kubernetes/bootstrap-kubelet.conf config"
+    $k set-cluster kubernetes --server=https://127.0.0.1:6443 --certificate-authority=/etc/kubernetes/pki/ca.crt
+    $k set-credentials tls-bootstrap-token-user --token=abcdef.0123456789abcdef
+    $k set-context tls-bootstrap-token-user@kubernetes --cluster=kubernetes --user=tls-bootstrap-token-user
+    $k use-context tls-bootstrap-token-user@kubernetes`;
+  const TOKEN = {
+    ...{ apiVersion: "v1", kind: "Secret", type: "bootstrap.kubernetes.io/token" },
+    metadata: { name: "bootstrap-token-abcdef", namespace: "kube-system" },
+    stringData: {
+      ...{ "token-id": "abcdef", "token-secret": "0123456789abcdef" },
+      "usage-bootstrap-authentication": "true",
+    },
+  };
 
   test("kubeadm's files and its unit's command line bring the node up and run a pod", async () => {
     const admin = "/var/lib/longshore/controlplane/admin.kubeconfig";
     await node.sh(`install -D ${CP}/admin.kubeconfig ${admin}; kubectl delete node node1`);
+    await node.apply(TOKEN);
     await node.sh(JOIN);
     await node.sh("/src/scripts/install --kubelet --binary /usr/local/bin/longshore", {
       timeoutMs: 120_000,
@@ -113,9 +117,12 @@ describe("in the place of the kubelet", () => {
     expect(metadata.labels["example.com/from"]).toBe("kubeadm");
     expect(await node.sh("longshore status")).toMatch(/Node +node1: Ready/);
     const warnings = await node.sh(
-      "journalctl -u kubelet -o cat | grep -c 'rotateCertificates has no effect'",
+      "journalctl -u kubelet -o cat | grep -c 'containerd.sock is a CRI runtime'",
     );
     expect(Number(warnings)).toBe(1);
+    expect(await node.sh("readlink /var/lib/kubelet/pki/kubelet-client-current.pem")).toContain(
+      "kubelet-client-20",
+    );
   });
 
   test("uninstall removes pods and rules, and leaves what is kubeadm's", async () => {

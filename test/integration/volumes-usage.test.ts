@@ -79,6 +79,11 @@ it("asking tells the totals of a file system at once, and a tree as it was measu
   usages.forget("u");
   expect(await usages.read("u")).toEqual([]);
   await usages.stop();
+
+  const off = new VolumeUsages({ clock, log, remote });
+  off.set("u", [{ name: "disk", path: tree, how: "tree" }]);
+  expect(await off.read("u")).toEqual([]);
+  await off.stop();
 });
 
 it("a file server is asked behind, and one that is silent holds up nobody", async () => {

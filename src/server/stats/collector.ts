@@ -8,8 +8,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import type { Clock } from "../../core/clock.ts";
 import type { PodDirectory, PodView } from "../../pods/directory.ts";
-import type { Container } from "../../runtime/runtime.ts";
-import type { ContainerDisk } from "./container-disks.ts";
+import type { Container, ContainerUsage } from "../../runtime/runtime.ts";
 import { type Machine, readEngineUsage, readMachine, readPodsUsage } from "./machine.ts";
 import type { ReadText } from "./read-text.ts";
 import {
@@ -27,6 +26,12 @@ export interface Measured {
   readonly usage: Usage;
   /** Of the time since the look before, where there was one. */
   readonly nanoCores?: number;
+}
+
+/** Of a container: its writable layer and its logs. */
+export interface ContainerDisk extends ContainerUsage {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
 }
 
 export interface ContainerStats extends Measured {

@@ -7,13 +7,8 @@
 import type { Clock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
-import type { ContainerUsage, Runtime } from "../../runtime/runtime.ts";
-import type { NodeStats } from "./collector.ts";
-
-export interface ContainerDisk extends ContainerUsage {
-  /** Milliseconds since the epoch. */
-  readonly at: number;
-}
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { ContainerDisk, NodeStats } from "./collector.ts";
 
 interface Entry {
   readonly askedAt: number;

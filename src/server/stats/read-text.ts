@@ -1,4 +1,2 @@
-/** How the statistics read files of /proc and of cgroups. */
-
-/** Text of a file; undefined when it cannot be read. */
+/** Text of a file; undefined when it cannot be read. What statistics are read through, so that tests can make it up. */
 export type ReadText = (path: string) => string | undefined;

@@ -65,6 +65,12 @@ describe("computeAgentConfig", () => {
     expect(compute({ clusterCidr: "fd00:10::/56" }).clusterCidr).toBeUndefined();
   });
 
+  test("takes labels of Kubernetes that a node may give itself", () => {
+    const nodeLabels =
+      "node.kubernetes.io/x=1,topology.kubernetes.io/zone=a,kubernetes.io/arch=amd64,a.io/b=c";
+    expect(Object.keys(compute({ nodeLabels }).nodeLabels)).toHaveLength(4);
+  });
+
   test("takes static pods from the kubelet's flags and from its file's fields", () => {
     const expected = {
       staticPodPath: "/etc/pods",
@@ -167,6 +173,11 @@ podPidsLimit: 99`;
       says: "clusterCidr[1]",
     },
     { sentence: "a CIDR beyond 32", flags: { clusterCidr: "10.0.0.0/33" }, says: "clusterCidr" },
+    {
+      sentence: "a label that a node may not give itself",
+      flags: { nodeLabels: "node-role.kubernetes.io/worker=" },
+      says: "may give itself",
+    },
     { sentence: "a label key of spaces", flags: { nodeLabels: " =1" }, says: "nodeLabels" },
     {
       sentence: "a taint without effect",

@@ -101,6 +101,9 @@ describe("computeNodeStatus", () => {
     }));
     const status = computeNodeStatus({ ...input, images });
     expect(status.images?.length).toBe(50);
+    const countOf = (maxImages: number): number | undefined =>
+      computeNodeStatus({ ...input, images, maxImages }).images?.length;
+    expect([countOf(3), countOf(0), countOf(-1)]).toEqual([3, 0, 60]);
     expect(status.images?.[0]).toEqual({
       names: ["r@59", "a:59", "b:59", "c:59", "d:59"],
       sizeBytes: 59,
@@ -237,7 +240,7 @@ describe("the Node object", () => {
           "kubernetes.io/hostname": "n1",
         },
       },
-      spec: {},
+      spec: { providerID: "cloud://1" },
     });
   });
 

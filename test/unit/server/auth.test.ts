@@ -179,6 +179,20 @@ describe("authorization", () => {
     expect(await statusOf(new ScriptedReviews(right), method, path)).toBe(code);
   });
 
+  test("lets everybody in with mode AlwaysAllow, and remembers for as long as it is told", async () => {
+    const reviews = new ScriptedReviews();
+    const clock = new FakeClock();
+    const route = parseRoute("GET", "/stats/summary");
+    const open = create(reviews, clock, { mode: "AlwaysAllow" });
+    expect(await open.refusal(jane, "GET", route, signal)).toBeUndefined();
+    expect(reviews.asked).toEqual([]);
+    const strict = create(reviews, clock, { refusedMs: 1_000 });
+    await strict.refusal(jane, "GET", route, signal);
+    await clock.advance(1_001);
+    await strict.refusal(jane, "GET", route, signal);
+    expect(reviews.asked).toHaveLength(2);
+  });
+
   test("names in a refusal what a role would have to allow", async () => {
     const reviews = new ScriptedReviews();
     const refusal = await create(reviews).refusal(jane, "GET", parseRoute("GET", "/pods"), signal);
