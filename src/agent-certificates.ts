@@ -69,10 +69,7 @@ export class AgentCertificates {
   }
 
   /** Throws KubeconfigInvalid where there are neither credentials nor a bootstrap kubeconfig to get some with. */
-  static async prepare(
-    options: AgentCertificatesOptions,
-    signal: AbortSignal,
-  ): Promise<AgentCertificates> {
+  static async prepare(options: AgentCertificatesOptions): Promise<AgentCertificates> {
     const { config, log } = options;
     const stored = await storeOf(options, "kubelet-client").load();
     const isOurs = stored !== undefined && isFor(stored, clientSubject(config.nodeName));
@@ -90,34 +87,37 @@ export class AgentCertificates {
     }
     const credentials = new NodeCredentials({ base, isBootstrapping: !hasKubeconfig, own });
     const certificates = new AgentCertificates(options, { credentials, hasKubeconfig });
-    if (hasKubeconfig) await credentials.current(signal);
-    else if (own !== undefined) await certificates.#writeKubeconfig();
+    if (!hasKubeconfig && own !== undefined) await certificates.#writeKubeconfig();
     return certificates;
   }
 
   /** @param client with these credentials. */
   startClient(client: ApiClient): void {
-    const { config, log } = this.#options;
-    const { identity } = this.credentials;
-    const isNode = identity !== undefined && isFor(identity, this.#subject);
-    const rotates = config.rotateCertificates;
-    if (config.bootstrapKubeconfig === undefined && !(rotates && isNode)) {
-      if (rotates && identity !== undefined)
-        log.info({}, "the client certificate of the kubeconfig is not this node's: not rotated");
-      return;
-    }
+    const { rotateCertificates: rotates, bootstrapKubeconfig } = this.#options.config;
+    if (bootstrapKubeconfig === undefined && !rotates) return;
     this.#client = new CertificateManager({
       ...this.#options,
       ...{ purpose: "client", store: this.#clientStore, rotates },
-      subject: () => this.#subject,
-      current: () => this.credentials.identity,
+      subject: (signal) => this.#clientSubject(signal),
+      current: () => (this.credentials.isRefused ? undefined : this.credentials.identity),
       onIssued: async (issued) => {
         this.credentials.use(issued);
         if (!this.#hasKubeconfig) await this.#writeKubeconfig();
       },
-      withClient: (failures, use, signal) => this.#withClient(client, failures, use, signal),
+      withClient: (failures, use) => this.#withClient(client, failures, use),
     });
     this.#client.start();
+  }
+
+  /** A kubeconfig with a token, or of somebody who is not this node, is left as it is. */
+  async #clientSubject(signal: AbortSignal): Promise<Subject | undefined> {
+    // What comes to light here comes to light in every request, and is told there.
+    await this.credentials.current(signal).catch(() => undefined);
+    const { identity } = this.credentials;
+    const isNode = identity !== undefined && isFor(identity, this.#subject);
+    return isNode || this.#options.config.bootstrapKubeconfig !== undefined
+      ? this.#subject
+      : undefined;
   }
 
   /** With `serverTLSBootstrap`; `reload` makes the server read its certificate again. */
@@ -133,7 +133,7 @@ export class AgentCertificates {
     const manager = new CertificateManager({
       ...this.#options,
       ...{ purpose: "serving", store, rotates: true },
-      subject: () => subject,
+      subject: async () => subject,
       current: () => current,
       onIssued: (issued) => {
         current = issued;
@@ -156,13 +156,14 @@ export class AgentCertificates {
 
   facts(): CertificateFacts {
     const { identity } = this.credentials;
+    const [client, serving] = [this.#client?.problem, this.#serving?.problem];
     return {
       ...(identity === undefined ? {} : { clientEndsAt: identity.notAfter }),
       clientRenewErrors: this.#client?.renewErrors ?? 0,
       servingRenewErrors: this.#serving?.renewErrors ?? 0,
       problems: [
-        ...(this.#client?.problem === undefined ? [] : [`client: ${this.#client.problem}`]),
-        ...(this.#serving?.problem === undefined ? [] : [`serving: ${this.#serving.problem}`]),
+        ...(client === undefined ? [] : [`client: ${client}`]),
+        ...(serving === undefined ? [] : [`serving: ${serving}`]),
       ],
     };
   }
@@ -175,20 +176,20 @@ export class AgentCertificates {
     own: ApiClient,
     failures: number,
     use: (client: ApiClient) => Promise<T>,
-    signal: AbortSignal,
   ): Promise<T> {
     const { config, clock, random, log, version } = this.#options;
     const { identity } = this.credentials;
     const bootstrap = config.bootstrapKubeconfig;
     const canBootstrap = bootstrap !== undefined && (await exists(bootstrap));
-    const isOver = identity === undefined || identity.notAfter <= clock.now();
+    const isOver =
+      identity === undefined || this.credentials.isRefused || identity.notAfter <= clock.now();
     const turn = identity === undefined ? 0 : failures % 2;
+    if (identity === undefined && !canBootstrap) throw gone(bootstrap);
     if (!canBootstrap || (isOver ? turn === 1 : turn === 0)) return use(own);
     const credentials = await loadKubeconfig(bootstrap, this.#options);
     const userAgent = `longshore/${version}`;
     const client = createApiClient({ credentials, clock, random, log, userAgent });
     try {
-      signal.throwIfAborted();
       const result = await use(client);
       // What comes of it makes a kubeconfig of before useless.
       this.#hasKubeconfig = false;
@@ -201,7 +202,7 @@ export class AgentCertificates {
   async #writeKubeconfig(): Promise<void> {
     const { kubeconfig, bootstrapKubeconfig } = this.#options.config;
     if (bootstrapKubeconfig === undefined || !(await exists(bootstrapKubeconfig)))
-      throw new LongshoreError("KubeconfigInvalid", "the bootstrap kubeconfig is gone");
+      throw gone(bootstrapKubeconfig);
     await writeNodeKubeconfig(kubeconfig, bootstrapKubeconfig, this.#clientStore.currentPath);
     this.#hasKubeconfig = true;
     this.#options.log.info({ kubeconfig }, "kubeconfig written");
@@ -213,6 +214,13 @@ function storeOf(
   prefix: "kubelet-client" | "kubelet-server",
 ): CertificateStore {
   return new CertificateStore(config.certDir ?? join(config.rootDir, "pki"), prefix);
+}
+
+function gone(path: string | undefined): LongshoreError {
+  return new LongshoreError(
+    "KubeconfigInvalid",
+    `the bootstrap kubeconfig ${path ?? ""} is not there: put one in place to get a certificate`,
+  );
 }
 
 async function exists(path: string): Promise<boolean> {

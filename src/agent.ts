@@ -103,7 +103,7 @@ export class Agent {
     await requireHost(config, { host, runtime: await runtime.info(this.#stopping.signal) });
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
-    const certificates = await AgentCertificates.prepare(this.#options, this.#stopping.signal);
+    const certificates = await AgentCertificates.prepare(this.#options);
     const client = this.#connect(certificates.credentials);
     this.#own(certificates).startClient(client);
     const proxyClient =

@@ -18,18 +18,14 @@ import { askForCertificate, createKey, type SigningRequest } from "./signing-req
 export interface CertificateManagerOptions {
   readonly purpose: "client" | "serving";
   readonly store: Pick<CertificateStore, "save" | "loadKey" | "saveKey" | "dropKey">;
-  /** Whom it is for; undefined = not known yet: `wake` when it is. */
-  readonly subject: () => Subject | undefined;
+  /** Whom it is for; undefined = nobody yet: asked again each minute, and at `wake`. */
+  readonly subject: (signal: AbortSignal) => Promise<Subject | undefined>;
   /** The certificate in use. */
   readonly current: () => Identity | undefined;
   /** Takes a new one into use; it is in the store. */
   readonly onIssued: (identity: Identity) => Promise<void>;
   /** Calls `use` with the client to ask with; `failures` in a row so far may choose between several. */
-  readonly withClient: <T>(
-    failures: number,
-    use: (client: ApiClient) => Promise<T>,
-    signal: AbortSignal,
-  ) => Promise<T>;
+  readonly withClient: <T>(failures: number, use: (client: ApiClient) => Promise<T>) => Promise<T>;
   /** False = only when there is none or it has ended. */
   readonly rotates: boolean;
   readonly clock: Clock;
@@ -51,7 +47,7 @@ const KEY = "certificate";
 /** How long a jump of the clock may go unnoticed. */
 const CHECK_MS = 60_000;
 /** Of looks at a request that nobody has decided; at first it takes as long as an approver and a signer take. */
-const POLL = { initialMs: 250, maxMs: 10_000, resetMs: Number.POSITIVE_INFINITY };
+const POLL = { initialMs: 250, maxMs: 30_000, resetMs: Number.POSITIVE_INFINITY };
 /** The kubelet's, which ends at 32 s. */
 const RETRY = { initialMs: 2_000, maxMs: 32_000, resetMs: 300_000 };
 /** What was refused, or was over when it came (a clock that is wrong), leaves an object behind each time. */
@@ -102,10 +98,10 @@ export class CertificateManager {
     return this.#problem;
   }
 
-  async #turn(signal: AbortSignal): Promise<number | undefined> {
+  async #turn(signal: AbortSignal): Promise<number> {
     const { clock, current, subject: subjectOf } = this.#options;
-    const subject = subjectOf();
-    if (subject === undefined) return undefined;
+    const subject = await subjectOf(signal);
+    if (subject === undefined) return CHECK_MS;
     const dueInMs = this.#renewalTime(current(), subject) - clock.now();
     if (dueInMs > 0) return Math.min(dueInMs, CHECK_MS);
     const pauseMs = this.#refused.remaining(KEY, clock.monotonic());
@@ -129,7 +125,7 @@ export class CertificateManager {
       ...{ signerName: SIGNER[purpose], usages: USAGES[purpose] },
     };
     const ask = (client: ApiClient) => askForCertificate(client, request, signal);
-    const outcome = await withClient(this.#failures, ask, signal);
+    const outcome = await withClient(this.#failures, ask);
     this.#failures = 0;
     switch (outcome.kind) {
       case "pending":
@@ -137,6 +133,7 @@ export class CertificateManager {
         this.#problem = PENDING;
         return this.#poll.fail(KEY, clock.monotonic());
       case "refused":
+        this.#poll.reset(KEY);
         await store.dropKey();
         throw new LongshoreError("ApiForbidden", `the ${purpose} certificate: ${outcome.why}`);
       case "issued":
@@ -180,8 +177,9 @@ export class CertificateManager {
     return this.#refused.fail(KEY, clock.monotonic());
   }
 
-  #onError(error: unknown): number {
+  #onError(error: unknown): number | undefined {
     const { purpose, log, clock } = this.#options;
+    if (hasCode(error, "Aborted")) return undefined;
     const words = error instanceof Error ? error.message : String(error);
     this.#errors++;
     this.#failures++;

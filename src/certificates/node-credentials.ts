@@ -21,6 +21,7 @@ export class NodeCredentials implements ClusterCredentials {
   readonly #options: NodeCredentialsOptions;
   readonly #listeners: (() => void)[] = [];
   #own: Identity | undefined;
+  readonly #refused = new WeakSet<Identity>();
   #seen: { readonly tls: TlsMaterial; readonly identity: Identity | undefined } | undefined;
   #made:
     | { readonly base: TlsMaterial; readonly own: Identity; readonly tls: TlsMaterial }
@@ -32,9 +33,21 @@ export class NodeCredentials implements ClusterCredentials {
     this.server = options.base.server;
   }
 
-  /** The client certificate in use; undefined = none, or one whose key is no pair with it. */
+  /**
+   * The client certificate in use; undefined = none, or one whose key is no pair with it. One that the server refuses
+   * (of another cluster, or over by a better clock than ours) gives way to the kubeconfig's.
+   */
   get identity(): Identity | undefined {
-    return laterOf(this.#own, this.#seen?.identity);
+    const both = [this.#own, this.#seen?.identity];
+    const good = both.filter((it) => it !== undefined && !this.#refused.has(it));
+    const [own, given] = good.length === 0 ? both : good;
+    return laterOf(own, given);
+  }
+
+  /** Whether the server refused the certificate in use. */
+  get isRefused(): boolean {
+    const { identity } = this;
+    return identity !== undefined && this.#refused.has(identity);
   }
 
   /** The next request carries it. */
@@ -67,6 +80,7 @@ export class NodeCredentials implements ClusterCredentials {
   }
 
   expire(): void {
+    if (this.identity !== undefined) this.#refused.add(this.identity);
     this.#options.base.expire();
   }
 

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
-import { startEventExpiry } from "./event-expiry.ts";
+import { startExpiry } from "./expiry.ts";
 import type { ClientCredentials, Extend } from "./extension.ts";
 import { Pki, writeKubeconfig } from "./pki.ts";
 import { ApiServer } from "./server.ts";
@@ -64,7 +64,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const extensions =
     options.extend?.({ pkiDir, store, clock, random, randomUid, log, kubeletClient, authority }) ??
     {};
-  const expiry = startEventExpiry({ store, clock });
+  const expiry = startExpiry({ store, clock });
   const server = new ApiServer({ ...options, ca, serving, store, extensions });
   const port = await server.start();
   const url = `https://${address}:${port}`;

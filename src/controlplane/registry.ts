@@ -179,7 +179,7 @@ export const CLUSTER_TRUST_BUNDLES = define({
   kind: "ClusterTrustBundle",
   namespaced: false,
 });
-const POD_CERTIFICATE_REQUESTS = define({
+export const POD_CERTIFICATE_REQUESTS = define({
   group: "certificates.k8s.io",
   version: "v1beta1",
   plural: "podcertificaterequests",

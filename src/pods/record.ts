@@ -150,3 +150,14 @@ export function countRestart(
   const entry = nextBackoff(record.backoff.get(dead.name), times);
   record.backoff.set(dead.name, entry);
 }
+
+/** Nothing of it is left anywhere. */
+export function isForgettable({ isApiGone, phase, observed, volumes }: PodRecord): boolean {
+  return (
+    isApiGone &&
+    phase === "terminated" &&
+    volumes.kind === "torn-down" &&
+    observed.sandboxes.length === 0 &&
+    observed.containers.length === 0
+  );
+}

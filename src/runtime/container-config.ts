@@ -8,7 +8,7 @@ import type { Container as ContainerSpec, Pod } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 import { hashValue } from "../core/hash.ts";
 import { computeOomScore, computeResources } from "./resources.ts";
-import type { ContainerConfig, ContainerKind, Mount } from "./runtime.ts";
+import type { ContainerConfig, ContainerKind, Device, Mount } from "./runtime.ts";
 import { computeSecurity } from "./security.ts";
 import { containerPathOf, resolveRecursiveReadOnly } from "./volume-mounts.ts";
 
@@ -18,6 +18,7 @@ interface VolumeOnHost {
   readonly readOnly: boolean;
   /** Its own mount is what it is to be in the container. */
   readonly isSealed?: true;
+  readonly isDevice?: true;
 }
 
 export interface ContainerConfigInput {
@@ -78,6 +79,7 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     env: [...input.env].map(([name, text]) => `${name}=${text}`),
     ...(container.workingDir ? { workingDir: container.workingDir } : {}),
     mounts: computeMounts(input),
+    devices: computeDevices(input),
     tty: container.tty ?? false,
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
@@ -122,4 +124,16 @@ function computeMounts(input: ContainerConfigInput): readonly Mount[] {
   });
   const taken = new Set(volumes.map((mount) => mount.containerPath));
   return [...input.extraMounts.filter((mount) => !taken.has(mount.containerPath)), ...volumes];
+}
+
+function computeDevices({ container, volumes }: ContainerConfigInput): readonly Device[] {
+  return (container.volumeDevices ?? []).map(({ name, devicePath }) => {
+    const volume = volumes.get(name);
+    if (volume?.isDevice !== true)
+      throw new LongshoreError(
+        "ContainerConfigInvalid",
+        `container ${container.name} has ${name} in volumeDevices, which is no block device`,
+      );
+    return { hostPath: volume.hostPath, containerPath: devicePath, readOnly: volume.readOnly };
+  });
 }

@@ -79,6 +79,13 @@ interface SeLinuxOptions {
   readonly level?: string;
 }
 
+/** A block device of the host's that a container has. */
+export interface Device {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+}
+
 /** Absent = no limit. cpuShares is never absent: 2 without a request. */
 export interface ContainerResources {
   readonly cpuShares: number;
@@ -106,6 +113,7 @@ export interface ContainerConfig {
   readonly env: readonly string[];
   readonly workingDir?: string;
   readonly mounts: readonly Mount[];
+  readonly devices: readonly Device[];
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;

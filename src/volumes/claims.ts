@@ -49,6 +49,16 @@ export function claimNameOf(pod: Pod, volume: Volume): string | undefined {
   return volume.persistentVolumeClaim?.claimName;
 }
 
+/** Volumes that containers have as block devices. */
+export function deviceNames({ spec }: Pod): ReadonlySet<string> {
+  const { containers = [], initContainers = [], ephemeralContainers = [] } = spec;
+  return new Set(
+    [...containers, ...initContainers, ...ephemeralContainers].flatMap(({ volumeDevices = [] }) =>
+      volumeDevices.map(({ name }) => name),
+    ),
+  );
+}
+
 export class Claims {
   readonly #source: ClaimSource;
   /** By UID of the pod, then name of the volume. */
@@ -118,8 +128,11 @@ function nameOfVolume(
   const { volumeName = "", volumeMode } = claim.spec ?? {};
   if (claim.status?.phase !== "Bound" || volumeName === "")
     refuse(`error processing PVC ${key}: PVC is not bound`);
-  if (volumeMode === "Block")
+  const isDevice = deviceNames(pod).has(volume.name);
+  if (volumeMode === "Block" && !isDevice)
     refuse(`volume ${volume.name} has volumeMode Block, but is specified in volumeMounts`);
+  if (volumeMode !== "Block" && isDevice)
+    refuse(`volume ${volume.name} has volumeMode Filesystem, but is specified in volumeDevices`);
   return volumeName;
 }
 
@@ -146,7 +159,12 @@ function checkVolume(
 type OfKind<T> = T extends unknown ? Omit<T, "name" | "claim" | "readOnly" | "isForOnePod"> : never;
 
 function kindOf(volume: PersistentVolume | undefined, name: string): OfKind<ClaimedVolume> {
-  const { hostPath, local, nfs, csi, mountOptions = [] } = volume?.spec ?? {};
+  const { hostPath, local, nfs, csi, volumeMode, mountOptions = [] } = volume?.spec ?? {};
+  if (volumeMode === "Block") {
+    if (local === undefined)
+      refuse(`persistentvolume ${JSON.stringify(name)} is of no kind that is a block device here`);
+    return { kind: "host", source: { path: local.path, type: "BlockDevice" }, isOwned: false };
+  }
   if (nfs !== undefined) return { kind: "nfs", source: nfs, options: mountOptions };
   if (hostPath !== undefined) return { kind: "host", source: hostPath, isOwned: false };
   if (local !== undefined)

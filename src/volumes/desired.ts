@@ -16,13 +16,13 @@ import { type Plugin, volumePath } from "./paths.ts";
 import { createPayload } from "./payload.ts";
 import type { DesiredVolume } from "./plan.ts";
 
-/** Those that a container mounts or reads its environment from; the others are not set up, as in the kubelet. */
+/** Those that a container mounts, has as a device or reads its environment from; the others are not set up, as in the kubelet. */
 export function usedVolumes(pod: Pod): readonly Volume[] {
   const { containers = [], initContainers = [], ephemeralContainers = [] } = pod.spec;
   const used = new Set(
     [...containers, ...initContainers, ...ephemeralContainers].flatMap(
-      ({ volumeMounts = [], env = [] }) => [
-        ...volumeMounts.map(({ name }) => name),
+      ({ volumeMounts = [], volumeDevices = [], env = [] }) => [
+        ...[...volumeMounts, ...volumeDevices].map(({ name }) => name),
         ...env.map(({ valueFrom }) => valueFrom?.fileKeyRef?.volumeName),
       ],
     ),

@@ -8,7 +8,7 @@
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Pod, PodCertificateRequest, Volume } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
-import { LongshoreError } from "../core/errors.ts";
+import { assertNever, LongshoreError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { readPem, writePem } from "./pem.ts";
 import { generateCertificateKey } from "./pod-certificate-key.ts";
@@ -91,9 +91,8 @@ export class PodCertificates {
   }
 
   async #next(pod: Pod, state: State | undefined, ask: () => Promise<Pending>): Promise<State> {
-    switch (state?.kind) {
-      case undefined:
-        return { kind: "waiting", pending: await ask() };
+    if (state === undefined) return { kind: "waiting", pending: await ask() };
+    switch (state.kind) {
       case "waiting":
         if (this.#isLost(pod, state.pending)) return { kind: "waiting", pending: await ask() };
         return this.#outcome(pod, state.pending) ?? state;
@@ -101,6 +100,8 @@ export class PodCertificates {
         return this.#nextOfIssued(pod, state, ask);
       case "refused":
         return state;
+      default:
+        return assertNever(state);
     }
   }
 

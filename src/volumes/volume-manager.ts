@@ -13,7 +13,7 @@ import type { Exec } from "../core/exec.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { type ApplyContext, applyStep } from "./apply.ts";
-import { type ClaimSource, Claims, claimNameOf } from "./claims.ts";
+import { type ClaimSource, Claims, claimNameOf, deviceNames } from "./claims.ts";
 import { computeClaimed, computeDesiredVolume, isReadOnlyVolume, usedVolumes } from "./desired.ts";
 import {
   type ImagePort,
@@ -232,7 +232,11 @@ export class VolumeManager implements PodVolumes {
           : computeClaimed(volume.name, claimed, podDir, owner);
       await this.#converge(desired, podDir, mounts, context);
       const readOnly = claimed?.readOnly ?? isReadOnlyVolume(desired);
-      const mounted = { name: volume.name, hostPath: desired.path, readOnly };
+      const isDevice = claimed?.kind === "host" && deviceNames(pod).has(volume.name);
+      const mounted: MountedVolume = {
+        ...{ name: volume.name, hostPath: desired.path, readOnly },
+        ...(isDevice ? { isDevice } : {}),
+      };
       return { mounted, measurable: measurableOf(desired, claimed) };
     } catch (error) {
       if (context.signal.aborted) throw error;

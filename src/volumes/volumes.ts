@@ -74,6 +74,8 @@ export interface MountedVolume {
   readonly readOnly: boolean;
   /** Mounted read-only and noexec already; an engine told to mount it read-only would drop the latter. */
   readonly isSealed?: true;
+  /** `hostPath` is a block device, for the container to have as such. */
+  readonly isDevice?: true;
 }
 
 /** One mount of a container that shows only a part of a volume. */

@@ -24,7 +24,8 @@ export function containerOf(
 ): ContainerConfig {
   return {
     ...{ pod, name: "web", kind: "app", attempt: 0, specHash: "abc", sandboxId },
-    ...{ image: IMAGE, imageId: IMAGE, command: ["sleep", "1000"], env: [], mounts: [] },
+    ...{ image: IMAGE, imageId: IMAGE, command: ["sleep", "1000"] },
+    ...{ env: [], mounts: [], devices: [] },
     ...{ tty: false, stdin: false, stdinOnce: false, privileged: false, readOnlyRootfs: false },
     ...{ noNewPrivileges: false, seccomp: "default", supplementalGroups: [] },
     ...{ addCapabilities: [], dropCapabilities: [], sharePid: false, hostPid: false },

@@ -15,10 +15,12 @@ import {
 import { eventually, type NodeContainer } from "../support/node-container.ts";
 
 const SEED = Number(process.env.CHAOS_SEED ?? 11);
-const KILLS = Number(process.env.CHAOS_KILLS ?? 10);
+const KILLS = Number(process.env.CHAOS_KILLS ?? 8);
 const MARKER = "longshore-killed-secret-93ab";
 /** The search finds what may be on disk. */
 const PUBLIC = "longshore-killed-public-70de";
+/** How each token of a service account begins. */
+const TOKEN = "eyJhbGciOi";
 const NAMES = ["v0", "v1", "v2", "v3", "v4"] as const;
 
 let node: NodeContainer;
@@ -91,13 +93,16 @@ const checksums = () =>
   );
 
 /**
- * Files of the disks themselves that hold a text, as it is or encoded, but those of the API server: a plain bind mount
- * shows what lies below other mounts.
+ * Files of the disks themselves that hold one of the texts, as it is or encoded, but those of the API server: a plain
+ * bind mount shows what lies below other mounts.
  */
-const onDisk = (text: string) =>
-  node.sh(
-    `for d in / /var/lib/longshore /var/lib/docker; do mkdir -p /run/raw && mount --bind $d /run/raw && grep -rl --exclude-dir=controlplane -e ${text} -e $(printf %s ${text} | base64) /run/raw; umount /run/raw; done; true`,
+const onDisk = (...texts: readonly string[]) => {
+  const encoded = texts.map((text) => Buffer.from(text).toString("base64"));
+  const patterns = [...texts, ...encoded].map((text) => `-e ${text}`).join(" ");
+  return node.sh(
+    `for d in / /var/lib/longshore /var/lib/docker; do mkdir -p /run/raw && mount --bind $d /run/raw && grep -rl --exclude-dir=controlplane ${patterns} /run/raw; umount /run/raw; done; true`,
   );
+};
 
 beforeAll(async () => {
   cluster = await startLoneAgent();
@@ -149,9 +154,11 @@ test(`${KILLS} kills among volumes (seed ${SEED})`, {
   expect(
     await cluster.kubectl("exec", "lasting", "--", "cat", "/whole/secret/key", "/part/secret"),
   ).toBe(MARKER + MARKER);
+  const token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+  expect(await cluster.kubectl("exec", "lasting", "--", "cat", token)).toContain(TOKEN);
   await node.apply({ apiVersion: "v1", kind: "List", items: NAMES.map(podWithAll) });
   for (const name of NAMES) await cluster.ready(name);
-  expect(await onDisk(MARKER)).toBe("");
+  expect(await onDisk(MARKER, TOKEN)).toBe("");
   expect(await onDisk(PUBLIC)).toContain("/run/raw/pods/");
   await cluster.kubectl("delete", "pods", "--all", "--wait=false");
   await eventually(
@@ -159,7 +166,7 @@ test(`${KILLS} kills among volumes (seed ${SEED})`, {
     async () => (await cluster.kubectl("get", "pods", "-o", "name")) === "",
   );
   await untilNothingIsLeft(node);
-  expect(await onDisk(MARKER)).toBe("");
+  expect(await onDisk(MARKER, TOKEN)).toBe("");
   expect(await checksums()).toBe(before);
   expect(await node.sh("cat /var/log/agent.log")).not.toContain("(bug)");
   console.info(`mounts left by the kills: ${[...mountsAtKill].sort().join(" ")}`);

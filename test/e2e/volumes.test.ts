@@ -143,6 +143,7 @@ describe.concurrent("volumes", () => {
     const volumeMounts = [at("/flat"), at("/if", "IfPossible"), at("/all", "Enabled")];
     await cluster.apply(
       podManifest("recursive", {
+        automountServiceAccountToken: false,
         containers: [shell("main", IDLE, { volumeMounts })],
         volumes: [{ name: "h", hostPath: { path } }],
       }),

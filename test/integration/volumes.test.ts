@@ -547,6 +547,11 @@ describe("persistent volumes", () => {
       "is of no kind that this node can mount",
     ],
     [
+      "is of a block device",
+      () => bindMode("Block"),
+      "volume v has volumeMode Block, but is specified in volumeMounts",
+    ],
+    [
       "is of a volume of another node",
       () => bind("c2", { local: { path: pathIn("c2") }, nodeAffinity: affinity("there") }, "c"),
       'persistentvolume "c2" is not for this node: no matching NodeSelectorTerms',
@@ -562,6 +567,31 @@ describe("persistent volumes", () => {
     await expect(
       (await createManager()).ensure(podWith([claim("c")]), FACTS, signal),
     ).rejects.toMatchObject({ code: "VolumeNotReady", message: expect.stringContaining(words) });
+  });
+
+  function bindMode(volumeMode: "Block" | "Filesystem"): void {
+    const made = claims.get("c") as PersistentVolumeClaim;
+    claims.set("c", { ...made, spec: { ...made.spec, volumeMode } });
+  }
+
+  it("of volumeMode Block are devices of local volumes only, and no device is what is none", async () => {
+    const manager = await createManager();
+    const pod = podWith([claim("c")]);
+    const volumeDevices = [{ name: "v", devicePath: "/dev/x" }];
+    const asDevice = { ...pod, spec: { ...pod.spec, containers: [{ name: "c", volumeDevices }] } };
+    const show = () => manager.ensure(asDevice, FACTS, signal);
+    bind("c", { local: { path: pathIn("c") }, volumeMode: "Block" });
+    await expect(show()).rejects.toThrow(
+      "volume v has volumeMode Filesystem, but is specified in volumeDevices",
+    );
+    bindMode("Block");
+    await expect(show()).rejects.toThrow("is not a block device");
+    bind("h", { hostPath: { path: pathIn("h") }, volumeMode: "Block" }, "c");
+    bindMode("Block");
+    await manager.teardown("uid-1", signal);
+    await expect(show()).rejects.toThrow(
+      'persistentvolume "h" is of no kind that is a block device',
+    );
   });
 
   function bindStatus(phase: "Pending"): void {

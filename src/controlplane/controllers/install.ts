@@ -28,6 +28,7 @@ import { createNodeController } from "./nodes.ts";
 import { isReady } from "./placement.ts";
 import { createPodGc } from "./pod-gc.ts";
 import { createScheduler } from "./scheduler.ts";
+import { createProtectionController } from "./volume-protection.ts";
 import { createVolumeController } from "./volumes.ts";
 
 export interface ControllerOptions {
@@ -142,6 +143,7 @@ function createControllers(
     createScheduler(context),
     createEndpointSliceController(context),
     createVolumeController(context),
+    createProtectionController(context),
     createCertificateController(context, {
       ca: context.authority,
       signingDurationMs: options.signingDurationMs ?? YEAR_MS,

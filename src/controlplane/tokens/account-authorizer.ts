@@ -1,8 +1,8 @@
 /**
- * What a service account may do here, where there is no RBAC: read its own namespace but for Secrets (the ClusterRole
- * view, of which this is a part), ClusterTrustBundles and the documents that verify tokens. An account that an administrator made in
- * kube-system, which means any but `default` there, may do everything: nobody else can make one, and there is no way
- * to say less. Pure; called by node-authorizer.ts, which has allowed what everybody may.
+ * What a service account may do here, where there is no RBAC: read its own namespace but for Secrets (a part of the
+ * ClusterRole view), ClusterTrustBundles, and the documents that verify tokens. An account that an administrator made
+ * in kube-system, which means any but `default` there, may do everything: nobody else can make one, and there is no
+ * way to say less. Pure; called by node-authorizer.ts, which has allowed what everybody may.
  */
 
 import { DISCOVERY_PATH, KEYS_PATH } from "./issuer-documents.ts";

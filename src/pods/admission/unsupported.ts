@@ -55,7 +55,6 @@ function field(list: string, container: Container, name: string): string {
 function containerFields(list: string, container: Container, isOnHost: boolean): string[] {
   const security = container.securityContext ?? {};
   const findings: readonly Finding[] = [
-    [(container.volumeDevices ?? []).length > 0, "volumeDevices"],
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
     // In the host's network a port of the container is one of the host.

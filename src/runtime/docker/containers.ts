@@ -11,7 +11,7 @@ import { type Accounts, needsAccounts, readAccounts, resolveGroups } from "./acc
 import type { Engine } from "./engine.ts";
 import { engineWords, statusOf } from "./errors.ts";
 import { inspectImage } from "./images.ts";
-import { computeMount } from "./mounts.ts";
+import { computeDevice, computeMount } from "./mounts.ts";
 import { translateInspect } from "./translate.ts";
 
 const DEFAULT_LOGS = { maxBytes: 10 * 1024 ** 2, maxFiles: 5 };
@@ -80,6 +80,7 @@ function computeHostConfig(
     IpcMode: sandbox,
     PidMode: computePidMode(config, sandbox),
     Mounts: config.mounts.map(computeMount),
+    Devices: config.devices.map(computeDevice),
     Privileged: config.privileged,
     ReadonlyRootfs: config.readOnlyRootfs,
     SecurityOpt: computeSecurityOpt(config, seccomp),

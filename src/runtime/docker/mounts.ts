@@ -1,7 +1,7 @@
-/** A container's mounts in the Engine's words. Pure. Called by containers.ts. */
+/** A container's mounts and devices in the Engine's words. Pure. Called by containers.ts. */
 
 import type Docker from "dockerode";
-import type { Mount } from "../runtime.ts";
+import type { Device, Mount } from "../runtime.ts";
 
 /** What Engines before 25 do not know, they pass over; they make only the mount itself read-only. */
 interface BindOptions {
@@ -32,4 +32,13 @@ function computeBindOptions(mount: Mount): BindOptions | undefined {
   // Unsaid it is private, but slave where the Engine insists: for / and what is below its own directory.
   if (propagation === "private") return readOnly ? flat : undefined;
   return { ...flat, Propagation: propagation };
+}
+
+/** The kubelet's permissions: mknod, read, write. */
+export function computeDevice({ hostPath, containerPath, readOnly }: Device): Docker.DeviceMapping {
+  return {
+    PathOnHost: hostPath,
+    PathInContainer: containerPath,
+    CgroupPermissions: readOnly ? "r" : "mrw",
+  };
 }

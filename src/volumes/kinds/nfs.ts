@@ -16,7 +16,10 @@ export function computeNfs(
   if (!/^[^-/\s\0][^/\s\0]*$/.test(server))
     throw new LongshoreError("VolumeInvalid", `nfs server ${JSON.stringify(server)} is no host`);
   if (!exported.startsWith("/") || exported.includes("\0"))
-    throw new LongshoreError("VolumeInvalid", `nfs path ${JSON.stringify(exported)} not absolute`);
+    throw new LongshoreError(
+      "VolumeInvalid",
+      `nfs path ${JSON.stringify(exported)} is not absolute`,
+    );
   const isReadOnly = readOnly === true;
   const host = server.includes(":") && !server.startsWith("[") ? `[${server}]` : server;
   return {

@@ -72,7 +72,7 @@ function start(): CertificateManager {
       save: (current) => step("saving", () => void Object.assign(files, { current })),
       dropKey: () => step("dropping the key", () => void delete files.key),
     },
-    subject: () => subject,
+    subject: async () => subject,
     current: () => files.current,
     onIssued: async () => undefined,
     withClient: (_failures, use) => {

@@ -13,7 +13,6 @@ const web = (fields: Partial<Spec["containers"][number]>): Partial<Spec> => ({
 const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ["spec.resourceClaims", { resourceClaims: [{ name: "c" }] }],
   ["spec.hostUsers=false", { hostUsers: false }],
-  ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
   ...[
     { containerPort: 1, hostPort: 1, hostIP: "fd00::1" },
     { containerPort: 1, hostPort: 1, hostIP: "1.2.3.4 -j ACCEPT" },

@@ -419,6 +419,7 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     imageId: input.imageId,
     env: [],
     mounts: [],
+    devices: [],
     tty: false,
     stdin: false,
     stdinOnce: false,

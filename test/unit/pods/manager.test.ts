@@ -308,14 +308,14 @@ describe("PodManager", () => {
   test("an unsupported pod fails with every field named and nothing made", async () => {
     const pod = makePod({
       hostUsers: false,
-      containers: [
-        { name: "web", image: "web:1", volumeDevices: [{ name: "v", devicePath: "/d" }] },
-      ],
+      containers: [{ name: "web", image: "web:1", resources: { claims: [{ name: "c" }] } }],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;
     expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
-    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].volumeDevices");
+    expect(status?.message).toContain(
+      "spec.hostUsers=false, spec.containers[web].resources.claims",
+    );
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 

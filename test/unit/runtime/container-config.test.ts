@@ -42,7 +42,7 @@ describe("computeContainerConfig", () => {
     expect(configure({})).toEqual({
       ...{ pod: { namespace: "n", name: "p", uid: "u" }, name: "web", kind: "app", attempt: 2 },
       ...{ specHash: computeSpecHash(CONTAINER), sandboxId: "s", image: "busybox", imageId: "i" },
-      ...{ env: ["A=1=2"], mounts: [], tty: false, stdin: false, stdinOnce: false },
+      ...{ env: ["A=1=2"], mounts: [], devices: [], tty: false, stdin: false, stdinOnce: false },
       ...{ supplementalGroups: [], privileged: false, readOnlyRootfs: false },
       ...{ noNewPrivileges: false, seccomp: "default", addCapabilities: [] },
       ...{ dropCapabilities: [], sharePid: false, hostPid: false, resources: { cpuShares: 2 } },
@@ -253,6 +253,20 @@ describe("computeContainerConfig", () => {
       );
     expect(told(true)).toEqual([undefined, "Disabled", "Enabled", "Enabled"]);
     expect(told(false)).toEqual([undefined, "Disabled", "Disabled", "Disabled"]);
+  });
+
+  it("has block devices where the spec wants them, and nothing else as one", () => {
+    const volumeDevices = [{ name: "a", devicePath: "/dev/a" }];
+    const volume = { hostPath: "/dev/loop7", readOnly: true, isDevice: true } as const;
+    const volumes = new Map([["a", volume]]);
+    expect(configure({ volumeDevices }, {}, { volumes })).toMatchObject({
+      devices: [{ hostPath: "/dev/loop7", containerPath: "/dev/a", readOnly: true }],
+      mounts: [],
+    });
+    const directory = new Map([["a", { hostPath: "/srv", readOnly: false }]]);
+    expect(() => configure({ volumeDevices }, {}, { volumes: directory })).toThrow(
+      "container web has a in volumeDevices, which is no block device",
+    );
   });
 
   it("refuses a volume that the pod does not have", () => {

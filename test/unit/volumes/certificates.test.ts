@@ -35,6 +35,7 @@ describe("PEM", () => {
     const text = `about\n${A.replace("-----\n", "-----\nProc-Type: 4\nX: y\n\n")}between\r\n${B.replaceAll("\n", "\r\n")}`;
     expect(writePem("CERTIFICATE", readPem(text)).toString()).toBe(A + B);
     expect(readPem("-----BEGIN CERTIFICATE-----\nhalf")).toEqual([]);
+    expect(readPem("-----BEGIN A-----\n".repeat(100_000))).toEqual([]);
   });
 });
 

@@ -19,8 +19,8 @@ describe("an nfs volume", () => {
     ["", "/x", 'nfs server "" is no host'],
     ["a/b", "/x", 'nfs server "a/b" is no host'],
     ["a b", "/x", 'nfs server "a b" is no host'],
-    ["nas", "x", 'nfs path "x" not absolute'],
-    ["nas", "/x\0", "not absolute"],
+    ["nas", "x", 'nfs path "x" is not absolute'],
+    ["nas", "/x\0", "is not absolute"],
   ])("of server %j and path %j is refused", (server, path, words) => {
     expect(() => of(server, path)).toThrow(words);
   });

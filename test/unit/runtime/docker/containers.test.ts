@@ -82,6 +82,21 @@ describe("computeCreateOptions", () => {
         ],
       },
     ],
+    [
+      "block devices",
+      {
+        devices: [
+          { hostPath: "/dev/a", containerPath: "/dev/x", readOnly: true },
+          { hostPath: "/dev/b", containerPath: "/dev/y", readOnly: false },
+        ],
+      },
+      {
+        Devices: [
+          { PathOnHost: "/dev/a", PathInContainer: "/dev/x", CgroupPermissions: "r" },
+          { PathOnHost: "/dev/b", PathInContainer: "/dev/y", CgroupPermissions: "mrw" },
+        ],
+      },
+    ],
     ["an OOM score", { oomScoreAdj: -997 }, { OomScoreAdj: -997 }],
   ])("passes on %s", (_what, change, expected) => {
     expect(compute(change).HostConfig).toMatchObject(expected);
