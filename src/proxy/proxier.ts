@@ -229,6 +229,7 @@ export class Proxier {
   async #verify(book: RuleBook, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
     if (!this.#isKnown || clock.monotonic() - this.#lastVerifiedAt < HOUR_MS) return;
+    this.#changes.putBack(book.leftOut);
     const chain = await this.#kernel.findDifference(book.rules, signal);
     this.#lastVerifiedAt = clock.monotonic();
     if (chain === undefined) return;

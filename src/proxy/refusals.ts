@@ -1,7 +1,8 @@
 /**
  * One rule that iptables will not take must not keep those of other Services from the kernel: the Service that the
- * refused line belongs to is left out until it changes, and the rest is written again. Where the line tells of no Service, or
- * nothing but the table as a whole was refused (the legacy back-end does so), the failure stays one. Called by the proxier.
+ * line belongs to, if it is refused twice, is left out until it changes or an hour is over, and the rest is written. Where
+ * the line tells of no Service, or nothing but the table as a whole was refused (the legacy back-end does so), the failure
+ * stays one. Called by kernel-rules.ts.
  */
 
 import { hasCode, messageOf } from "../core/errors.ts";
@@ -9,8 +10,8 @@ import { refusedLineOf } from "../core/iptables.ts";
 import { mergeChanges, type RuleChange } from "./render.ts";
 import type { RuleBook } from "./rule-book.ts";
 
-/** Beyond this many in one sync something else is wrong; the next one goes on. */
-const MAX_LEFT_OUT = 100;
+/** A hundred Services in one sync; the next one goes on. */
+const MAX_TRIES = 200;
 
 /** Is told the key of a Service and all that is left out of it. */
 export type OnLeftOut = (key: string, skipped: readonly string[]) => void;
@@ -28,13 +29,18 @@ export async function writeWithoutRefused(
   },
 ): Promise<RuleChange> {
   let change = first;
-  for (let leftOut = 0; ; leftOut++) {
+  let suspect: string | undefined;
+  for (let tries = 1; ; tries++) {
     try {
       await to.send(change);
       return change;
     } catch (error) {
-      const key = leftOut < MAX_LEFT_OUT ? culpritOf(book, error) : undefined;
+      const key = tries < MAX_TRIES ? culpritOf(book, error) : undefined;
       if (key === undefined) throw error;
+      // The kernel may only have been short of something.
+      const isSure = key === suspect;
+      suspect = key;
+      if (!isSure) continue;
       to.onLeftOut(key, book.leaveOut(key, reasonOf(error)));
       change = mergeChanges(change, book.take());
     }

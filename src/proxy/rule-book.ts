@@ -56,6 +56,7 @@ export class RuleBook {
   /** Chain names that a part's shared chain was divided into. */
   readonly #divided = new Map<SharedPart, ReadonlySet<string>>();
   #ruleCount = { filter: 0, nat: 0 };
+  readonly #leftOut = new Set<string>();
   readonly #udp = new Map<string, readonly UdpPort[]>();
   #udpVersion = 0;
 
@@ -117,6 +118,7 @@ export class RuleBook {
    * @returns what is left out of it; undefined when nothing is and was
    */
   set(key: string, objects: ServiceObjects): readonly string[] | undefined {
+    this.#leftOut.delete(key);
     return this.#keep(key, computeServiceRules(objects, this.#options, this.#hasComments));
   }
 
@@ -127,7 +129,13 @@ export class RuleBook {
   leaveOut(key: string, reason: string): readonly string[] {
     const skipped = [...(this.#services.get(key)?.skipped ?? []), reason];
     this.#keep(key, emptyRules(skipped));
+    this.#leftOut.add(key);
     return skipped;
+  }
+
+  /** Services that were taken out and not set since. */
+  get leftOut(): ReadonlySet<string> {
+    return this.#leftOut;
   }
 
   /** The Service that a rule of a chain belongs to. */

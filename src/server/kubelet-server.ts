@@ -85,9 +85,9 @@ export class KubeletServer {
 
   /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
   async start(): Promise<void> {
+    if (this.#options.config.enableServer) await this.#startServer();
     await this.#startHealthServer();
     this.#every("readiness", READINESS_INTERVAL_MS, async () => this.#watchReadiness());
-    if (this.#options.config.enableServer) await this.#startServer();
   }
 
   async #startServer(): Promise<void> {

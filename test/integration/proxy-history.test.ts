@@ -145,6 +145,25 @@ describe.each(["nft", "legacy"] as const)("on the %s back-end", (backend) => {
     expect(await ip6tables.save("nat", signal)).not.toContain("KUBE-");
   });
 
+  test("a rule that the program does not know keeps only its own Service from the kernel", async () => {
+    const exec: Exec = ({ input = "", ...command }, inner) => {
+      const file = command.file.replace("iptables", `iptables-${backend}`);
+      const spoilt = input.replaceAll("-m sctp", "-m no-such-match");
+      return node.exec({ ...command, file, input: spoilt }, inner);
+    };
+    const stores = emptyStores();
+    const [protocol, ips] = ["SCTP", ["10.180.0.9"]] as const;
+    stores.services.apply(makeService({ name: "odd", clusterIp: "172.30.0.1", protocol }));
+    stores.endpointSlices.apply(makeSlice({ service: "odd", ips, port: 80, protocol }));
+    stores.services.apply(makeService({ name: "web", clusterIp: "172.30.0.2" }));
+    stores.endpointSlices.apply(makeSlice({ service: "web", ips: ["10.180.0.1"], port: 80 }));
+    await following(createIptables({ exec, family: "IPv4" }), stores, async () => undefined);
+    const saved = await iptables.save("nat", signal);
+    expect(saved).toContain("--to-destination 10.180.0.1:80");
+    expect(saved).not.toContain("172.30.0.1/32");
+    await removeProxyRules(iptables, signal);
+  });
+
   test("rubbish and five thousand endpoints do no harm", async () => {
     const stores = emptyStores();
     for (const [n, [, service, slice]] of RUBBISH.entries()) {
