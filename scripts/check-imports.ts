@@ -24,6 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   images: ["core", "api", "runtime/runtime.ts"],
   node: ["core", "api", "runtime/runtime.ts"],
   proxy: ["core", "api"],
+  certificates: ["core", "api"],
   pods: [
     ...["core", "api", "cgroups", "runtime/runtime.ts", "runtime"],
     ...["network", "volumes", "probes", "images"],
@@ -32,7 +33,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   local: ["core", "api", "runtime/runtime.ts", "pods"],
   controlplane: ["core", "api"],
   "config.ts": [],
+  "configz.ts": ["config.ts"],
   "agent.ts": ["*"],
+  "agent-certificates.ts": ["*"],
   "agent-pods.ts": ["*"],
   "agent-proxy.ts": ["*"],
   cli: ["*"],

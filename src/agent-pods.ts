@@ -45,7 +45,9 @@ import { createHookRunner } from "./probes/hooks.ts";
 import { ProbeManager } from "./probes/manager.ts";
 import { computeContainerConfig, computeSpecHash } from "./runtime/container-config.ts";
 import type { Runtime, RuntimeInfo } from "./runtime/runtime.ts";
+import type { AgentMetrics } from "./server/stats/agent-metrics.ts";
 import { podDirectory, volumePath } from "./volumes/paths.ts";
+import { PodCertificates } from "./volumes/pod-certificates.ts";
 import type { VolumeUsage } from "./volumes/usage.ts";
 import { VolumeManager } from "./volumes/volume-manager.ts";
 
@@ -61,6 +63,7 @@ export interface AgentPodsOptions {
   readonly events: EventSink;
   readonly host: HostReader;
   readonly nodeCredentials: NodeCredentials;
+  readonly metrics: AgentMetrics;
 }
 
 /** What is there only after the node's start. */
@@ -85,7 +88,12 @@ export class AgentPods implements PodDirectory {
   #sources: PodSources | undefined;
   #node: Node | undefined;
   #problem: string | undefined = "pods are not started yet";
-  #hasAppArmor = false;
+  /** What the Engine can, once it was asked. */
+  #engine: Pick<RuntimeInfo, "hasAppArmor" | "hasSeLinux" | "handlers"> = {
+    hasAppArmor: false,
+    hasSeLinux: false,
+    handlers: [],
+  };
 
   constructor(options: AgentPodsOptions) {
     this.#options = options;
@@ -168,12 +176,17 @@ export class AgentPods implements PodDirectory {
     const { rootDir } = config;
     await runtime.prepare(signal);
     const info = await runtime.info(signal);
-    this.#hasAppArmor = info.hasAppArmor;
+    this.#engine = info;
+    this.#compareDrivers(info);
     const imageAccess = new ImageAccess({ ...config, clock, log });
     await imageAccess.start(runtime, signal);
     const onChange = (podUid: string): void => manager.retry(podUid);
     const objects = new ObjectCache({ client, clock, random, log, onChange });
-    const volumes = new VolumeManager({ rootDir, objects, syscalls, clock, log, images: runtime });
+    const volumes = new VolumeManager({
+      ...{ rootDir, objects, syscalls, exec, clock, log, images: runtime },
+      statsPeriodMs: config.volumeStatsAggPeriodMs,
+      certificates: new PodCertificates({ objects, events, clock, random, log }),
+    });
     await volumes.start();
     const onResult = (podUid: string): void => manager.sync(podUid);
     const probes = new ProbeManager({ runtime, clock, random, events, log, onChange: onResult });
@@ -183,6 +196,9 @@ export class AgentPods implements PodDirectory {
       nodeName: config.nodeName,
       maxPods: config.maxPods,
       syncFrequencyMs: config.syncFrequencyMs,
+      maxContainerRestartPeriodMs: config.maxContainerRestartPeriodMs,
+      registryPullQPS: config.registryPullQPS,
+      registryBurst: config.registryBurst,
       maxParallelImagePulls: config.serializeImagePulls ? 1 : config.maxParallelImagePulls,
       files: new PodFiles(rootDir),
       checkpoint: new Checkpoint(rootDir, log),
@@ -194,6 +210,7 @@ export class AgentPods implements PodDirectory {
       ...{ imageAccess, nodeCredentials },
       ...{ services, objects, runtime, volumes, probes, events, clock, random, log },
       node: () => this.#nodeFacts(nodeLoop),
+      observer: this.#options.metrics,
       refreshNode: (inner) => nodeLoop.refresh(inner),
       dns: {
         clusterDomain: config.clusterDomain,
@@ -218,6 +235,13 @@ export class AgentPods implements PodDirectory {
     this.#manager = manager;
     this.#sources = sources;
     if (this.#node !== undefined) sources.open();
+  }
+
+  /** The Engine decides, whatever the kubelet's configuration says. */
+  #compareDrivers({ cgroupDriver: driver }: RuntimeInfo): void {
+    const { config, log } = this.#options;
+    if (config.cgroupDriver !== undefined && config.cgroupDriver !== driver)
+      log.warn({ configured: config.cgroupDriver, driver }, "the Engine's cgroup driver counts");
   }
 
   #createSources(api: Store<Pod>): PodSources {
@@ -254,10 +278,11 @@ export class AgentPods implements PodDirectory {
   }
 
   #createCgroups(info: RuntimeInfo, nodeLoop: NodeLoop): PodCgroups {
-    const { config, exec, log } = this.#options;
+    const { config, exec, clock, log, metrics } = this.#options;
     return new PodCgroups({
       root: "/sys/fs/cgroup",
-      ...{ driver: info.cgroupDriver, version: info.cgroupVersion, exec, log },
+      ...{ driver: info.cgroupDriver, version: info.cgroupVersion, exec, clock, log },
+      onOperation: (operation, seconds) => metrics.onCgroupOperation(operation, seconds),
       podPidsLimit: config.podPidsLimit,
       node: () => nodeLoop.getPodsShare(),
       pods: () =>
@@ -280,7 +305,11 @@ export class AgentPods implements PodDirectory {
       taints: this.#node?.spec?.taints ?? [],
       // What others added to the Node, such as a device of theirs, is theirs to say.
       allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
-      hasAppArmor: this.#hasAppArmor,
+      hasAppArmor: this.#engine.hasAppArmor,
+      hasSeLinux: this.#engine.hasSeLinux,
+      recursiveReadOnlyHandlers: this.#engine.handlers
+        .filter(({ recursiveReadOnlyMounts }) => recursiveReadOnlyMounts)
+        .map(({ name }) => name),
       allowedUnsafeSysctls: config.allowedUnsafeSysctls,
       memoryCapacity: nodeLoop.getMemoryCapacity(),
       // Read when a pod of the host's network asks, because the file is the node's and may change.

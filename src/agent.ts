@@ -5,18 +5,21 @@
  */
 
 import { mkdir } from "node:fs/promises";
+import { AgentCertificates } from "./agent-certificates.ts";
 import { AgentPods } from "./agent-pods.ts";
 import { type ReflectOptions, startProxy } from "./agent-proxy.ts";
 import type { ApiClient } from "./api/client.ts";
+import type { ClusterCredentials } from "./api/credentials.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
-import { createApiClient } from "./api/http-client.ts";
+import { type ApiExchange, createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
 import { leanService } from "./api/lean.ts";
 import { Reflector } from "./api/reflector.ts";
 import { PODS, type Resource, SERVICES } from "./api/resources.ts";
 import type { Store } from "./api/store.ts";
 import type { Node, StoredObject } from "./api/types.ts";
-import { type AgentConfig, toKubeletConfiguration } from "./config.ts";
+import type { AgentConfig } from "./config.ts";
+import { toKubeletConfiguration } from "./configz.ts";
 import type { Clock } from "./core/clock.ts";
 import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
@@ -30,11 +33,14 @@ import { LocalServer } from "./local/server.ts";
 import { NetworkLoop } from "./network/network-loop.ts";
 import { BridgePodNetwork } from "./network/pod-network.ts";
 import { createHostReader } from "./node/host.ts";
+import { requireHost } from "./node/host-requirements.ts";
 import { findNodeIps, findUplinkMtu } from "./node/node-info.ts";
 import { NodeLoop } from "./node/node-loop.ts";
+import { measureRuntime } from "./runtime/measured-runtime.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { KubeletServer } from "./server/kubelet-server.ts";
 import { createReviews } from "./server/reviews.ts";
+import { AgentMetrics } from "./server/stats/agent-metrics.ts";
 
 export interface AgentOptions {
   readonly config: AgentConfig;
@@ -50,6 +56,7 @@ export interface AgentOptions {
 
 export class Agent {
   readonly #options: AgentOptions;
+  readonly #metrics = new AgentMetrics();
   readonly #stopping = new AbortController();
   /** What was started, newest last; each says how it ends. */
   readonly #started: (() => Promise<void>)[] = [];
@@ -57,7 +64,11 @@ export class Agent {
   #node: Node | undefined;
 
   constructor(options: AgentOptions) {
-    this.#options = options;
+    const { clock } = options;
+    const runtime = measureRuntime(options.runtime, clock, (operation, result) =>
+      this.#metrics.onRuntimeOperation(operation, { ...result, at: clock.now() / 1000 }),
+    );
+    this.#options = { ...options, runtime };
   }
 
   /** Throws for what a person must mend: kubeconfig, Engine, address in use. Resolves before the node is Ready. */
@@ -85,18 +96,25 @@ export class Agent {
 
   async #start(): Promise<void> {
     const { config, runtime, clock, log, version } = this.#options;
-    await runtime.info(this.#stopping.signal);
+    const host = createHostReader();
+    await requireHost(config, { host, runtime: await runtime.info(this.#stopping.signal) });
     await mkdir(config.rootDir, { recursive: true, mode: 0o750 });
     const nodeCredentials = this.#own(await loadNodeCredentials(config, this.#options));
-    const client = await this.#connect(config.kubeconfig);
+    const certificates = await AgentCertificates.prepare(this.#options);
+    const client = this.#connect(certificates.credentials);
+    this.#own(certificates).startClient(client);
     const proxyClient =
-      config.proxyKubeconfig === undefined ? client : await this.#connect(config.proxyKubeconfig);
+      config.proxyKubeconfig === undefined
+        ? client
+        : this.#connect(await loadKubeconfig(config.proxyKubeconfig, this.#options));
     const component = { client, clock, log, host: config.nodeName };
     const events = this.#own(new EventRecorder({ ...component, component: "kubelet" }));
     events.start();
 
-    const host = createHostReader();
-    const pods = new AgentPods({ ...this.#options, client, events, host, nodeCredentials });
+    const metrics = this.#metrics;
+    const pods = new AgentPods({
+      ...{ ...this.#options, client, events, host, nodeCredentials, metrics },
+    });
     const networkLoop = new NetworkLoop({
       podCidr: () => this.#node && (this.#node.spec?.podCIDR ?? config.podCidr),
       create: (podCidr) => this.#createNetwork(podCidr, hostMtu),
@@ -108,6 +126,7 @@ export class Agent {
       [networkLoop.problem, pods.problem].filter((problem) => problem !== undefined);
     const nodeIps = await findNodeIps(host, config.nodeIps);
     const hostMtu = await findUplinkMtu(host, nodeIps);
+    let server: KubeletServer | undefined;
     const local = this.#own(
       new LocalServer({
         rootDir: config.rootDir,
@@ -117,6 +136,7 @@ export class Agent {
           watches: () =>
             [...this.#reflectors].map(([name, { isConnected }]) => ({ name, isConnected })),
           engine: (signal) => runtime.info(signal),
+          certificates: () => ({ ...certificates.facts(), servingEndsAt: server?.servingEndsAt }),
           signal: this.#stopping.signal,
         }),
         log,
@@ -124,13 +144,14 @@ export class Agent {
     );
     await local.start();
     const serving = { ...config, nodeIps };
-    const server = this.#own(
+    server = this.#own(
       new KubeletServer({
-        ...{ config: serving, pods, runtime, readiness, version, clock, log },
+        ...{ config: serving, pods, runtime, readiness, version, clock, log, metrics },
         configuration: toKubeletConfiguration(config),
         reviews: createReviews({ client, clock, random: this.#options.random }),
         probeTotals: () => pods.probeTotals(),
         volumeUsage: (podUid) => pods.volumeUsage(podUid),
+        certificates: () => certificates.facts(),
       }),
     );
     await server.start();
@@ -154,6 +175,11 @@ export class Agent {
     nodeLoop.onNode((node) => {
       this.#node = node;
       pods.setNode(node);
+    });
+    await certificates.startServing({
+      client,
+      onNode: (listener) => nodeLoop.onNode(listener),
+      reload: async () => server?.reload(),
     });
     await nodeLoop.start();
 
@@ -183,11 +209,11 @@ export class Agent {
     return part;
   }
 
-  async #connect(path: string): Promise<ApiClient> {
-    const { clock, exec, env, random, log, version } = this.#options;
-    const credentials = await loadKubeconfig(path, { clock, exec, env });
+  #connect(credentials: ClusterCredentials): ApiClient {
+    const { clock, random, log, version } = this.#options;
     const userAgent = `longshore/${version}`;
-    const client = createApiClient({ credentials, clock, random, log, userAgent });
+    const onExchange = (exchange: ApiExchange): void => this.#metrics.onApiExchange(exchange);
+    const client = createApiClient({ credentials, clock, random, log, userAgent, onExchange });
     this.#started.push(async () => client.close());
     return client;
   }

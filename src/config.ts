@@ -28,7 +28,15 @@ export interface AgentConfig {
     readonly value?: string;
     readonly effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
   }[];
+  /** `--provider-id`, empty = none. */
+  readonly providerID: string;
   readonly kubeconfig: string;
+  /** Credentials to ask for a client certificate with, while there is none in `kubeconfig` or it has ended. */
+  readonly bootstrapKubeconfig?: string;
+  /** Where certificates that the node asked for are kept; absent = pki in `rootDir`. */
+  readonly certDir?: string;
+  /** Whether the client certificate gets a successor before it ends. */
+  readonly rotateCertificates: boolean;
   /** Credentials of the proxy; absent = those of the node. */
   readonly proxyKubeconfig?: string;
   readonly proxyMode: "iptables" | "off";
@@ -60,10 +68,25 @@ export interface AgentConfig {
   readonly clientCaFile?: string;
   readonly tlsCertFile?: string;
   readonly tlsPrivateKeyFile?: string;
+  readonly tlsMinVersion: "VersionTLS12" | "VersionTLS13";
+  /** OpenSSL's names, for TLS 1.2; empty = Node's own choice. */
+  readonly tlsCipherSuites: readonly string[];
+  readonly authentication: AuthenticationConfig;
+  readonly authorization: AuthorizationConfig;
+  readonly enableServer: boolean;
+  /** exec, attach, run, port-forward, logs and what else looks into pods. */
+  readonly enableDebuggingHandlers: boolean;
+  readonly enableSystemLogHandler: boolean;
+  /** Whether the serving certificate is asked for at the API server. */
+  readonly serverTLSBootstrap: boolean;
   readonly healthzBindAddress: string;
   /** 10248; 0 = off. */
   readonly healthzPort: number;
   readonly nodeStatusUpdateFrequencyMs: number;
+  /** How often an unchanged status is written. */
+  readonly nodeStatusReportFrequencyMs: number;
+  /** -1 = all. */
+  readonly nodeStatusMaxImages: number;
   readonly nodeLeaseDurationSeconds: number;
   /** Directory or file of static pods; absent = none. */
   readonly staticPodPath?: string;
@@ -74,6 +97,22 @@ export interface AgentConfig {
   readonly httpCheckFrequencyMs: number;
   /** Resync of a pod without events, 60 s. */
   readonly syncFrequencyMs: number;
+  /** The longest crash back-off of a container, 5 min. */
+  readonly maxContainerRestartPeriodMs: number;
+  /** How old a measurement of a volume may be, 1 min; absent = none is made. */
+  readonly volumeStatsAggPeriodMs?: number;
+  readonly containerLogMaxSizeBytes: number;
+  readonly containerLogMaxFiles: number;
+  /** Of the agent itself; absent = as the service manager has it. */
+  readonly oomScoreAdj?: number;
+  /** Refuse to start on a host with swap, or with cgroup version 1. */
+  readonly failSwapOn: boolean;
+  readonly failCgroupV1: boolean;
+  /** What the cluster expects of the Engine, which decides. */
+  readonly cgroupDriver?: "cgroupfs" | "systemd";
+  /** Pulls a second, 0 = as many as there are; and how many at once before that counts. */
+  readonly registryPullQPS: number;
+  readonly registryBurst: number;
   readonly serializeImagePulls: boolean;
   readonly maxParallelImagePulls: number;
   /** How long a pull may make no progress, 1 min. */
@@ -91,43 +130,19 @@ export interface AgentConfig {
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
 
-/** For /configz: what was told, in the words of KubeletConfiguration. */
-export function toKubeletConfiguration(config: AgentConfig): object {
-  const duration = (ms: number): string => `${ms / 1000}s`;
-  return {
-    kind: "KubeletConfiguration",
-    apiVersion: "kubelet.config.k8s.io/v1beta1",
-    address: config.address,
-    port: config.port,
-    readOnlyPort: 0,
-    tlsCertFile: config.tlsCertFile,
-    tlsPrivateKeyFile: config.tlsPrivateKeyFile,
-    authentication: {
-      x509: { clientCAFile: config.clientCaFile },
-      anonymous: { enabled: false },
-    },
-    healthzBindAddress: config.healthzBindAddress,
-    healthzPort: config.healthzPort,
-    clusterDomain: config.clusterDomain,
-    clusterDNS: config.clusterDns,
-    resolvConf: config.resolvConf,
-    maxPods: config.maxPods,
-    podPidsLimit: config.podPidsLimit ?? -1,
-    podCIDR: config.podCidr,
-    registerNode: config.registerNode,
-    registerWithTaints: config.registerWithTaints,
-    nodeStatusUpdateFrequency: duration(config.nodeStatusUpdateFrequencyMs),
-    nodeLeaseDurationSeconds: config.nodeLeaseDurationSeconds,
-    syncFrequency: duration(config.syncFrequencyMs),
-    fileCheckFrequency: duration(config.fileCheckFrequencyMs),
-    httpCheckFrequency: duration(config.httpCheckFrequencyMs),
-    staticPodPath: config.staticPodPath,
-    staticPodURL: config.staticPodURL,
-    serializeImagePulls: config.serializeImagePulls,
-    maxParallelImagePulls: config.maxParallelImagePulls,
-    allowedUnsafeSysctls: config.allowedUnsafeSysctls,
-    containerRuntimeEndpoint: config.containerRuntimeEndpoint,
-  };
+/** Who asks the kubelet server. */
+export interface AuthenticationConfig {
+  readonly anonymous: boolean;
+  /** Bearer tokens, by TokenReview. */
+  readonly webhook: boolean;
+  readonly cacheMs: number;
+}
+
+/** Who may. */
+export interface AuthorizationConfig {
+  readonly mode: "AlwaysAllow" | "Webhook";
+  readonly allowedMs: number;
+  readonly refusedMs: number;
 }
 
 /** What of KubeProxyConfiguration applies here; durations in milliseconds. */

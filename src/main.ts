@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { Command } from "commander";
 import type { AskOptions } from "./cli/ask-agent.ts";
@@ -74,7 +75,7 @@ function finish(run: (host: Host, options: Record<string, unknown>) => Promise<n
 /** Of what is asked of the running agent. */
 function addAskFlags(command: Command): Command {
   return command
-    .option("--root-dir <dir>", "state directory of the agent", "/var/lib/longshore")
+    .option("--root-dir <dir>", "state directory of the agent (default: where one runs)")
     .option("-o, --output <format>", "text or json", "text");
 }
 
@@ -83,7 +84,28 @@ function collect(value: string, before: readonly string[] = []): readonly string
   return [...before, value];
 }
 
+/** Under the name of the kubelet the program is its agent alone, with the kubelet's manners. */
+async function runAsKubelet(): Promise<void> {
+  const { createKubeletCommand, toKubeletArguments } = await import("./cli/kubelet.ts");
+  const command = createKubeletCommand(readVersion(), (flags, defaults) =>
+    finish(async (host) => (await import("./cli/agent.ts")).runAgent(host, flags, defaults))({}),
+  );
+  await command.parseAsync(toKubeletArguments(process.argv.slice(2)), { from: "user" });
+}
+
+function watchStreams(): void {
+  // A log that cannot be written (its disk is full, its reader was restarted) must not end the agent.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+  // A rejection nobody awaited is a bug, but not a reason to leave the node without an agent.
+  process.on("unhandledRejection", (reason) => {
+    const words = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
+    process.stderr.write(`longshore: unhandled rejection (bug): ${words}\n`);
+  });
+}
+
 async function main(): Promise<void> {
+  watchStreams();
+  if (basename(process.argv0) === "kubelet") return runAsKubelet();
   const program = new Command("longshore")
     .description("Kubernetes node agent for Docker hosts")
     .showHelpAfterError();
@@ -165,13 +187,6 @@ async function main(): Promise<void> {
         return 0;
       }),
     );
-  // A log that cannot be written (its disk is full, its reader was restarted) must not end the agent.
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
-  // A rejection nobody awaited is a bug, but not a reason to leave the node without an agent.
-  process.on("unhandledRejection", (reason) => {
-    const words = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
-    process.stderr.write(`longshore: unhandled rejection (bug): ${words}\n`);
-  });
   await program.parseAsync();
 }
 

@@ -26,6 +26,8 @@ export interface ClusterCredentials {
   current(signal: AbortSignal): Promise<RequestCredentials>;
   /** The server said 401: forget what is cached, so that the next `current` asks the source again. */
   expire(): void;
+  /** Tells when requests carry another client certificate, so that what is open can be opened anew. */
+  onChange?(listener: () => void): void;
   /** Ends a credential plugin that still runs. */
   close(): void;
 }

@@ -21,7 +21,7 @@ import {
 } from "./client.ts";
 import type { ClusterCredentials } from "./credentials.ts";
 import { parseStatus, retryAfterMs, statusError } from "./http-errors.ts";
-import { HttpTransport } from "./http-transport.ts";
+import { type Exchange, HttpTransport } from "./http-transport.ts";
 import { resourcePath } from "./resource-path.ts";
 import type { Resource } from "./resources.ts";
 import type { StoredObject } from "./types.ts";
@@ -35,6 +35,17 @@ export interface ApiClientOptions {
   readonly log: Logger;
   /** e.g. "longshore/0.1.0". */
   readonly userAgent: string;
+  /** Told of each request that was answered, or not (code `<error>`). */
+  readonly onExchange?: (exchange: ApiExchange) => void;
+}
+
+/** One request as client-go counts it. */
+export interface ApiExchange {
+  readonly method: string;
+  readonly host: string;
+  readonly code: string;
+  /** To the head of the answer. */
+  readonly seconds: number;
 }
 
 const PAGE_SIZE = 500;
@@ -69,10 +80,17 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
 class HttpApiClient implements ApiClient {
   readonly #options: ApiClientOptions;
   readonly #transport: HttpTransport;
+  /** The streams of watches, to be opened anew when the client certificate changes. */
+  readonly #watches = new Set<IncomingMessage>();
 
   constructor(options: ApiClientOptions) {
     this.#options = options;
     this.#transport = new HttpTransport(options.credentials);
+    options.credentials.onChange?.(() => {
+      const open = [...this.#watches];
+      this.#watches.clear();
+      for (const response of open) response.destroy();
+    });
   }
 
   get<T extends StoredObject>(
@@ -120,11 +138,14 @@ class HttpApiClient implements ApiClient {
     );
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) onAbort();
+    let response: IncomingMessage | undefined;
     try {
-      const response = await this.#openWatch(path, doing, controller.signal);
+      response = await this.#openWatch(path, doing, controller.signal);
+      this.#watches.add(response);
       yield { kind: "bookmark", resourceVersion: options.resourceVersion };
       yield* this.#events<T>(response, doing, controller.signal);
     } finally {
+      if (response !== undefined) this.#watches.delete(response);
       timer.cancel();
       signal.removeEventListener("abort", onAbort);
       controller.abort(new LongshoreError("Aborted", `${doing}: no longer read`));
@@ -243,7 +264,7 @@ class HttpApiClient implements ApiClient {
     doing: string,
     signal: AbortSignal,
   ): Promise<{ status: number; retryAfter: string | undefined; text: string }> {
-    const response = await this.#transport.send(
+    const response = await this.#send(
       {
         method: call.method,
         path: call.path,
@@ -262,6 +283,23 @@ class HttpApiClient implements ApiClient {
     }
   }
 
+  async #send(exchange: Exchange, signal: AbortSignal): Promise<IncomingMessage> {
+    const { clock, onExchange, credentials } = this.#options;
+    const startedAt = clock.monotonic();
+    const tell = (code: string): void => {
+      const seconds = (clock.monotonic() - startedAt) / 1000;
+      onExchange?.({ method: exchange.method, host: credentials.server.host, code, seconds });
+    };
+    try {
+      const response = await this.#transport.send(exchange, signal);
+      tell(String(response.statusCode));
+      return response;
+    } catch (error) {
+      if (!signal.aborted) tell("<error>");
+      throw error;
+    }
+  }
+
   #openWatch(path: string, doing: string, signal: AbortSignal): Promise<IncomingMessage> {
     const deadline = {
       clock: this.#options.clock,
@@ -273,7 +311,7 @@ class HttpApiClient implements ApiClient {
     return withDeadline(deadline, async () => {
       const exchange = { method: "GET", path, headers: this.#headers(), ownSocket: true };
       // With the signal of the whole watch: it must outlive this deadline.
-      const response = await this.#transport.send(exchange, signal);
+      const response = await this.#send(exchange, signal);
       if (response.statusCode === 200) return response;
       if (response.statusCode === 401) this.#options.credentials.expire();
       throw statusError(response.statusCode ?? 0, parseStatus(await readText(response)), doing);
@@ -291,7 +329,8 @@ class HttpApiClient implements ApiClient {
         for (const line of splitter.push(chunk as Buffer)) yield decodeWatchLine<T>(line, doing);
       }
     } catch (error) {
-      throw this.#transport.failure(error, doing, signal);
+      // Not in the set any more: ended by us, which to its reader is as if the server had closed it.
+      if (this.#watches.has(response)) throw this.#transport.failure(error, doing, signal);
     }
   }
 

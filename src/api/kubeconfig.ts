@@ -170,7 +170,9 @@ class Reader {
   }
 
   #file(field: KubeconfigField, path: string): FileSource {
-    const file = new RotatingFile(resolve(dirname(this.#path), path), this.#deps.clock);
+    const full = resolve(dirname(this.#path), path);
+    const known = this.#files.find(({ file }) => file.path === full)?.file;
+    const file = known ?? new RotatingFile(full, this.#deps.clock);
     this.#files.push({ field, file });
     return { kind: "file", file };
   }
@@ -238,7 +240,8 @@ class KubeconfigCredentials implements ClusterCredentials {
   async current(signal: AbortSignal): Promise<RequestCredentials> {
     const fromPlugin = await this.#user.plugin?.get(signal);
     const cert = fromPlugin?.cert ?? (await read(this.#user.cert));
-    const key = fromPlugin?.key ?? (await read(this.#user.key));
+    // A file that holds both is read once: between two reads it may be another certificate's.
+    const key = fromPlugin?.key ?? (isSameFile(this.#user) ? cert : await read(this.#user.key));
     const token = fromPlugin?.token ?? (await read(this.#user.token))?.trim();
     const ca = await read(this.#cluster.ca);
     const tls: TlsMaterial = {
@@ -268,6 +271,10 @@ class KubeconfigCredentials implements ClusterCredentials {
 
 async function read(source: Source | undefined): Promise<string | undefined> {
   return source?.kind === "file" ? source.file.text() : source?.text;
+}
+
+function isSameFile({ cert, key }: User): boolean {
+  return cert?.kind === "file" && key?.kind === "file" && cert.file === key.file;
 }
 
 function isSameTls(a: TlsMaterial, b: TlsMaterial): boolean {

@@ -1,6 +1,8 @@
 /** The resources Longshore talks about, each with its place in the API and its type. Used with ApiClient. */
 
 import type {
+  CertificateSigningRequest,
+  ClusterTrustBundle,
   ConfigMap,
   EndpointSlice,
   Event,
@@ -9,6 +11,7 @@ import type {
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PodCertificateRequest,
   RuntimeClass,
   Secret,
   Service,
@@ -48,6 +51,13 @@ export const LEASES: Resource<Lease> = {
   kind: "Lease",
   namespaced: true,
 };
+export const CERTIFICATE_SIGNING_REQUESTS: Resource<CertificateSigningRequest> = {
+  group: "certificates.k8s.io",
+  version: "v1",
+  plural: "certificatesigningrequests",
+  kind: "CertificateSigningRequest",
+  namespaced: false,
+};
 export const RUNTIME_CLASSES: Resource<RuntimeClass> = {
   group: "node.k8s.io",
   version: "v1",
@@ -60,6 +70,20 @@ export const ENDPOINT_SLICES: Resource<EndpointSlice> = {
   version: "v1",
   plural: "endpointslices",
   kind: "EndpointSlice",
+  namespaced: true,
+};
+export const CLUSTER_TRUST_BUNDLES: Resource<ClusterTrustBundle> = {
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "clustertrustbundles",
+  kind: "ClusterTrustBundle",
+  namespaced: false,
+};
+export const POD_CERTIFICATE_REQUESTS: Resource<PodCertificateRequest> = {
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "podcertificaterequests",
+  kind: "PodCertificateRequest",
   namespaced: true,
 };
 

@@ -10,13 +10,13 @@ import type { Clock } from "../core/clock.ts";
 const MAX_AGE_MS = 60_000;
 
 export class RotatingFile {
-  readonly #path: string;
+  readonly path: string;
   readonly #clock: Clock;
   #text: string | undefined;
   #readAt = Number.NEGATIVE_INFINITY;
 
   constructor(path: string, clock: Clock) {
-    this.#path = path;
+    this.path = path;
     this.#clock = clock;
   }
 
@@ -26,7 +26,7 @@ export class RotatingFile {
     if (this.#text !== undefined && now - this.#readAt < MAX_AGE_MS) return this.#text;
     this.#readAt = now;
     try {
-      this.#text = await readFile(this.#path, "utf8");
+      this.#text = await readFile(this.path, "utf8");
     } catch (error) {
       if (this.#text === undefined) throw error;
     }

@@ -3,6 +3,7 @@
  * always fills in. Types only; erased at build time.
  */
 
+import type { ICertificateSigningRequest } from "kubernetes-models/certificates.k8s.io/v1/CertificateSigningRequest";
 import type { ILease } from "kubernetes-models/coordination.k8s.io/v1/Lease";
 import type { IEndpointSlice } from "kubernetes-models/discovery.k8s.io/v1/EndpointSlice";
 import type { IRuntimeClass } from "kubernetes-models/node.k8s.io/v1/RuntimeClass";
@@ -66,5 +67,34 @@ export type Secret = ISecret & { readonly metadata: NamespacedMeta };
 export type PersistentVolume = IPersistentVolume & { readonly metadata: StoredMeta };
 export type PersistentVolumeClaim = IPersistentVolumeClaim & { readonly metadata: NamespacedMeta };
 export type RuntimeClass = IRuntimeClass & { readonly metadata: StoredMeta };
+export type CertificateSigningRequest = ICertificateSigningRequest & {
+  readonly metadata: StoredMeta;
+};
 export type Lease = ILease & { readonly metadata: NamespacedMeta };
 export type Event = IEvent;
+
+/** certificates.k8s.io/v1beta1, which the package of types lacks; as far as it is read here. */
+export interface ClusterTrustBundle extends StoredObject {
+  readonly spec: {
+    readonly signerName?: string;
+    /** PEM. */
+    readonly trustBundle: string;
+  };
+}
+
+/** certificates.k8s.io/v1beta1; the status as far as it is read here. */
+export interface PodCertificateRequest extends StoredObject {
+  readonly metadata: NamespacedMeta;
+  readonly status?: {
+    readonly conditions?: readonly {
+      /** Issued, Denied or Failed. */
+      readonly type: string;
+      readonly reason?: string;
+      readonly message?: string;
+    }[];
+    /** PEM, leaf first. */
+    readonly certificateChain?: string;
+    readonly beginRefreshAt?: string;
+    readonly notAfter?: string;
+  };
+}

@@ -40,6 +40,11 @@ export function cgroupPath(driver: CgroupDriver, name: CgroupName): string {
   return name.map((_, index) => sliceName(name.slice(0, index + 1))).join("/");
 }
 
+/** Where in its pod's directory the Engine puts a container. */
+export function containerDirectory(driver: CgroupDriver, containerId: string): string {
+  return driver === "systemd" ? `docker-${containerId}.scope` : containerId;
+}
+
 /** The UID of the pod that a directory is of; undefined for what is no pod's. */
 export function podUidOf(driver: CgroupDriver, directory: string): string | undefined {
   const own = driver === "systemd" ? directory.replace(/^.*-(?=pod)|\.slice$/g, "") : directory;

@@ -9,6 +9,7 @@ import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { computeQosClass } from "../api/pod-resources.ts";
 import type { Pod } from "../api/types.ts";
+import type { Clock } from "../core/clock.ts";
 import type { Exec } from "../core/exec.ts";
 import type { Logger } from "../core/logger.ts";
 import {
@@ -17,6 +18,7 @@ import {
   type CgroupDriver,
   type CgroupName,
   cgroupPath,
+  containerDirectory,
   engineParent,
   NODE_CGROUP,
   podCgroup,
@@ -51,6 +53,12 @@ export interface PodCgroupPort {
    * its containers may still have. Throws what the host says.
    */
   resizePod(pod: Pod, how: "grow" | "exact", signal: AbortSignal): Promise<void>;
+  /**
+   * How often the kernel killed a process for want of memory in containers of the pod that have ended.
+   * @param running IDs of its containers that run
+   * @returns undefined where it cannot be told: on version 1 the count of a container goes with it
+   */
+  countOomKills(pod: Pod, running: readonly string[]): Promise<number | undefined>;
   /** Weighs the classes anew and removes the cgroups of pods that ended. */
   sync(signal: AbortSignal): Promise<void>;
 }
@@ -68,6 +76,9 @@ export interface PodCgroupsOptions {
   readonly node: () => { readonly cpuMillis: number; readonly memoryBytes: number } | undefined;
   /** Pods that have not ended. */
   readonly pods: () => readonly Pod[];
+  readonly clock: Clock;
+  /** Told how long each took: create, update or destroy. */
+  readonly onOperation: (operation: "create" | "update" | "destroy", seconds: number) => void;
 }
 
 /** What pods' cgroups are made in: the others follow when the Engine makes a container. */
@@ -79,6 +90,7 @@ const MISSING: readonly unknown[] = ["ENOENT", "EACCES"];
 const UNLIMITED = /^(-1|max|max \d+)$/;
 const LIMIT_FILES = /^(cpu\.cfs_quota_us|cpu\.max|memory\.limit_in_bytes|memory\.max)$/;
 
+const GONE: readonly unknown[] = ["ENOENT", "ENODEV"];
 const TOLERATED: readonly unknown[] = ["EBUSY", "ENOENT", "ENOTEMPTY", "EROFS", "EPERM", "EACCES"];
 
 export class PodCgroups implements PodCgroupPort {
@@ -96,19 +108,31 @@ export class PodCgroups implements PodCgroupPort {
   async ensurePod(pod: Pod, signal: AbortSignal): Promise<PodPlacement> {
     const { driver, podPidsLimit } = this.#options;
     const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
-    const isMade = await this.#attempt(signal, async () => {
-      await this.#ensureClasses(signal);
-      await this.#ensure(name, computePodValues(pod.spec, podPidsLimit), signal);
-    });
+    const isMade = await this.#attempt(signal, () =>
+      this.#timed("create", async () => {
+        await this.#ensureClasses(signal);
+        await this.#ensure(name, computePodValues(pod.spec, podPidsLimit), signal);
+      }),
+    );
     if (isMade) return { cgroupParent: engineParent(driver, name) };
     return podPidsLimit === undefined ? {} : { pidsLimit: podPidsLimit };
   }
 
   async sync(signal: AbortSignal): Promise<void> {
     await this.#attempt(signal, async () => {
-      await this.#ensureClasses(signal);
-      await this.#collect(signal);
+      await this.#timed("update", () => this.#ensureClasses(signal));
+      await this.#timed("destroy", () => this.#collect(signal));
     });
+  }
+
+  async #timed(
+    operation: "create" | "update" | "destroy",
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const { clock, onOperation } = this.#options;
+    const startedAt = clock.monotonic();
+    await work();
+    onOperation(operation, (clock.monotonic() - startedAt) / 1000);
   }
 
   /** What the host cannot do is told once, and is no failure of a pod. */
@@ -130,7 +154,20 @@ export class PodCgroups implements PodCgroupPort {
     const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
     const wanted = computePodValues(pod.spec, this.#options.podPidsLimit);
     const values = how === "exact" ? wanted : widest(wanted, await this.#readLimits(name));
-    await this.#ensure(name, values, signal);
+    await this.#timed("update", () => this.#ensure(name, values, signal));
+  }
+
+  async countOomKills(pod: Pod, running: readonly string[]): Promise<number | undefined> {
+    const { root, driver, version } = this.#options;
+    if (version === 1) return undefined;
+    const name = podCgroup(pod.metadata.uid, computeQosClass(pod.spec));
+    const own = join(root, cgroupPath(driver, name));
+    const directories = [own, ...running.map((id) => join(own, containerDirectory(driver, id)))];
+    const counts = await Promise.all(directories.map(readOomKills));
+    // One that ends meanwhile is looked at when it is known to have ended.
+    if (counts.includes(undefined)) return undefined;
+    const [all = 0, ...live] = counts as number[];
+    return all - live.reduce((sum, count) => sum + count, 0);
   }
 
   async #collect(signal: AbortSignal): Promise<void> {
@@ -248,5 +285,16 @@ export class PodCgroups implements PodCgroupPort {
         if (!TOLERATED.includes((error as NodeJS.ErrnoException).code)) throw error;
       }
     }
+  }
+}
+
+/** Of a cgroup of version 2, everything below it included; undefined when it is gone. */
+async function readOomKills(directory: string): Promise<number | undefined> {
+  try {
+    const text = await readFile(join(directory, "memory.events"), "utf8");
+    return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
+  } catch (error) {
+    if (!GONE.includes((error as NodeJS.ErrnoException).code)) throw error;
+    return undefined;
   }
 }

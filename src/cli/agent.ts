@@ -3,24 +3,25 @@
  * keeps the service manager informed. `startAgent` is also what `longshore up` runs.
  */
 
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Agent } from "../agent.ts";
 import type { AgentConfig } from "../config.ts";
 import { sleep } from "../core/abort.ts";
-import { hasCode } from "../core/errors.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { createSyscalls } from "../core/syscalls-linux.ts";
 import { computeHostChecks, hasSysResource, readHostFacts } from "../node/host-checks.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
 import type { Host } from "./host.ts";
-import { computeAgentConfig } from "./parse-config.ts";
-import { computeProxyConfig, readConfigFile } from "./proxy-config.ts";
+import { readConfig } from "./read-config.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
-export async function runAgent(host: Host, flags: Flags): Promise<number> {
-  const { config, warnings } = await readConfig(host, flags);
+/** @param defaults by field, where they are not the agent's own. */
+export async function runAgent(host: Host, flags: Flags, defaults: Flags = {}): Promise<number> {
+  const { config, warnings } = await readConfig(host, flags, defaults);
   const log = host.createLogger(config.logLevel);
   for (const words of warnings) log.warn({}, words);
   const syscalls = createSyscalls({ exec: host.exec });
@@ -51,33 +52,31 @@ export async function startAgent(host: Host, config: AgentConfig, log: Logger): 
     seccompDir: join(config.rootDir, "seccomp"),
     hasSysResource: hasSysResource(facts),
     imagePullProgressDeadlineMs: config.imagePullProgressDeadlineMs,
+    logs: { maxBytes: config.containerLogMaxSizeBytes, maxFiles: config.containerLogMaxFiles },
   });
+  if (config.oomScoreAdj !== undefined) await setOomScore(config.oomScoreAdj, log);
   const syscalls = createSyscalls({ exec });
   const agent = new Agent({ config, version, runtime, syscalls, exec, clock, random, env, log });
   await agent.start();
   return agent;
 }
 
+/** Of this process. Only to lower it takes a privilege, which a container may lack (D11). */
+async function setOomScore(score: number, log: Logger): Promise<void> {
+  try {
+    await writeFile("/proc/self/oom_score_adj", String(score));
+  } catch (error) {
+    log.warn(
+      { err: messageOf(error) },
+      "oomScoreAdj cannot be set: the agent keeps the score it has",
+    );
+  }
+}
+
 /** The Engine is asked by the agent itself, which fails with its own words. */
 function hostSource(host: Host) {
-  const engineVersion = async (): Promise<string> => "20.10";
-  return { exec: host.exec, isRoot: host.isRoot, root: "/", engineVersion };
-}
-
-export interface ReadConfig {
-  readonly config: AgentConfig;
-  /** What of kube-proxy's configuration has no effect, a sentence each. */
-  readonly warnings: readonly string[];
-}
-
-/** Flags over file over defaults. */
-export async function readConfig(host: Pick<Host, "hostname">, flags: Flags): Promise<ReadConfig> {
-  const { config: path, ...rest } = flags;
-  const { file, document } = await readConfigFile(path);
-  const { proxy, kubeconfig } = computeProxyConfig({ flags: rest, file, document });
-  const config = computeAgentConfig({ flags: rest, file, hostname: host.hostname });
-  const credentials = kubeconfig === "" ? {} : { proxyKubeconfig: kubeconfig };
-  return { config: { ...config, ...credentials, proxy }, warnings: document.warnings };
+  const engine = async () => ({ version: "20.10", mapsUsers: false });
+  return { exec: host.exec, isRoot: host.isRoot, root: "/", engine };
 }
 
 const DEFAULT_INTERVAL_MS = 60_000;

@@ -3,8 +3,10 @@
  * into one line and an exit code: 2 no agent that could answer, 3 not found, 4 several may be meant, 1 anything else.
  */
 
+import { existsSync } from "node:fs";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import { askAgent } from "../local/client.ts";
+import { socketPathOf } from "../local/server.ts";
 import type { Host } from "./host.ts";
 
 const NO_AGENT = 2;
@@ -15,12 +17,13 @@ export type AskHost = Pick<Host, "clock" | "stop" | "stdout" | "stderr">;
 /** Of every such subcommand. */
 export interface AskOptions {
   readonly output: string;
-  readonly rootDir: string;
+  /** Absent = the agent's own default, or the kubelet's if an agent runs there. */
+  readonly rootDir?: string;
 }
 
 export async function printAnswer<T>(
   host: AskHost,
-  { output, rootDir }: AskOptions,
+  { output, rootDir = findRootDir() }: AskOptions,
   question: { readonly path: string; readonly query: Readonly<Record<string, string>> },
   format: (body: T) => string,
 ): Promise<number> {
@@ -39,6 +42,14 @@ export async function printAnswer<T>(
     host.stderr(`longshore: ${error.message}\n`);
     return NO_AGENT;
   }
+}
+
+const ROOT_DIR = "/var/lib/longshore";
+/** Of the program under the name `kubelet`. */
+export const KUBELET_ROOT_DIR = "/var/lib/kubelet";
+
+function findRootDir(): string {
+  return [ROOT_DIR, KUBELET_ROOT_DIR].find((dir) => existsSync(socketPathOf(dir))) ?? ROOT_DIR;
 }
 
 /** One line, without control characters: messages come from images, programs and manifests. */

@@ -3,6 +3,7 @@
 import { styleText } from "node:util";
 import { computeHostChecks, type HostCheck, readHostFacts } from "../node/host-checks.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
+import { readCertificateChecks } from "./certificate-checks.ts";
 import type { Host } from "./host.ts";
 import { readProxyChecks } from "./proxy-checks.ts";
 
@@ -38,11 +39,15 @@ export async function runCheck(
       exec: host.exec,
       isRoot: host.isRoot,
       root: "/",
-      engineVersion: async () => (await runtime.info(host.stop)).version,
+      engine: () => runtime.info(host.stop),
     },
     host.stop,
   );
-  const checks = [...computeHostChecks(facts), ...(await readProxyChecks(host, options))];
+  const checks = [
+    ...computeHostChecks(facts),
+    ...(await readCertificateChecks(host, options)),
+    ...(await readProxyChecks(host, options)),
+  ];
   host.stdout(
     options.output === "json" ? `${JSON.stringify(checks, null, 2)}\n` : formatChecks(checks),
   );

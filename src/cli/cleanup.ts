@@ -17,6 +17,7 @@ import { removeProxyRules } from "../proxy/cleanup.ts";
 import { createDockerRuntime } from "../runtime/docker/docker-runtime.ts";
 import type { ClaimSource } from "../volumes/claims.ts";
 import type { ImagePort } from "../volumes/image-volume.ts";
+import type { PodCertificates } from "../volumes/pod-certificates.ts";
 import { removeTree } from "../volumes/remove-tree.ts";
 import { VolumeManager } from "../volumes/volume-manager.ts";
 import type { ObjectSource } from "../volumes/volumes.ts";
@@ -107,7 +108,9 @@ async function removeVolumes(host: Host, rootDir: string, log: Logger): Promise<
     rootDir,
     objects: NO_OBJECTS,
     syscalls: createSyscalls({ exec: host.exec }),
+    exec: host.exec,
     images: NO_IMAGES,
+    certificates: NO_CERTIFICATES,
     clock: host.clock,
     log,
   });
@@ -128,11 +131,17 @@ const NO_IMAGES: ImagePort = {
   releaseImages: async () => undefined,
 };
 
+const NO_CERTIFICATES: Pick<PodCertificates, "get" | "forget"> = {
+  get: () => Promise.reject(new LongshoreError("Bug", "a teardown asks for no certificate")),
+  forget: () => undefined,
+};
+
 /** A teardown reads no objects. */
 const NO_OBJECTS: ObjectSource & ClaimSource = {
   getConfigMap: async () => undefined,
   getSecret: async () => undefined,
   getClaim: async () => undefined,
   getPersistentVolume: async () => undefined,
+  listClusterTrustBundles: async () => [],
   requestToken: () => Promise.reject(new LongshoreError("Bug", "a teardown asks for no token")),
 };

@@ -5,6 +5,7 @@
  */
 
 import { isIP } from "node:net";
+import { parseGoDuration } from "../core/duration.ts";
 import { LongshoreError } from "../core/errors.ts";
 
 export type Parse<T> = (value: unknown, field: string) => T;
@@ -77,11 +78,11 @@ export const cidr: Parse<string> = (value, field) => {
   return value as string;
 };
 
+/** Go's durations: 30s, 1m0s, 24h0m0s, 1.5h; not negative. In milliseconds. */
 export const duration: Parse<number> = (value, field) => {
-  const match = /^(\d+)(ms|s|m|h)$/.exec(typeof value === "string" ? value : "");
-  if (match === null) throw bad(field, value, "a duration such as 10s, 500ms or 1m");
-  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] as "ms" | "s" | "m" | "h"];
-  return Number(match[1]) * unit;
+  const ms = parseGoDuration(value);
+  if (ms === undefined || ms < 0) throw bad(field, value, "a duration such as 10s, 1m30s or 500ms");
+  return ms;
 };
 
 /** How often something is looked at. */

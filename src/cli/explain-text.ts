@@ -25,6 +25,7 @@ export function formatPodExplanation(pod: PodExplanation): string {
       const said = join([condition.reason, condition.message], ": ");
       return ["Condition", join([`${condition.type} is ${condition.status}`, said], ": ")];
     }),
+    ...pod.ignored.map((what): Line => ["No effect", what]),
     ["Status", formatStatus(pod)],
     ...errorLines(pod),
   ];

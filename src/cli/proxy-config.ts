@@ -9,29 +9,24 @@ import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import type { BindAddress, ProxyConfig } from "../config.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
-import { bad, cidr, flag, list, oneOf, type Parse, path, text, whole } from "./config-values.ts";
-import { parseConfigFile } from "./parse-config.ts";
 import {
-  KIND,
-  NO_DOCUMENT,
-  type ProxyDocument,
-  type SplitConfig,
-  splitDocuments,
-} from "./proxy-document.ts";
+  bad,
+  cidr,
+  duration,
+  flag,
+  list,
+  oneOf,
+  type Parse,
+  path,
+  text,
+  whole,
+} from "./config-values.ts";
+import { takeDocument } from "./documents.ts";
+import { KUBELET_KIND } from "./kubelet-config.ts";
+import { parseConfigFile } from "./parse-config.ts";
+import { KIND, NO_DOCUMENT, type ProxyDocument, parseProxyDocument } from "./proxy-document.ts";
 
 type Record_ = Readonly<Record<string, unknown>>;
-
-/** Go's durations: 30s, 1m0s, 24h0m0s, 1.5h. */
-const duration: Parse<number> = (value, field) => {
-  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-  const whole_ = /^(?:0|(?:\d+(?:\.\d+)?(?:ms|s|m|h))+)$/;
-  if (typeof value !== "string" || !whole_.test(value))
-    throw bad(field, value, "a duration such as 30s or 1m0s");
-  return [...value.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
-    (sum, [, number, name]) => sum + Number(number) * unit[name as keyof typeof unit],
-    0,
-  );
-};
 
 /** In a document, 0 is how Go writes "not given". */
 const period: Parse<number> = (value, field) => {
@@ -110,23 +105,41 @@ const NAMES: ReadonlyMap<string, string> = new Map(
   Object.entries(FIELDS).map(([name, field]) => [field.path, name]),
 );
 
-/** A file's text in two: the agent's part and kube-proxy's. */
+export interface SplitConfig {
+  /** The text without kube-proxy's and the kubelet's documents; undefined when nothing is left. */
+  readonly agent: string | undefined;
+  readonly proxy: ProxyDocument;
+  /** As it is; undefined = none. */
+  readonly kubelet: Record_ | undefined;
+}
+
+/** A file's text in three: the agent's part, kube-proxy's and the kubelet's. */
 export function splitConfig(yaml: string, file: string): SplitConfig {
-  return splitDocuments(yaml, file, NAMES);
+  const proxy = takeDocument(yaml, file, KIND);
+  const kubelet = takeDocument(proxy.rest ?? "", file, KUBELET_KIND);
+  return {
+    agent: proxy.rest === undefined ? undefined : kubelet.rest,
+    proxy:
+      proxy.document === undefined ? NO_DOCUMENT : parseProxyDocument(proxy.document, file, NAMES),
+    kubelet: kubelet.document,
+  };
 }
 
 export interface ConfigFile {
   /** Fields of the agent's document. */
   readonly file: Record_;
   readonly document: ProxyDocument;
+  /** KubeletConfiguration as it is; undefined = none. */
+  readonly kubelet?: Record_ | undefined;
 }
 
 /** Reads the file of --config; without one nothing is configured. */
 export async function readConfigFile(path_: unknown): Promise<ConfigFile> {
   if (path_ === undefined) return { file: {}, document: NO_DOCUMENT };
   const name = String(path_);
-  const { agent, proxy } = splitConfig(await readText(name), name);
-  return { file: agent === undefined ? {} : parseConfigFile(agent, name), document: proxy };
+  const { agent, proxy, kubelet } = splitConfig(await readConfigText(name), name);
+  const file = agent === undefined ? {} : parseConfigFile(agent, name);
+  return { file, document: proxy, kubelet };
 }
 
 /** The proxy's configuration alone, for commands that run no agent. */
@@ -137,7 +150,7 @@ export async function readProxyConfig(
   return { ...computeProxyConfig({ flags, ...config }), warnings: config.document.warnings };
 }
 
-async function readText(name: string): Promise<string> {
+export async function readConfigText(name: string): Promise<string> {
   try {
     return await readFile(name, "utf8");
   } catch (cause) {

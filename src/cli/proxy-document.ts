@@ -1,9 +1,7 @@
 /**
- * The KubeProxyConfiguration document of a configuration file: found among others, its fields by the names that
- * proxy-config.ts gives them, and a sentence for each that has no effect. Pure.
+ * The KubeProxyConfiguration document of a configuration file: its fields by the names that proxy-config.ts gives them, and a sentence for each that has no effect. Pure.
  */
 
-import { load } from "js-yaml";
 import { LongshoreError } from "../core/errors.ts";
 
 type Record_ = Readonly<Record<string, unknown>>;
@@ -39,50 +37,8 @@ export interface ProxyDocument {
 
 export const NO_DOCUMENT: ProxyDocument = { values: {}, warnings: [] };
 
-export interface SplitConfig {
-  /** The text without kube-proxy's documents; undefined when nothing is left. */
-  readonly agent: string | undefined;
-  readonly proxy: ProxyDocument;
-}
-
-/**
- * Takes kube-proxy's document out of a file.
- * @param names of its fields by their dotted path, where they have an effect
- */
-export function splitDocuments(
-  yaml: string,
-  file: string,
-  names: ReadonlyMap<string, string>,
-): SplitConfig {
-  const parts = yaml
-    .split(/^---(?:[ \t].*)?$/m)
-    .filter((part) => !/^(?:\s*(?:#.*)?\n?)*$/.test(part));
-  const documents = parts.map(asProxyDocument);
-  const mine = documents.filter((document) => document !== undefined);
-  if (mine.length > 1)
-    throw new LongshoreError("ConfigInvalid", `${file} holds ${mine.length} ${KIND} documents`);
-  const others = parts.filter((_, index) => documents[index] === undefined);
-  const [document] = mine;
-  return {
-    agent: others.length === 0 && document !== undefined ? undefined : others.join("\n---\n"),
-    proxy: document === undefined ? NO_DOCUMENT : parseProxyDocument(document, file, names),
-  };
-}
-
-/** The document if it is kube-proxy's. One that cannot be read is left to who reads the rest, and complains. */
-function asProxyDocument(part: string): Record_ | undefined {
-  if (!part.includes(KIND)) return undefined;
-  let document: unknown;
-  try {
-    document = load(part);
-  } catch {
-    return undefined;
-  }
-  if (document === null || typeof document !== "object") return undefined;
-  return (document as Record_).kind === KIND ? (document as Record_) : undefined;
-}
-
-function parseProxyDocument(
+/** @param names of its fields by their dotted path, where they have an effect */
+export function parseProxyDocument(
   document: Record_,
   file: string,
   names: ReadonlyMap<string, string>,

@@ -17,7 +17,7 @@ export function runStatus(host: AskHost, options: AskOptions): Promise<number> {
 }
 
 export function formatStatus(status: AgentStatus): string {
-  const { node, version, problems, apiServer, engine, pods } = status;
+  const { node, version, problems, apiServer, engine, certificates, pods } = status;
   const troubled = pods.filter(isTroubled);
   const sum = (count: (pod: PodRow) => number): number =>
     pods.reduce((n, pod) => n + count(pod), 0);
@@ -26,6 +26,7 @@ export function formatStatus(status: AgentStatus): string {
     ["Node", `${node}: ${problems.length === 0 ? "Ready" : problems.join("; ")} (${version})`],
     ["API server", apiServer.isConnected ? "connected" : `away: ${apiServer.away.join(", ")}`],
     ["Engine", engine.isConnected ? `${engine.name} ${engine.version}` : `away: ${engine.message}`],
+    ["Certificates", formatCertificates(certificates)],
     ["Pods", `${pods.length}${countPhases(pods)}`],
     [
       "Containers",
@@ -34,6 +35,15 @@ export function formatStatus(status: AgentStatus): string {
     ["Status", unwritten === 0 ? "written" : `${unwritten} pods not yet written to the API server`],
   ].map(([label = "", value = ""]) => `${label.padEnd(LABEL_WIDTH)}${toPlain(value)}\n`);
   return `${lines.join("")}${formatTable(troubled)}`;
+}
+
+function formatCertificates(certificates: AgentStatus["certificates"]): string {
+  const { clientUntil, servingUntil, problems } = certificates;
+  const ends = [
+    ...(clientUntil === undefined ? ["no client certificate"] : [`client until ${clientUntil}`]),
+    ...(servingUntil === undefined ? [] : [`serving until ${servingUntil}`]),
+  ];
+  return [...ends, ...problems].join("; ");
 }
 
 /** Not Ready, not done, or not done with: what somebody who asks wants to see. */

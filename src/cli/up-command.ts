@@ -1,7 +1,8 @@
 /** `longshore up` put together: the control plane of up.ts with the agent of agent.ts. */
 
-import { readConfig, startAgent } from "./agent.ts";
+import { startAgent } from "./agent.ts";
 import type { Host } from "./host.ts";
+import { readConfig } from "./read-config.ts";
 import { runUp } from "./up.ts";
 
 export function runUpCommand(

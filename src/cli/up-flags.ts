@@ -12,6 +12,7 @@ export function addUpFlags(command: Command): Command {
     .option("--node-ip <ip>", "address of the node (default: that of the default route)")
     .option("--service-cidr <cidr>", "addresses of services", "10.96.0.0/16")
     .option("--cluster-cidr <cidr>", "addresses of pods", "10.244.0.0/16")
+    .option("--cluster-signing-duration <time>", "life of the certificates it signs", "8760h")
     .option("--container-runtime-endpoint <url>", "Docker Engine", "unix:///var/run/docker.sock")
     .option("--pod-manifest-path <path>", "directory or file of static pods")
     .option("--max-pods <n>", "how many pods the node takes", "110")

@@ -13,9 +13,11 @@ import {
   startControlPlane,
 } from "../controlplane/controlplane.ts";
 import { parseRange } from "../controlplane/ipv4-range.ts";
+import { kubernetesServiceIp } from "../controlplane/services.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Logger, LoggerOptions } from "../core/logger.ts";
+import { duration } from "./config-values.ts";
 
 export interface UpOptions {
   readonly dir: string;
@@ -24,6 +26,7 @@ export interface UpOptions {
   readonly nodeName: string;
   readonly serviceCidr: string;
   readonly clusterCidr: string;
+  readonly signingDurationMs: number;
   readonly controlPlaneOnly: boolean;
 }
 
@@ -72,7 +75,8 @@ export interface Cluster {
   stop(): Promise<void>;
 }
 
-export interface ClusterOptions extends Omit<UpOptions, "controlPlaneOnly"> {
+export interface ClusterOptions extends Omit<UpOptions, "controlPlaneOnly" | "signingDurationMs"> {
+  readonly signingDurationMs?: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly randomUid: () => string;
@@ -98,6 +102,7 @@ export function parseUpOptions(
     nodeName: text("nodeName", hostname).toLowerCase(),
     serviceCidr: parseRange(text("serviceCidr", "10.96.0.0/16")).cidr,
     clusterCidr: parseRange(text("clusterCidr", "10.244.0.0/16")).cidr,
+    signingDurationMs: duration(flags.clusterSigningDuration ?? "8760h", "clusterSigningDuration"),
     controlPlaneOnly: flags.controlPlaneOnly === true,
   };
 }
@@ -179,10 +184,12 @@ export async function startControlPlaneWithControllers(
   options: ClusterOptions,
   start: StartControlPlane = startControlPlane,
 ): Promise<Cluster> {
-  const { serviceCidr, clusterCidr, nodeName, dir, ...rest } = options;
-  const controllers = installControllers({ serviceCidr, clusterCidr });
+  const { serviceCidr, clusterCidr, signingDurationMs, nodeName, dir, ...rest } = options;
+  const signing = signingDurationMs === undefined ? {} : { signingDurationMs };
+  const controllers = installControllers({ serviceCidr, clusterCidr, ...signing });
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const server = await start({ ...rest, dir, extend: controllers.extend });
+  const extraSans = [kubernetesServiceIp(serviceCidr)];
+  const server = await start({ ...rest, dir, extraSans, extend: controllers.extend });
   const stop = async (): Promise<void> => {
     await controllers.stop();
     await server.stop();

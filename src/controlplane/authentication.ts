@@ -1,21 +1,61 @@
 /**
- * Who asks, and whether they may: the user from the client certificate, and the refusals in upstream's words.
+ * Who asks, and whether they may: the user from the client certificate or else the bearer token, and the refusals in
+ * upstream's words.
  * Administrators (system:masters) pass; all others are for the authorizer. Called by server.ts for every request.
  */
 
 import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
-import type { Authorizer, RequestAttributes, User } from "./extension.ts";
+import type {
+  Authorizer,
+  RequestAttributes,
+  TokenAuthenticator,
+  TokenVerdict,
+  User,
+} from "./extension.ts";
 import type { ResourceType } from "./registry.ts";
 import { type StatusDetails, StatusError } from "./status-error.ts";
 
-/** Throws Unauthorized (401) without a certificate of our authority. */
-export function userOf(request: IncomingMessage): User {
+const AUTHENTICATED = "system:authenticated";
+
+/** Throws Unauthorized (401) without a certificate of our authority or a good token. */
+export function authenticate(
+  request: IncomingMessage,
+  tokens: readonly TokenAuthenticator[],
+  nowMs: number,
+): User {
   const socket = request.socket as TLSSocket;
-  if (!socket.authorized) throw new StatusError(401, "Unauthorized", "Unauthorized");
-  const { CN, O } = socket.getPeerCertificate().subject as { CN?: string; O?: string | string[] };
+  if (socket.authorized) return userOf(socket, nowMs);
+  const [, token] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? "") ?? [];
+  const verdict = token === undefined ? undefined : judgeToken(tokens, token, []);
+  if (verdict?.kind !== "user") throw new StatusError(401, "Unauthorized", "Unauthorized");
+  return verdict.user;
+}
+
+function userOf(socket: TLSSocket, nowMs: number): User {
+  const { subject, valid_to: end } = socket.getPeerCertificate();
+  // It was valid when the connection was made.
+  if (Date.parse(end) < nowMs) throw new StatusError(401, "Unauthorized", "Unauthorized");
+  const { CN, O } = subject as { CN?: string; O?: string | string[] };
   const organizations = O === undefined ? [] : [O].flat();
-  return { name: CN ?? "", groups: [...organizations, "system:authenticated"] };
+  return { name: CN ?? "", groups: [...organizations, AUTHENTICATED] };
+}
+
+/** What the first that knows this kind of token says of it. */
+export function judgeToken(
+  tokens: readonly TokenAuthenticator[],
+  token: string,
+  audiences: readonly string[],
+): TokenVerdict {
+  for (const judge of tokens) {
+    const verdict = judge(token, audiences);
+    if (verdict?.kind === "refused")
+      return { kind: "refused", message: `[invalid bearer token, ${verdict.message}]` };
+    if (verdict === undefined) continue;
+    const { user } = verdict;
+    return { ...verdict, user: { ...user, groups: [...user.groups, AUTHENTICATED] } };
+  }
+  return { kind: "refused", message: "invalid bearer token" };
 }
 
 /** Throws Forbidden (403). */

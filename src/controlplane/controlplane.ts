@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
-import { startEventExpiry } from "./event-expiry.ts";
+import { startExpiry } from "./expiry.ts";
 import type { ClientCredentials, Extend } from "./extension.ts";
 import { Pki, writeKubeconfig } from "./pki.ts";
 import { ApiServer } from "./server.ts";
@@ -41,12 +41,15 @@ const SANS = [
   "kubernetes",
   "kubernetes.default",
   "kubernetes.default.svc",
+  "kubernetes.default.svc.cluster.local",
 ];
 
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { clock, random, randomUid, log, address } = options;
-  const pki = new Pki({ dir: join(options.dir, "pki"), clock });
-  const { cert: ca } = await pki.ca();
+  const pkiDir = join(options.dir, "pki");
+  const pki = new Pki({ dir: pkiDir, clock });
+  const authority = await pki.ca();
+  const ca = authority.cert;
   const sans = [...new Set([...SANS, address, ...(options.extraSans ?? [])])];
   const serving = await pki.issue({ file: "apiserver", commonName: "kube-apiserver", sans });
   const name = "kube-apiserver-kubelet-client";
@@ -59,8 +62,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const store = new Store({ path: join(options.dir, "store.db"), clock, randomUid, log });
   store.open();
   const extensions =
-    options.extend?.({ store, clock, random, randomUid, log, kubeletClient }) ?? {};
-  const expiry = startEventExpiry({ store, clock });
+    options.extend?.({ pkiDir, store, clock, random, randomUid, log, kubeletClient, authority }) ??
+    {};
+  const expiry = startExpiry({ store, clock });
   const server = new ApiServer({ ...options, ca, serving, store, extensions });
   const port = await server.start();
   const url = `https://${address}:${port}`;

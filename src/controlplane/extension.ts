@@ -1,7 +1,7 @@
 /**
- * Where the rest of the control plane plugs into the API server: authorization, admission and the subresources that
- * are not objects (logs, exec, proxy, tokens). Types only. `startControlPlane` asks its `extend` option for them once,
- * after the store is open and before the first request.
+ * Where the rest of the control plane plugs into the API server: bearer tokens, authorization, admission and the
+ * subresources that are not objects (logs, exec, proxy, tokens). Types only. `startControlPlane` asks its `extend`
+ * option for them once, after the store is open and before the first request.
  */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -9,15 +9,31 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import type { KubeObject } from "./objects.ts";
+import type { KeyPair } from "./pki.ts";
 import type { ResourceType } from "./registry.ts";
 import type { Store } from "./store.ts";
 
 export interface User {
-  /** Common name of the client certificate. */
+  /** Common name of the client certificate, or what the token says. */
   readonly name: string;
-  /** Organizations of the client certificate, and `system:authenticated`. */
+  /** Organizations of the client certificate or groups of the token's owner, and `system:authenticated`. */
   readonly groups: readonly string[];
+  readonly uid?: string;
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
 }
+
+export type TokenVerdict =
+  | { readonly kind: "user"; readonly user: User; readonly audiences: readonly string[] }
+  | { readonly kind: "refused"; readonly message: string };
+
+/**
+ * Whose a bearer token is, if it is good for one of these audiences (none asked for: the API server's own).
+ * Undefined for a token of another kind than this one knows.
+ */
+export type TokenAuthenticator = (
+  token: string,
+  audiences: readonly string[],
+) => TokenVerdict | undefined;
 
 export interface RequestAttributes {
   /** get, list, watch, create, update, patch, delete, deletecollection; for paths that are no resource: get, post… */
@@ -86,8 +102,17 @@ export interface ConnectHandler {
   upgrade?(connect: ConnectRequest, socket: Duplex, head: Buffer): Promise<void>;
 }
 
+export interface Document {
+  readonly contentType: string;
+  readonly body: string | Uint8Array;
+}
+
 export interface Extensions {
+  /** Asked one after the other. */
+  readonly tokens?: readonly TokenAuthenticator[];
   readonly authorize?: Authorizer;
+  /** What a GET of a path that is no resource answers. */
+  readonly documents?: (path: string) => Document | undefined;
   readonly admission?: readonly Admission[];
   /** By "resource/subresource": "pods/log", "pods/exec", "nodes/proxy", "serviceaccounts/token"… */
   readonly connect?: Readonly<Record<string, ConnectHandler>>;
@@ -101,6 +126,8 @@ export interface ClientCredentials {
 }
 
 export interface ExtensionContext {
+  /** Where the control plane keeps its keys, mode 0700. */
+  readonly pkiDir: string;
   readonly store: Store;
   readonly clock: Clock;
   readonly random: () => number;
@@ -108,6 +135,8 @@ export interface ExtensionContext {
   readonly log: Logger;
   /** Client certificate kube-apiserver-kubelet-client for calls to nodes. */
   readonly kubeletClient: ClientCredentials;
+  /** The authority with its key, for certificate requests. */
+  readonly authority: KeyPair;
 }
 
 export type Extend = (context: ExtensionContext) => Extensions;

@@ -19,7 +19,7 @@ import {
   tooLong,
 } from "./field-errors.ts";
 import { isObject, type KubeObject } from "./objects.ts";
-import { NAMESPACES, type ResourceType, SERVICES } from "./registry.ts";
+import { CLUSTER_TRUST_BUNDLES, NAMESPACES, type ResourceType, SERVICES } from "./registry.ts";
 
 interface Format {
   readonly form: RegExp;
@@ -47,6 +47,12 @@ const DNS_1035_LABEL: Format = {
   limit: 63,
   message:
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+};
+
+/** Of a ClusterTrustBundle: `signer:path:name`, the slashes of the signer's name being colons. */
+const BUNDLE_NAME: Format = {
+  ...DNS_SUBDOMAIN,
+  form: new RegExp(`^${LABEL}(\\.${LABEL})*(:${LABEL}(\\.${LABEL})*)*$`),
 };
 
 const QUALIFIED_NAME: Format = {
@@ -88,6 +94,7 @@ export function validateMetadata(type: ResourceType, object: KubeObject, problem
 
 function nameFormat(type: ResourceType): Format {
   if (type === NAMESPACES) return DNS_LABEL;
+  if (type === CLUSTER_TRUST_BUNDLES) return BUNDLE_NAME;
   return type === SERVICES ? DNS_1035_LABEL : DNS_SUBDOMAIN;
 }
 

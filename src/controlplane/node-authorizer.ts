@@ -1,6 +1,7 @@
 /**
  * Who may do what on the embedded API server: administrators everything, a node what kube-apiserver's Node authorizer
- * gives it (1.36, with selectors), the proxy what system:node-proxier has, everybody known the discovery paths. Pure:
+ * gives it (1.36, with selectors), the proxy what system:node-proxier has, a bootstrap token what asks for a
+ * certificate, service accounts little (tokens/account-authorizer.ts), everybody known the discovery paths. Pure:
  * a function of the request and of the pods that exist. Refusals carry upstream's words, since people search for them.
  * What depends on the object sent is node-restriction.ts. Called by the server before every request.
  */
@@ -8,6 +9,8 @@
 import type { Pod } from "../api/types.ts";
 import type { Decision, RequestAttributes, User } from "./extension.ts";
 import { referencedObjects } from "./pod-references.ts";
+import { accountMay } from "./tokens/account-authorizer.ts";
+import { accountOf } from "./tokens/claims.ts";
 
 export interface AuthorizerView {
   podsOnNode(nodeName: string): readonly Pod[];
@@ -56,8 +59,18 @@ const NODE_RULES: readonly Rule[] = [
     group: "certificates.k8s.io",
     resources: ["certificatesigningrequests"],
   },
+  { verbs: READ, group: "certificates.k8s.io", resources: ["clustertrustbundles"] },
   { verbs: READ, group: "storage.k8s.io", resources: ["csidrivers"] },
   { verbs: READ, group: "node.k8s.io", resources: ["runtimeclasses"] },
+];
+
+/** ClusterRole system:node-bootstrapper. */
+const BOOTSTRAPPER_RULES: readonly Rule[] = [
+  {
+    verbs: ["create", "get", "list", "watch"],
+    group: "certificates.k8s.io",
+    resources: ["certificatesigningrequests"],
+  },
 ];
 
 /** ClusterRole system:node-proxier. */
@@ -130,6 +143,9 @@ function verdictOn(request: Request, view: AuthorizerView): Verdict {
     return ALLOW;
   if (isCovered(EVERYBODY_RULES, request)) return ALLOW;
   if (user.name === "system:kube-proxy") return covered(PROXY_RULES, request);
+  if (user.groups.includes("system:bootstrappers")) return covered(BOOTSTRAPPER_RULES, request);
+  const account = accountOf(user);
+  if (account !== undefined) return accountMay(account, request) ? ALLOW : deny("");
   const nodeName = nodeNameOf(user);
   if (nodeName !== undefined) return verdictOnNode(nodeName, request, view);
   if (user.groups.includes("system:nodes")) return deny(`unknown node for user "${user.name}"`);
@@ -146,7 +162,9 @@ function verdictOnNode(node: string, request: Request, view: AuthorizerView): Ve
     case "/persistentvolumes":
       return readClaimed(node, request, view, view.claimOf(request.name));
     case "/serviceaccounts":
-      return createToken(node, request, view);
+      return useAccount(node, request, view);
+    case "certificates.k8s.io/podcertificaterequests":
+      return ownCertificateRequests(node, request);
     case "coordination.k8s.io/leases":
       return ownLease(node, request);
     case "storage.k8s.io/csinodes":
@@ -195,10 +213,12 @@ function readClaimed(
   return isUsed ? ALLOW : deny(relationMissing(node));
 }
 
-function createToken(node: string, request: Request, view: AuthorizerView): Verdict {
-  if (request.verb !== "create" || request.name === "")
+/** Reads the account of a pod here, or creates a token for it. */
+function useAccount(node: string, request: Request, view: AuthorizerView): Verdict {
+  const isGet = request.verb === "get" && request.subresource === "";
+  if (request.name === "" || (!isGet && request.verb !== "create"))
     return deny("can only create tokens for individual service accounts");
-  if (request.subresource !== "token")
+  if (!isGet && request.subresource !== "token")
     return deny("can only create token subresource of serviceaccount");
   const isUsed = view
     .podsOnNode(node)
@@ -208,6 +228,16 @@ function createToken(node: string, request: Request, view: AuthorizerView): Verd
         referencedObjects(pod).serviceAccounts.has(request.name),
     );
   return isUsed ? ALLOW : deny(relationMissing(node));
+}
+
+/** What a new one may say is NodeRestriction's. */
+function ownCertificateRequests(node: string, request: Request): Verdict {
+  const { verb, subresource, fieldSelector } = request;
+  if (subresource !== "") return deny("");
+  if (verb === "create") return ALLOW;
+  if (verb !== "list" && verb !== "watch") return deny("");
+  if (selected(fieldSelector, "spec.nodeName") === node) return ALLOW;
+  return deny("can only list/watch podcertificaterequests with spec.nodeName field selector");
 }
 
 const WRITE_OWN = ["get", "create", "update", "patch", "delete"];

@@ -5,7 +5,9 @@
  */
 
 import type { Node, Pod, StoredObject } from "../api/types.ts";
+import { messageOf } from "../core/errors.ts";
 import { canonicalJson } from "../core/hash.ts";
+import { KUBELET_CLIENT, KUBELET_SERVING, parseCertificateRequest } from "./certificate-request.ts";
 import { MIRROR_ANNOTATION, writtenReferences } from "./pod-references.ts";
 
 export interface NodeRequest {
@@ -24,6 +26,7 @@ export interface NodeRequest {
 export interface RestrictionView {
   getPod(namespace: string, name: string): Pod | undefined;
   getNode(name: string): Node | undefined;
+  getServiceAccount(namespace: string, name: string): StoredObject | undefined;
 }
 
 export function nodeRestriction(request: NodeRequest, view: RestrictionView): string | undefined {
@@ -40,9 +43,13 @@ export function nodeRestriction(request: NodeRequest, view: RestrictionView): st
       return onNode(request);
     case "/serviceaccounts/token":
       return onToken(request, view);
+    case "certificates.k8s.io/podcertificaterequests":
+      return onCertificateRequest(request, view);
     case "coordination.k8s.io/leases":
     case "storage.k8s.io/csinodes":
       return onOwnName(request);
+    case "certificates.k8s.io/certificatesigningrequests":
+      return onSigningRequest(request);
     default:
       return undefined;
   }
@@ -175,6 +182,41 @@ function onToken(request: NodeRequest, view: RestrictionView): string | undefine
   if (pod.spec.nodeName !== request.nodeName)
     return "node requested token bound to a pod scheduled on a different node";
   return undefined;
+}
+
+type CertificateSpec = Readonly<Record<string, unknown>>;
+
+/** About a pod of the node, as it is, and nothing else. */
+function onCertificateRequest(request: NodeRequest, view: RestrictionView): string | undefined {
+  const { nodeName, namespace, object } = request;
+  const { spec = {} } = object as { readonly spec?: CertificateSpec };
+  const isAbout = (fields: CertificateSpec): boolean =>
+    Object.entries(fields).every(([field, value]) => spec[field] === value);
+  const node = view.getNode(nodeName);
+  if (!isAbout({ nodeName, nodeUID: node?.metadata.uid }))
+    return `node "${nodeName}" can only create PodCertificateRequests for itself`;
+  const pod = view.getPod(namespace, String(spec.podName));
+  if (pod === undefined) return `pod "${String(spec.podName)}" not found`;
+  if (pod.spec.nodeName !== nodeName || spec.podUID !== pod.metadata.uid)
+    return `node "${nodeName}" can only create PodCertificateRequests for pods that run on it`;
+  const serviceAccountName = pod.spec.serviceAccountName ?? "";
+  const account = view.getServiceAccount(namespace, serviceAccountName);
+  return isAbout({ serviceAccountName, serviceAccountUID: account?.metadata.uid })
+    ? undefined
+    : "the service account is not the pod's";
+}
+
+function onSigningRequest({ nodeName, operation, object }: NodeRequest): string | undefined {
+  const spec = (object as { spec?: { signerName?: unknown; request?: unknown } } | undefined)?.spec;
+  const isOfNodes = spec?.signerName === KUBELET_CLIENT || spec?.signerName === KUBELET_SERVING;
+  if (operation !== "create" || !isOfNodes) return undefined;
+  try {
+    const { commonName } = parseCertificateRequest(String(spec.request));
+    const own = `system:node:${nodeName}`;
+    return commonName === own ? undefined : `can only create a node CSR with CN=${own}`;
+  } catch (error) {
+    return `unable to parse csr: ${messageOf(error)}`;
+  }
 }
 
 function onOwnName(request: NodeRequest): string | undefined {

@@ -48,8 +48,6 @@ export function nameObject(path: ResourcePath, sent: KubeObject, random: () => n
     const message = "Required value: name or generateName is required";
     throw invalid(type, "", [{ reason: "FieldValueRequired", message, field: "metadata.name" }]);
   }
-  const letter = (): string => NAME_LETTERS[Math.floor(random() * NAME_LETTERS.length)] ?? "b";
-  const suffix = Array.from({ length: 5 }, letter).join("");
   const own = without(
     sent.metadata,
     "uid",
@@ -64,10 +62,16 @@ export function nameObject(path: ResourcePath, sent: KubeObject, random: () => n
     ...sent,
     metadata: {
       ...own,
-      name: name === "" ? generateName.slice(0, MAX_GENERATED_BASE) + suffix : name,
+      name: name === "" ? generateName.slice(0, MAX_GENERATED_BASE) + randomSuffix(random) : name,
       ...(namespace === undefined ? {} : { namespace }),
     },
   };
+}
+
+/** Five letters for the end of a generated name. */
+export function randomSuffix(random: () => number): string {
+  const letter = (): string => NAME_LETTERS[Math.floor(random() * NAME_LETTERS.length)] ?? "b";
+  return Array.from({ length: 5 }, letter).join("");
 }
 
 /** Throws where an update is meant for another object or for an older version. */
@@ -92,7 +96,8 @@ export function checkIdentity(path: ResourcePath, sent: KubeObject, current: Kub
  */
 export function mergeSent(path: ResourcePath, old: KubeObject, sent: KubeObject): KubeObject {
   const { type, subresource } = path;
-  if (subresource === "status") return { ...old, status: sent.status };
+  if (subresource === "status" || subresource === "approval")
+    return { ...old, status: sent.status };
   if (subresource === "ephemeralcontainers") {
     const ephemeralContainers = at(sent, "spec", "ephemeralContainers");
     return { ...old, spec: { ...(isObject(old.spec) ? old.spec : {}), ephemeralContainers } };

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import type { Clock } from "../core/clock.ts";
 
-const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+export const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const DAY_MS = 86_400_000;
 
 export interface KeyPair {
@@ -168,12 +168,12 @@ function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 }
 
-function importKey(pem: string): Promise<webcrypto.CryptoKey> {
+export function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   const der = x509.PemConverter.decodeFirst(pem);
   return webcrypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]);
 }
 
-function namesOf(sans: readonly string[]): x509.GeneralName[] {
+export function namesOf(sans: readonly string[]): x509.GeneralName[] {
   return sans.map((name) => new x509.GeneralName(isAddress(name) ? "ip" : "dns", name));
 }
 

@@ -26,6 +26,7 @@ import {
   validateLabels,
 } from "./metadata-validation.ts";
 import { isObject } from "./objects.ts";
+import { validateProjection } from "./projection-validation.ts";
 
 const DNS_POLICIES = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
 /** What the kernel takes. */
@@ -137,8 +138,10 @@ function validateSources(volume: Field, problems: Problems): void {
     if (source !== "downwardAPI") objectsOf(child(child(volume, source), "items"), problems);
   }
   validateDownwardItems(child(child(volume, "downwardAPI"), "items"), problems);
-  for (const source of objectsOf(child(child(volume, "projected"), "sources"), problems))
+  for (const source of objectsOf(child(child(volume, "projected"), "sources"), problems)) {
     validateDownwardItems(child(child(source, "downwardAPI"), "items"), problems);
+    validateProjection(source, problems);
+  }
 }
 
 function validateDurations(spec: Field, problems: Problems): void {

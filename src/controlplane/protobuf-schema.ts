@@ -226,6 +226,31 @@ const LEASE: Message = {
   }),
 };
 
+/** Without spec.extra, which the server sets. */
+const CERTIFICATE_SIGNING_REQUEST: Message = {
+  1: METADATA,
+  2: one("spec", {
+    1: scalar("bytes")("request"),
+    2: string("username"),
+    3: string("uid"),
+    4: strings("groups"),
+    5: strings("usages"),
+    7: string("signerName"),
+    8: kept(int("expirationSeconds")),
+  }),
+  3: one("status", {
+    1: many("conditions", {
+      1: kept(string("type")),
+      2: string("reason"),
+      3: string("message"),
+      4: time("lastUpdateTime"),
+      5: time("lastTransitionTime"),
+      6: kept(string("status")),
+    }),
+    2: scalar("bytes")("certificate"),
+  }),
+};
+
 const TOKEN_REQUEST: Message = {
   1: METADATA,
   2: one("spec", {
@@ -265,6 +290,7 @@ const MESSAGES: ReadonlyMap<string, Message> = new Map([
   ["authentication.k8s.io/v1 TokenRequest", TOKEN_REQUEST],
   ["authentication.k8s.io/v1 SelfSubjectReview", { 1: METADATA }],
   ["authorization.k8s.io/v1 SelfSubjectAccessReview", { 1: METADATA, 2: one("spec", ACCESS) }],
+  ["certificates.k8s.io/v1 CertificateSigningRequest", CERTIFICATE_SIGNING_REQUEST],
   ["coordination.k8s.io/v1 Lease", LEASE],
   ["policy/v1 Eviction", { 1: METADATA, 2: one("deleteOptions", DELETE_OPTIONS) }],
 ]);

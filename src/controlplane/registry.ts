@@ -172,6 +172,32 @@ const RUNTIME_CLASSES = define({
   kind: "RuntimeClass",
   namespaced: false,
 });
+export const CLUSTER_TRUST_BUNDLES = define({
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "clustertrustbundles",
+  kind: "ClusterTrustBundle",
+  namespaced: false,
+});
+export const POD_CERTIFICATE_REQUESTS = define({
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "podcertificaterequests",
+  kind: "PodCertificateRequest",
+  subresources: [statusOf("PodCertificateRequest")],
+});
+export const CERTIFICATE_SIGNING_REQUESTS = define({
+  group: "certificates.k8s.io",
+  plural: "certificatesigningrequests",
+  kind: "CertificateSigningRequest",
+  shortNames: ["csr"],
+  namespaced: false,
+  subresources: [
+    { name: "approval", kind: "CertificateSigningRequest", verbs: ["get", "patch", "update"] },
+    statusOf("CertificateSigningRequest"),
+  ],
+});
+
 export const LEASES = define({ group: "coordination.k8s.io", plural: "leases", kind: "Lease" });
 
 /** Questions: answered, never stored (reviews.ts). */
@@ -200,6 +226,9 @@ export const RESOURCE_TYPES: readonly ResourceType[] = [
   LEASES,
   ENDPOINT_SLICES,
   RUNTIME_CLASSES,
+  CERTIFICATE_SIGNING_REQUESTS,
+  CLUSTER_TRUST_BUNDLES,
+  POD_CERTIFICATE_REQUESTS,
   ...REVIEWS,
 ];
 

@@ -1,10 +1,11 @@
 /**
- * The kinds that are questions, answered at once and never stored: whose a token is (nobody's: there are only client
- * certificates), what a subject or who asks may do, who asks. Pure. Called by server.ts for a create of one of them.
+ * The kinds that are questions, answered at once and never stored: whose a token is, what a subject or who asks may
+ * do, who asks. Pure. Called by server.ts for a create of one of them.
  */
 
-import type { Authorizer, Decision, RequestAttributes, User } from "./extension.ts";
-import { at, isObject, type KubeObject } from "./objects.ts";
+import { judgeToken } from "./authentication.ts";
+import type { Authorizer, Decision, Extensions, RequestAttributes, User } from "./extension.ts";
+import { at, isObject, type KubeObject, listAt } from "./objects.ts";
 import { NODES, RESOURCE_TYPES, type ResourceType } from "./registry.ts";
 import { badRequest } from "./status-error.ts";
 
@@ -13,17 +14,17 @@ export function answerReview(
   kind: string,
   body: KubeObject,
   user: User,
-  authorizer: Authorizer | undefined,
+  { authorize, tokens = [] }: Pick<Extensions, "authorize" | "tokens">,
 ): KubeObject | undefined {
   switch (kind) {
     case "TokenReview":
-      return withStatus(body, { authenticated: false, user: {} });
+      return withStatus(body, reviewToken(body, tokens));
     case "SubjectAccessReview":
-      return withStatus(body, accessOf(subjectOf(body), body, authorizer));
+      return withStatus(body, accessOf(subjectOf(body), body, authorize));
     case "SelfSubjectAccessReview":
-      return withStatus(body, accessOf(user, body, authorizer));
+      return withStatus(body, accessOf(user, body, authorize));
     case "SelfSubjectReview":
-      return withStatus(body, { userInfo: { username: user.name, groups: user.groups } });
+      return withStatus(body, { userInfo: userInfo(user) });
     default:
       return undefined;
   }
@@ -31,6 +32,19 @@ export function answerReview(
 
 function withStatus(body: KubeObject, status: object): KubeObject {
   return { ...body, status } as unknown as KubeObject;
+}
+
+function reviewToken(body: KubeObject, tokens: Extensions["tokens"] = []): object {
+  const token = text(body, "token");
+  if (token === "") throw badRequest("token is required for TokenReview in authentication");
+  const asked = listAt(body, "spec", "audiences").filter((name) => typeof name === "string");
+  const verdict = judgeToken(tokens, token, asked);
+  if (verdict.kind === "refused") return { user: {}, error: verdict.message };
+  return { authenticated: true, user: userInfo(verdict.user), audiences: verdict.audiences };
+}
+
+function userInfo({ name, ...rest }: User): object {
+  return { username: name, ...rest };
 }
 
 function accessOf(user: User, body: KubeObject, authorizer: Authorizer | undefined): object {

@@ -14,6 +14,7 @@ const EXISTS = /^(!?)\s*([^\s!=,()]+)$/;
 
 /** Field paths that may be selected on beside metadata.name and metadata.namespace, by plural. */
 const FIELDS: Readonly<Record<string, readonly string[]>> = {
+  certificatesigningrequests: ["spec.signerName"],
   pods: [
     "spec.nodeName",
     "spec.restartPolicy",
@@ -37,8 +38,10 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
     "source",
     "type",
   ],
+  clustertrustbundles: ["spec.signerName"],
   namespaces: ["status.phase"],
   nodes: ["spec.unschedulable"],
+  podcertificaterequests: ["spec.signerName", "spec.nodeName"],
   secrets: ["type"],
   services: ["spec.clusterIP", "spec.type"],
 };

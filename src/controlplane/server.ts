@@ -11,10 +11,10 @@ import type { TLSSocket } from "node:tls";
 import type { Clock } from "../core/clock.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { authorize, userOf } from "./authentication.ts";
+import { authenticate, authorize } from "./authentication.ts";
 import { readBody } from "./body.ts";
 import { discoveryReply } from "./discovery.ts";
-import type { ConnectHandler, ConnectRequest, Extensions } from "./extension.ts";
+import type { ConnectHandler, ConnectRequest, Document, Extensions } from "./extension.ts";
 import { type Form, formOf, shapeList, shapeObject } from "./negotiate.ts";
 import { readObject } from "./object-input.ts";
 import type { KubeObject } from "./objects.ts";
@@ -106,7 +106,7 @@ export class ApiServer {
 
   async #dispatch(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { path, call, verb } = this.#admitRequest(request);
-    if (call === undefined) return sendDocument(request, path, response);
+    if (call === undefined) return this.#sendDocument(request, path, response);
     const connect = this.#connectOf(call, request);
     if (connect !== undefined) return connect.handler.serve(connect.request, response);
     const form = formOf(request.headers.accept, call.query);
@@ -153,14 +153,19 @@ export class ApiServer {
     }
   }
 
+  #sendDocument(request: IncomingMessage, path: string, response: ServerResponse): void {
+    const { method, headers } = request;
+    const found =
+      method === "GET"
+        ? (this.#options.extensions.documents?.(path) ?? documentAt(path, headers.accept ?? ""))
+        : undefined;
+    if (found === undefined) throw pathNotFound();
+    send(response, 200, found.contentType, found.body);
+  }
+
   #review({ user, path: { type } }: RestCall, body: unknown): KubeObject | undefined {
     if (!type.kind.endsWith("Review")) return undefined;
-    return answerReview(
-      type.kind,
-      readObject(type, body),
-      user,
-      this.#options.extensions.authorize,
-    );
+    return answerReview(type.kind, readObject(type, body), user, this.#options.extensions);
   }
 
   /** Authenticates and authorizes. `call` is undefined for paths that are no resource. */
@@ -169,12 +174,13 @@ export class ApiServer {
     readonly verb: string;
     readonly call: RestCall | undefined;
   } {
-    const user = userOf(request);
+    const { extensions, clock } = this.#options;
+    const user = authenticate(request, extensions.tokens ?? [], clock.now());
     const url = URL.parse(request.url ?? "/", "https://localhost");
     if (url === null) throw badRequest("the request's URL cannot be parsed");
     const { pathname: path, searchParams: query } = url;
     const resource = parseResourcePath(path);
-    const { authorize: authorizer } = this.#options.extensions;
+    const { authorize: authorizer } = extensions;
     if (resource === undefined) {
       const verb = (request.method ?? "GET").toLowerCase();
       authorize(authorizer, user, { verb, path });
@@ -274,17 +280,7 @@ function verbOf(method: string, { path, query }: RestCall): string {
   throw methodNotAllowed();
 }
 
-function sendDocument(request: IncomingMessage, path: string, response: ServerResponse): void {
-  const document =
-    request.method === "GET" ? documentAt(path, request.headers.accept ?? "") : undefined;
-  if (document === undefined) throw pathNotFound();
-  send(response, 200, document.contentType, document.body);
-}
-
-function documentAt(
-  path: string,
-  accept: string,
-): { readonly contentType: string; readonly body: string | Uint8Array } | undefined {
+function documentAt(path: string, accept: string): Document | undefined {
   if (["/healthz", "/livez", "/readyz"].includes(path))
     return { contentType: "text/plain", body: "ok" };
   const discovery = discoveryReply(path, accept);

@@ -4,6 +4,7 @@
  * watch when the client accepts a Table.
  */
 
+import { CERTIFICATE_SIGNING_REQUEST_VIEW } from "./certificate-columns.ts";
 import { ENDPOINT_SLICE_VIEW, ENDPOINTS_VIEW, SERVICE_VIEW } from "./network-columns.ts";
 import {
   CONFIG_MAP_VIEW,
@@ -33,6 +34,7 @@ const META_VERSION = "meta.k8s.io/v1";
 
 /** By resource name. */
 const VIEWS: ReadonlyMap<string, TableView> = new Map([
+  ["certificatesigningrequests.certificates.k8s.io", CERTIFICATE_SIGNING_REQUEST_VIEW],
   ["configmaps", CONFIG_MAP_VIEW],
   ["endpoints", ENDPOINTS_VIEW],
   ["endpointslices.discovery.k8s.io", ENDPOINT_SLICE_VIEW],

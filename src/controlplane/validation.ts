@@ -4,6 +4,7 @@
  */
 
 import { isDeepStrictEqual } from "node:util";
+import { validateSigningRequest, validateSigningRequestStatus } from "./certificate-validation.ts";
 import { PROTOCOLS, quantities } from "./container-validation.ts";
 import {
   checkEnum,
@@ -29,6 +30,7 @@ import {
 } from "./pod-update-validation.ts";
 import { validatePod } from "./pod-validation.ts";
 import {
+  CERTIFICATE_SIGNING_REQUESTS,
   CONFIG_MAPS,
   ENDPOINT_SLICES,
   NODES,
@@ -54,6 +56,7 @@ const VALIDATORS: ReadonlyMap<ResourceType, (root: Field, problems: Problems) =>
   [CONFIG_MAPS, validateConfigMap],
   [NODES, validateNode],
   [ENDPOINT_SLICES, validateSlice],
+  [CERTIFICATE_SIGNING_REQUESTS, validateSigningRequest],
 ]);
 
 /** Throws 422 unless a defaulted, admitted object with its final name may be created. */
@@ -90,6 +93,8 @@ export function validateUpdate(
   } else if (subresource === "resize") {
     validateKind(type, object, problems);
     validatePodResize(object, old, problems);
+  } else if (type === CERTIFICATE_SIGNING_REQUESTS) {
+    validateSigningRequestStatus(object, old, problems);
   } else {
     validateStatus({ path: "", value: object }, problems);
     if (type === PODS) validateStateTransitions(object, old, problems);

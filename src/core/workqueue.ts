@@ -6,6 +6,14 @@
 
 import type { Clock, Timer } from "./clock.ts";
 
+/** Told of each turn by who counts them. */
+export interface QueueObserver {
+  added(name: string): void;
+  /** @param waitedSeconds beyond the time it was asked for */
+  began(name: string, waitedSeconds: number): void;
+  ended(name: string, workSeconds: number, isFailed: boolean): void;
+}
+
 export interface WorkQueueOptions {
   readonly clock: Clock;
   readonly concurrency: number;
@@ -13,6 +21,10 @@ export interface WorkQueueOptions {
   readonly handle: (key: string, signal: AbortSignal) => Promise<number | undefined>;
   /** Called when `handle` throws; returns the delay before the key's next turn, or undefined for none. */
   readonly onError: (key: string, error: unknown) => number | undefined;
+  /** Absent = nobody counts. */
+  readonly observer?: QueueObserver | undefined;
+  /** For the observer. */
+  readonly name?: string;
 }
 
 export class WorkQueue {
@@ -20,10 +32,12 @@ export class WorkQueue {
   readonly #due = new Map<string, number>();
   readonly #running = new Map<string, Promise<void>>();
   readonly #controller = new AbortController();
+  readonly #name: string;
   #timer: Timer | undefined;
 
   constructor(options: WorkQueueOptions) {
     this.#options = options;
+    this.#name = options.name ?? "";
   }
 
   /** Asks for a turn of `key` in `delayMs` milliseconds, or earlier if it already waits for one. */
@@ -33,6 +47,7 @@ export class WorkQueue {
     const waiting = this.#due.get(key);
     if (waiting !== undefined && waiting <= at) return;
     this.#due.set(key, at);
+    this.#options.observer?.added(this.#name);
     this.#pump();
   }
 
@@ -69,6 +84,7 @@ export class WorkQueue {
       }
       if (this.#running.size >= this.#options.concurrency) continue;
       this.#due.delete(key);
+      this.#options.observer?.began(this.#name, (now - at) / 1000);
       this.#running.set(key, this.#run(key));
     }
     this.#timer?.cancel();
@@ -80,12 +96,17 @@ export class WorkQueue {
   async #run(key: string): Promise<void> {
     // Yield first, so that `#running` holds the key before the handler can add it again.
     await Promise.resolve();
+    const { clock, observer } = this.#options;
+    const startedAt = clock.monotonic();
+    let isFailed = false;
     let again: number | undefined;
     try {
       again = await this.#options.handle(key, this.#controller.signal);
     } catch (error) {
+      isFailed = true;
       again = this.#options.onError(key, error);
     }
+    observer?.ended(this.#name, (clock.monotonic() - startedAt) / 1000, isFailed);
     this.#running.delete(key);
     if (again !== undefined) this.add(key, again);
     this.#pump();

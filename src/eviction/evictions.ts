@@ -32,9 +32,21 @@ export function hasSizeLimit(pod: Pod): boolean {
   return diskEmptyDirs(pod).some(({ emptyDir }) => isPositive(emptyDir?.sizeLimit));
 }
 
+export interface Eviction {
+  /** The kubelet's name for what is too much. */
+  readonly signal: string;
+  readonly message: string;
+}
+
 /** The message of the eviction; undefined = the pod stays. */
-export function computeEviction(pod: Pod, usage: PodUsage): string | undefined {
-  return emptyDirProblem(pod, usage) ?? podProblem(pod, usage) ?? containerProblem(pod, usage);
+export function computeEviction(pod: Pod, usage: PodUsage): Eviction | undefined {
+  const problems: readonly (readonly [string, string | undefined])[] = [
+    ["emptydirfs.limit", emptyDirProblem(pod, usage)],
+    ["ephemeralpodfs.limit", podProblem(pod, usage)],
+    ["ephemeralcontainerfs.limit", containerProblem(pod, usage)],
+  ];
+  for (const [signal, message] of problems) if (message !== undefined) return { signal, message };
+  return undefined;
 }
 
 function isPositive(limit: WireQuantity | undefined): limit is WireQuantity {

@@ -10,7 +10,7 @@ import type { Clock } from "../core/clock.ts";
 import { hasCode } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Container } from "../runtime/runtime.ts";
-import { computeEviction, hasSizeLimit, hasStorageLimit } from "./evictions.ts";
+import { computeEviction, type Eviction, hasSizeLimit, hasStorageLimit } from "./evictions.ts";
 import { type MeasureOptions, measurePod } from "./measure.ts";
 
 interface EvictablePods {
@@ -20,7 +20,7 @@ interface EvictablePods {
     readonly containers: readonly Container[];
   }[];
   /** Ends a pod for good, if it may be. */
-  evict(podUid: string, message: string): void;
+  evict(podUid: string, eviction: Eviction): void;
 }
 
 export interface EvictionManagerOptions extends MeasureOptions {
@@ -71,8 +71,8 @@ export class EvictionManager {
     try {
       if (!hasSizeLimit(pod) && !hasStorageLimit(pod)) return;
       const usage = await measurePod(this.#options, { pod, containers }, signal);
-      const message = computeEviction(pod, usage);
-      if (message !== undefined) this.#options.pods.evict(uid, message);
+      const eviction = computeEviction(pod, usage);
+      if (eviction !== undefined) this.#options.pods.evict(uid, eviction);
     } catch (error) {
       if (signal.aborted) return;
       this.#options.log.warn({ podUid: uid, err: error }, "a pod's use of the disk is not known");

@@ -4,6 +4,7 @@
  */
 
 import { load } from "js-yaml";
+import { parseGoDuration } from "../core/duration.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
 import type { TokenAttributes } from "./service-accounts.ts";
 
@@ -117,25 +118,4 @@ function isStrings(value: unknown): value is readonly string[] {
 function isVariable(value: unknown): value is { readonly name: string; readonly value: string } {
   const { name, value: text } = asFields(value);
   return typeof name === "string" && name !== "" && typeof text === "string";
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-};
-
-/** `1h30m0s` in milliseconds; undefined for what is none, negative ones too. */
-export function parseGoDuration(value: unknown): number | undefined {
-  if (value === "0") return 0;
-  if (typeof value !== "string" || !/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+$/.test(value))
-    return undefined;
-  let total = 0;
-  for (const [, number, unit] of value.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g))
-    total += Number(number) * (UNIT_MS[unit ?? ""] ?? 0);
-  return total;
 }

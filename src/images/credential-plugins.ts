@@ -11,6 +11,7 @@ import { join } from "node:path";
 import type { Pod } from "../api/types.ts";
 import { orAborted } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
+import { parseGoDuration } from "../core/duration.ts";
 import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { CommandResult, Exec } from "../core/exec.ts";
 import { canonicalJson } from "../core/hash.ts";
@@ -19,7 +20,6 @@ import {
   type CredentialProvider,
   PROVIDER_API,
   parseCredentialProviders,
-  parseGoDuration,
 } from "./credential-plugin-config.ts";
 import { type Credential, type KeyringEntry, readAuths } from "./keyring.ts";
 import { covers, registryOf } from "./repository.ts";

@@ -4,10 +4,11 @@
  * given up. Used by pods/images.ts, which decides whether and when to pull.
  */
 
-import { orAborted } from "../core/abort.ts";
+import { orAborted, sleep } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { TokenBucket } from "../core/token-bucket.ts";
 import type { Image, Runtime } from "../runtime/runtime.ts";
 import type { ImageAccess } from "./access.ts";
 import type { Credential } from "./keyring.ts";
@@ -19,6 +20,8 @@ export interface PullerOptions {
   readonly log: Logger;
   /** Holds work back while too much is under way. */
   readonly limit: (work: () => Promise<PullResult>) => Promise<PullResult>;
+  /** How soon registries are asked again. */
+  readonly pace: TokenBucket;
 }
 
 export interface PullResult {
@@ -117,9 +120,11 @@ export class Puller {
     credentials: readonly Credential[],
     signal: AbortSignal,
   ): Promise<{ readonly image: Image; readonly credential: Credential | undefined }> {
-    const { runtime } = this.#options;
+    const { runtime, pace, clock } = this.#options;
     const failures: unknown[] = [];
     for (const credential of credentials.length === 0 ? [undefined] : credentials) {
+      const waitMs = pace.take(clock.monotonic());
+      if (waitMs > 0) await sleep(clock, waitMs, signal);
       try {
         const pulled = await runtime.pullImage(image, credential?.auth, signal);
         return { image: pulled, credential };

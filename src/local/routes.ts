@@ -9,7 +9,7 @@ import { messageOf } from "../core/errors.ts";
 import { explainPod, type PodFacts } from "../pods/explain.ts";
 import type { RuntimeInfo } from "../runtime/runtime.ts";
 import type { LocalRoutes } from "./server.ts";
-import { type AgentStatus, computeAgentStatus } from "./status.ts";
+import { type AgentStatus, type CertificateTimes, computeAgentStatus } from "./status.ts";
 
 export interface LocalSources {
   readonly nodeName: string;
@@ -21,6 +21,7 @@ export interface LocalSources {
   readonly problems: () => readonly string[];
   /** What is watched on the API server, and whether the last thing heard of it was no failure. */
   readonly watches: () => readonly { readonly name: string; readonly isConnected: boolean }[];
+  readonly certificates: () => CertificateTimes;
   readonly engine: (signal: AbortSignal) => Promise<RuntimeInfo>;
   /** Fires when the agent stops. */
   readonly signal: AbortSignal;
@@ -35,8 +36,9 @@ export function createLocalRoutes(sources: LocalSources): LocalRoutes {
       explainPod(sources.pods(), query.get("name") ?? "", sources.problems()),
     "/status": async () => {
       const engine = await askEngine(sources);
-      const { nodeName, version, clock, pods, problems, watches } = sources;
-      const facts = { nodeName, version, engine, now: clock.now() };
+      const { nodeName, version, clock, pods, problems, watches, certificates } = sources;
+      const about = { nodeName, version, engine, now: clock.now() };
+      const facts = { ...about, certificates: certificates() };
       const seen = { pods: pods() ?? [], problems: problems(), watches: watches() };
       return { status: 200, body: computeAgentStatus({ ...facts, ...seen }) };
     },

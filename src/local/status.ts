@@ -24,7 +24,22 @@ export interface AgentStatus {
     readonly version?: string;
     readonly message?: string;
   };
+  readonly certificates: CertificatesStatus;
   readonly pods: readonly PodRow[];
+}
+
+/** RFC 3339; absent = there is none. */
+export interface CertificatesStatus {
+  readonly clientUntil?: string;
+  readonly servingUntil?: string;
+  /** What keeps them from being renewed. */
+  readonly problems: readonly string[];
+}
+
+export interface CertificateTimes {
+  readonly clientEndsAt?: number;
+  readonly servingEndsAt?: number | undefined;
+  readonly problems: readonly string[];
 }
 
 export interface PodRow {
@@ -50,6 +65,7 @@ export function computeAgentStatus(seen: {
   readonly problems: readonly string[];
   readonly watches: readonly { readonly name: string; readonly isConnected: boolean }[];
   readonly engine: AgentStatus["engine"];
+  readonly certificates: CertificateTimes;
   readonly pods: readonly PodFacts[];
 }): AgentStatus {
   const away = seen.watches.filter(({ isConnected }) => !isConnected).map(({ name }) => name);
@@ -58,7 +74,16 @@ export function computeAgentStatus(seen: {
     problems: seen.problems,
     apiServer: { isConnected: away.length === 0, away },
     engine: seen.engine,
+    certificates: toUntil(seen.certificates),
     pods: seen.pods.map(toRow),
+  };
+}
+
+function toUntil({ clientEndsAt, servingEndsAt, problems }: CertificateTimes): CertificatesStatus {
+  return {
+    ...(clientEndsAt === undefined ? {} : { clientUntil: formatTime(clientEndsAt) }),
+    ...(servingEndsAt === undefined ? {} : { servingUntil: formatTime(servingEndsAt) }),
+    problems,
   };
 }
 

@@ -6,14 +6,8 @@
 import { LongshoreError } from "../core/errors.ts";
 import { type Exec, execOk } from "../core/exec.ts";
 import { createIptables } from "../core/iptables.ts";
-import {
-  BRIDGE,
-  FORWARD_CHAIN,
-  FORWARD_JUMP,
-  POSTROUTING_CHAIN,
-  POSTROUTING_JUMP,
-  parseLinks,
-} from "./bridge-commands.ts";
+import { BRIDGE, FORWARD_JUMP, POSTROUTING_JUMP, parseLinks } from "./bridge-commands.ts";
+import { HOST_PORT_JUMPS } from "./host-port-rules.ts";
 
 export async function removeNetwork(exec: Exec, signal: AbortSignal): Promise<void> {
   const show = { file: "ip", args: ["-o", "link", "show", "type", "veth"] };
@@ -23,12 +17,10 @@ export async function removeNetwork(exec: Exec, signal: AbortSignal): Promise<vo
       throw new LongshoreError("NetworkFailed", `removing ${link}: ${result.stderr.trim()}`);
   }
   const iptables = createIptables({ exec, family: "IPv4" });
-  const owned = [
-    { jump: FORWARD_JUMP, chain: FORWARD_CHAIN },
-    { jump: POSTROUTING_JUMP, chain: POSTROUTING_CHAIN },
-  ];
-  for (const { jump, chain } of owned) {
-    await iptables.removeJump(jump, signal);
+  const jumps = [FORWARD_JUMP, POSTROUTING_JUMP, ...HOST_PORT_JUMPS];
+  for (const jump of jumps) await iptables.removeJump(jump, signal);
+  for (const jump of jumps) {
+    const chain = jump.to;
     if ((await iptables.list(jump.table, chain, signal)) === undefined) continue;
     const text = `*${jump.table}\n:${chain} - [0:0]\n-X ${chain}\nCOMMIT\n`;
     await iptables.restore(text, signal);

@@ -37,8 +37,8 @@ export class LateNetwork implements PodNetwork {
     return this.#get().attach(sandbox, signal);
   }
 
-  detach(sandbox: Sandbox): Promise<void> {
-    return this.#get().detach(sandbox);
+  detach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+    return this.#get().detach(sandbox, signal);
   }
 
   collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void> {

@@ -15,11 +15,11 @@ export interface PodNetwork {
   allocate(podUid: string, list: () => Promise<readonly Sandbox[]>): Promise<readonly string[]>;
   /** Gives addresses back early when the sandbox they were for could not be made. */
   release(podUid: string): void;
-  /** Plumbs a ready sandbox: veth, address, routes, hairpin. Idempotent. */
+  /** Plumbs a ready sandbox: veth, address, routes, hairpin, host ports. Idempotent. */
   attach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
-  /** Gives back what an ended sandbox had: its addresses. Links go with the namespace. */
-  detach(sandbox: Sandbox): Promise<void>;
-  /** Frees links and addresses that belonged to none of the live sandboxes in this call and the one before. */
+  /** Gives back what an ended sandbox had: addresses and host ports. Links go with the namespace. */
+  detach(sandbox: Sandbox, signal: AbortSignal): Promise<void>;
+  /** Frees links, addresses and host ports that belonged to none of the live sandboxes in this call and the one before. */
   collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The pod network of one node (D5): a bridge on the node's podCIDR, a veth pair per sandbox, masquerading for what
- * leaves the cluster. Owns the bridge `longshore0`, the links `lsh*` and the two LONGSHORE-* chains, and puts them
- * right whenever `start` or `repair` runs. Called by the pod workers, and by the agent for start and repair.
+ * leaves the cluster. Owns the bridge `longshore0`, the links `lsh*` and two LONGSHORE-* chains (those of host ports are
+ * host-ports.ts'), and puts them right whenever `start` or `repair` runs. Called by the pod workers, and by the agent for start and repair.
  */
 
 import { hasCode, LongshoreError } from "../core/errors.ts";
@@ -12,6 +12,7 @@ import type { Logger } from "../core/logger.ts";
 import type { Netlink } from "../core/netlink.ts";
 import type { Sandbox } from "../runtime/runtime.ts";
 import * as commands from "./bridge-commands.ts";
+import { HostPorts } from "./host-ports.ts";
 import { gatewayOf } from "./ipam.ts";
 import * as messages from "./link-messages.ts";
 import type { PodNetwork } from "./network.ts";
@@ -41,6 +42,7 @@ export class BridgePodNetwork implements PodNetwork {
   readonly #clusterCidr: Cidr;
   readonly #mtu: number;
   readonly #addresses: PodAddresses;
+  readonly #hostPorts: HostPorts;
   readonly #warned = new Set<string>();
   #loading: Promise<void> | undefined;
   /** Links that belonged to no sandbox when last looked at. */
@@ -50,6 +52,7 @@ export class BridgePodNetwork implements PodNetwork {
     this.#options = options;
     this.#podCidr = ipv4Range("podCIDR", options.podCidr);
     this.#addresses = new PodAddresses(this.#podCidr);
+    this.#hostPorts = new HostPorts(options);
     this.#clusterCidr = ipv4Range("cluster CIDR", options.clusterCidr ?? options.podCidr);
     this.#mtu = options.hostMtu ?? DEFAULT_MTU;
   }
@@ -66,6 +69,7 @@ export class BridgePodNetwork implements PodNetwork {
     const links = await this.#links(signal);
     if (links.length > 0)
       await this.#ofThoseLeft("putting links on the bridge", commands.portsBatch(links), signal);
+    await this.#hostPorts.repair(signal);
   }
 
   async allocate(
@@ -88,6 +92,7 @@ export class BridgePodNetwork implements PodNetwork {
   async attach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     await this.#plumb(sandbox, signal);
     for (const ip of sandbox.ips) this.#addresses.settle(ip, sandbox.pod.uid);
+    await this.#hostPorts.add(sandbox, signal);
   }
 
   async #plumb(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
@@ -147,12 +152,14 @@ export class BridgePodNetwork implements PodNetwork {
   }
 
   /** The link went with the namespace that the sandbox's end left; `collect` sees to it. */
-  async detach(sandbox: Sandbox): Promise<void> {
+  async detach(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     for (const ip of sandbox.ips) this.#addresses.release(sandbox.pod.uid, ip);
+    await this.#hostPorts.remove(sandbox, signal);
   }
 
   async collect(live: readonly Sandbox[], signal: AbortSignal): Promise<void> {
     this.#addresses.reconcile(live);
+    await this.#hostPorts.reconcile(live, signal);
     const wanted = new Set(live.map((sandbox) => commands.linkName(sandbox.id)));
     const unknown = (await this.#links(signal)).filter((link) => !wanted.has(link));
     // Unknown once may only be newer than `live`; the next listing has it then.
@@ -166,7 +173,10 @@ export class BridgePodNetwork implements PodNetwork {
   /** Once for all callers; a listing that failed is asked for again. */
   #load(list: () => Promise<readonly Sandbox[]>): Promise<void> {
     if (this.#loading === undefined) {
-      const loading = list().then((sandboxes) => this.#addresses.reconcile(sandboxes));
+      const loading = list().then((sandboxes) => {
+        this.#addresses.reconcile(sandboxes);
+        this.#hostPorts.learn(sandboxes);
+      });
       this.#loading = loading;
       loading.catch(() => {
         this.#loading = undefined;

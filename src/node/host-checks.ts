@@ -5,8 +5,13 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { hasCode } from "../core/errors.ts";
+import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Exec } from "../core/exec.ts";
+
+interface EngineFacts {
+  readonly version: string;
+  readonly mapsUsers: boolean;
+}
 
 export interface HostFacts {
   readonly isRoot: boolean;
@@ -19,7 +24,7 @@ export interface HostFacts {
   readonly sysctls: Readonly<Record<SysctlName, string | undefined>>;
   readonly hasIpv6: boolean;
   /** Version of the Engine, or the error that came instead. */
-  readonly engine: { readonly version: string } | { readonly error: string };
+  readonly engine: EngineFacts | { readonly error: string };
   readonly swapBytes: number;
 }
 
@@ -132,13 +137,28 @@ function checkEngine({ engine }: HostFacts): HostCheck {
       "start the Engine (systemctl start docker) or give --container-runtime-endpoint",
     );
   const [major = 0, minor = 0] = engine.version.split(".").map(Number);
-  if (major > 20 || (major === 20 && minor >= 10)) return ok("Docker Engine", engine.version);
-  return failed(
-    "Docker Engine",
-    engine.version,
-    "calls the agent needs are missing",
-    "install Docker Engine 20.10 or later",
-  );
+  if (major < 20 || (major === 20 && minor < 10))
+    return failed(
+      "Docker Engine",
+      engine.version,
+      "calls the agent needs are missing",
+      "install Docker Engine 20.10 or later",
+    );
+  if (engine.mapsUsers) return failed("Docker Engine", ...MAPPED_USERS);
+  return ok("Docker Engine", engine.version);
+}
+
+const MAPPED_USERS = [
+  "it maps the users of containers (userns-remap)",
+  "in pods that share the host's users the files of images belong to other users than the image says",
+  "take userns-remap out of /etc/docker/daemon.json and restart the Engine",
+] as const;
+
+/** For the agent's start. Throws Unsupported for an Engine that pods would only seem to run on. */
+export function ensureUnmapped({ mapsUsers }: Pick<EngineFacts, "mapsUsers">): void {
+  if (!mapsUsers) return;
+  const [what, consequence, remedy] = MAPPED_USERS;
+  throw new LongshoreError("Unsupported", `the Engine: ${what}: ${consequence}; ${remedy}`);
 }
 
 function checkProgram(facts: HostFacts, program: (typeof PROGRAMS)[number]): HostCheck {
@@ -200,8 +220,8 @@ export interface HostFactsSource {
   readonly isRoot: boolean;
   /** "/" on a real host; tests give a folder. */
   readonly root: string;
-  /** The Engine's version, or a rejection. */
-  readonly engineVersion: () => Promise<string>;
+  /** Rejects when the Engine does not answer. */
+  readonly engine: () => Promise<EngineFacts>;
 }
 
 export async function readHostFacts(
@@ -231,8 +251,8 @@ export async function readHostFacts(
       "net/netfilter/nf_conntrack_max": await sysctl("net/netfilter/nf_conntrack_max"),
     },
     hasIpv6: (await read("proc/net/if_inet6")) !== undefined,
-    engine: await source.engineVersion().then(
-      (version) => ({ version }),
+    engine: await source.engine().then(
+      ({ version, mapsUsers }) => ({ version, mapsUsers }),
       (error: unknown) => ({ error: error instanceof Error ? error.message : String(error) }),
     ),
     swapBytes:

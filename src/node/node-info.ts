@@ -4,16 +4,10 @@
  */
 
 import { LongshoreError } from "../core/errors.ts";
+import { kubeletVersion } from "../core/version.ts";
 import type { RuntimeInfo } from "../runtime/runtime.ts";
 import type { HostReader } from "./host.ts";
 import type { NodeSystemInfo } from "./status.ts";
-
-/** The Kubernetes version whose behaviour Longshore follows; the rest is build metadata, so that semver parses. */
-const KUBERNETES_VERSION = "v1.36.0";
-
-export function kubeletVersion(longshoreVersion: string): string {
-  return `${KUBERNETES_VERSION}+longshore.${longshoreVersion}`;
-}
 
 /** PRETTY_NAME of os-release, or `Linux`. */
 export function parseOsImage(osRelease: string): string {

@@ -13,7 +13,7 @@ import { type Clock, formatMicroTime, formatTime } from "../core/clock.ts";
 import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
-import type { Image, Runtime } from "../runtime/runtime.ts";
+import type { Image, Runtime, RuntimeHandler } from "../runtime/runtime.ts";
 import { readCapacity } from "./capacity.ts";
 import type { HostReader } from "./host.ts";
 import { renewIntervalMs, renewLease } from "./lease.ts";
@@ -41,6 +41,12 @@ interface NodeLoopConfig extends Reservations {
   readonly port: number;
   readonly maxPods: number;
   readonly nodeStatusUpdateFrequencyMs: number;
+  /** How often an unchanged status is written. */
+  readonly nodeStatusReportFrequencyMs: number;
+  /** -1 = all. */
+  readonly nodeStatusMaxImages: number;
+  /** Empty = none. */
+  readonly providerID: string;
   readonly nodeLeaseDurationSeconds: number;
 }
 
@@ -71,6 +77,7 @@ const RESTART_GRACE_MS = 10_000;
 /** What the engine told last; kept so that a status can be computed while the engine is down. */
 interface RuntimeFacts {
   readonly nodeInfo: NodeSystemInfo;
+  readonly handlers: readonly RuntimeHandler[];
   readonly images: readonly Image[];
 }
 
@@ -213,6 +220,7 @@ export class NodeLoop {
       {
         nodeName: config.nodeName,
         sinceReportMs,
+        reportFrequencyMs: config.nodeStatusReportFrequencyMs,
         isHeld: (previous) => problems.length > 0 && this.#isRestarting(previous),
         compute,
       },
@@ -241,6 +249,7 @@ export class NodeLoop {
         architecture: host.architecture,
         labels: config.nodeLabels,
         taints: config.registerWithTaints,
+        providerID: config.providerID,
       };
       this.#publish(await ensureNode(client, registration, signal));
       log.info({ node: config.nodeName }, "node registered");
@@ -302,6 +311,8 @@ export class NodeLoop {
       allocatable: computeAllocatable(this.#capacity, config),
       nodeInfo: facts.nodeInfo,
       images: facts.images,
+      handlers: facts.handlers,
+      maxImages: config.nodeStatusMaxImages,
       kubeletPort: config.port,
       problems,
       declaredFeatures,
@@ -314,7 +325,8 @@ export class NodeLoop {
     const { runtime, host, version, log } = this.#options;
     try {
       const [info, images] = await Promise.all([runtime.info(signal), runtime.listImages(signal)]);
-      this.#facts = { nodeInfo: await readNodeInfo(host, info, version), images };
+      const nodeInfo = await readNodeInfo(host, info, version);
+      this.#facts = { nodeInfo, images, handlers: info.handlers };
     } catch (error) {
       if (!hasCode(error, "EngineUnreachable", "EngineTimeout", "EngineServerError")) throw error;
       // Nothing to report yet: a Node without facts about its machine would be refused.

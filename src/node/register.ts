@@ -19,6 +19,8 @@ export interface Registration {
   readonly architecture: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly taints: readonly NodeTaint[];
+  /** Empty = none. */
+  readonly providerID: string;
 }
 
 type DefaultLabels = Readonly<Record<string, string>>;
@@ -34,7 +36,7 @@ export function computeDefaultLabels(nodeName: string, architecture: string): De
 
 /** The body of POST nodes. The status follows at once as a patch, so that its transitions are seen and told. */
 export function computeNode(registration: Registration): object {
-  const { nodeName, architecture, labels, taints } = registration;
+  const { nodeName, architecture, labels, taints, providerID } = registration;
   return {
     apiVersion: "v1",
     kind: "Node",
@@ -42,7 +44,10 @@ export function computeNode(registration: Registration): object {
       name: nodeName,
       labels: { ...labels, ...computeDefaultLabels(nodeName, architecture) },
     },
-    spec: taints.length === 0 ? {} : { taints },
+    spec: {
+      ...(taints.length === 0 ? {} : { taints }),
+      ...(providerID === "" ? {} : { providerID }),
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 /**
  * One turn of the node status loop: look at the Node and the machine, compute the status, and patch it when it
- * changed or the last report is 5 minutes old. Throws what the API throws; the node loop decides to retry.
+ * changed or the last report is too old. Throws what the API throws; the node loop decides to retry.
  */
 
 import type { ApiClient } from "../api/client.ts";
@@ -8,13 +8,12 @@ import { NODES } from "../api/resources.ts";
 import type { Node, NodeStatus } from "../api/types.ts";
 import { computeStatusPatch, isStatusChanged } from "./status-patch.ts";
 
-/** kubelet's nodeStatusReportFrequency: how often an unchanged status is written. */
-const STATUS_REPORT_INTERVAL_MS = 5 * 60_000;
-
 export interface StatusTurn {
   readonly nodeName: string;
   /** Milliseconds since a status was last written; Infinity when never. */
   readonly sinceReportMs: number;
+  /** nodeStatusReportFrequency: how often an unchanged status is written. */
+  readonly reportFrequencyMs: number;
   /** True when what the Node object says is to stand for now. */
   readonly isHeld: (previous: NodeStatus) => boolean;
   readonly compute: (previous: NodeStatus) => NodeStatus;
@@ -39,7 +38,7 @@ export async function syncNodeStatus(
   const previous = node.status ?? {};
   if (turn.isHeld(previous)) return { kind: "held", node };
   const status = turn.compute(previous);
-  if (turn.sinceReportMs < STATUS_REPORT_INTERVAL_MS && !isStatusChanged(previous, status))
+  if (turn.sinceReportMs < turn.reportFrequencyMs && !isStatusChanged(previous, status))
     return { kind: "unchanged", node };
   const written = await client.patch(
     NODES,

@@ -57,8 +57,9 @@ export function computeStatusPatch(previous: NodeStatus, next: NodeStatus): { st
       nodeInfo: next.nodeInfo,
       daemonEndpoints: next.daemonEndpoints,
       images: next.images,
-      // Not compared: an API server before 1.31 forgets it.
+      // Not compared: an API server before 1.31 forgets them.
       features: next.features,
+      runtimeHandlers: next.runtimeHandlers,
       ...patchFeatures(previous, next),
     },
   };

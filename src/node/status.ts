@@ -4,7 +4,7 @@
  */
 
 import type { NodeCondition, NodeStatus } from "../api/types.ts";
-import type { Image } from "../runtime/runtime.ts";
+import type { Image, RuntimeHandler } from "../runtime/runtime.ts";
 import { type Capacity, toResourceList } from "./quantities.ts";
 
 export type NodeSystemInfo = NonNullable<NodeStatus["nodeInfo"]>;
@@ -19,6 +19,9 @@ export interface NodeStatusInput {
   readonly allocatable: Capacity;
   readonly nodeInfo: NodeSystemInfo;
   readonly images: readonly Image[];
+  readonly handlers: readonly RuntimeHandler[];
+  /** The largest ones are told; -1 = all. */
+  readonly maxImages: number;
   readonly kubeletPort: number;
   /** What keeps the node from being ready, one sentence each; empty = ready. */
   readonly problems: readonly string[];
@@ -28,8 +31,7 @@ export interface NodeStatusInput {
   readonly previous: NodeStatus;
 }
 
-/** kubelet's defaults: nodeStatusMaxImages and MaxNamesPerImageInNodeStatus. */
-const MAX_IMAGES = 50;
+/** kubelet's MaxNamesPerImageInNodeStatus. */
 const MAX_NAMES_PER_IMAGE = 5;
 
 /** What pods may ask of this runtime. */
@@ -69,8 +71,12 @@ export function computeNodeStatus(input: NodeStatusInput): NodeStatus {
     conditions: computeConditions(input),
     nodeInfo: input.nodeInfo,
     features: FEATURES,
+    runtimeHandlers: input.handlers.map(({ name, recursiveReadOnlyMounts }) => ({
+      name,
+      features: { recursiveReadOnlyMounts, userNamespaces: false },
+    })),
     daemonEndpoints: { kubeletEndpoint: { Port: input.kubeletPort } },
-    images: computeImages(input.images),
+    images: computeImages(input.images, input.maxImages),
     ...(input.declaredFeatures.length === 0
       ? {}
       : { declaredFeatures: [...new Set(input.declaredFeatures)].sort() }),
@@ -105,7 +111,7 @@ function readyVerdict(problems: readonly string[]): ConditionVerdict {
   };
 }
 
-function computeImages(images: readonly Image[]): NonNullable<NodeStatus["images"]> {
+function computeImages(images: readonly Image[], max: number): NonNullable<NodeStatus["images"]> {
   return images
     .map(({ digests, tags, sizeBytes }) => ({
       names: [...digests, ...tags].slice(0, MAX_NAMES_PER_IMAGE),
@@ -113,7 +119,7 @@ function computeImages(images: readonly Image[]): NonNullable<NodeStatus["images
     }))
     .filter(({ names }) => names.length > 0)
     .sort((a, b) => b.sizeBytes - a.sizeBytes || compareText(a.names[0], b.names[0]))
-    .slice(0, MAX_IMAGES);
+    .slice(0, max === -1 ? images.length : max);
 }
 
 function compareText(a = "", b = ""): number {

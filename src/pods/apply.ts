@@ -33,6 +33,8 @@ export interface ApplyOptions {
   readonly starter: Starter;
   readonly hooks: LifecycleHooks;
   readonly resizer: Resizer;
+  /** The longest crash back-off. */
+  readonly maxContainerRestartPeriodMs: number;
   readonly clock: Clock;
   /** Resolves when what is noted in the records is on disk. */
   readonly saveCheckpoint: () => Promise<void>;
@@ -72,7 +74,8 @@ function createExecutors(options: ApplyOptions): Executors {
     "stop-sandbox": async (record, { id }, signal) => {
       const sandbox = record.observed.sandboxes.find((other) => other.id === id);
       await runtime.stopSandbox(id, signal);
-      if (sandbox !== undefined && !sandbox.hostNetwork) await options.network.detach(sandbox);
+      if (sandbox !== undefined && !sandbox.hostNetwork)
+        await options.network.detach(sandbox, signal);
     },
     "remove-sandbox": (_record, { id }, signal) => runtime.removeSandbox(id, signal),
     "ensure-image": async (record, { name }, signal) => {
@@ -98,7 +101,11 @@ function createExecutors(options: ApplyOptions): Executors {
     },
     "remove-container": async (record, { id, countsAsRestart }, signal) => {
       const last = record.observed.containers.find((container) => container.id === id);
-      if (countsAsRestart && last !== undefined) countRestart(record, last, options.clock.now());
+      if (countsAsRestart && last !== undefined)
+        countRestart(record, last, {
+          now: options.clock.now(),
+          maxMs: options.maxContainerRestartPeriodMs,
+        });
       await runtime.removeContainer(id, signal);
       record.messages.delete(id);
       record.replaced.delete(id);

@@ -6,6 +6,7 @@
 import type { Container as ContainerSpec, ContainerState, ContainerStatus } from "../api/types.ts";
 import { formatTime } from "../core/clock.ts";
 import type { Container } from "../runtime/runtime.ts";
+import { computeVolumeMountStatuses } from "../runtime/volume-mounts.ts";
 import { type ContainerRole, isLasting, type PodContainer } from "./containers.ts";
 import { computeResize } from "./phases/resize.ts";
 import { madeWith } from "./resize/allocation.ts";
@@ -70,6 +71,7 @@ export function computeContainerStatus(
     started,
     state: waiting === undefined ? state : { waiting: { ...waiting } },
     lastState: lastState ?? {},
+    ...mountsOf(snapshot, spec),
     ...resourcesOf(snapshot, container, last, previous),
   };
 }
@@ -98,6 +100,14 @@ function resourcesOf(
     },
     ...(allocated.requests === undefined ? {} : { allocatedResources: allocated.requests }),
   };
+}
+
+function mountsOf(
+  { hasRecursiveReadOnly }: PodSnapshot,
+  spec: ContainerSpec,
+): Pick<ContainerStatus, "volumeMounts"> {
+  const volumeMounts = computeVolumeMountStatuses(spec, hasRecursiveReadOnly);
+  return volumeMounts.length === 0 ? {} : { volumeMounts };
 }
 
 function hasSucceeded(last: Container | undefined): boolean {
@@ -160,6 +170,7 @@ function statusWithoutInstance(
       },
     },
     lastState: isMade ? lastEndOf(previous) : {},
+    ...mountsOf(snapshot, spec),
   };
 }
 

@@ -36,6 +36,8 @@ export interface PodFacts {
   /** Milliseconds since the epoch. */
   readonly now: number;
   readonly imageOf: (spec: ContainerSpec) => ImageState;
+  /** Result of findIgnored. */
+  readonly ignored: readonly string[];
   readonly probes: readonly ProbeReport[];
   readonly statusWrite: StatusWrite;
   readonly turn: { readonly isRunning: boolean; readonly dueInMs: number | undefined };
@@ -75,6 +77,8 @@ export interface PodExplanation {
     /** When the pod is looked at again without an event. */
     readonly at?: string;
   };
+  /** What the spec asks for and the host cannot give, one sentence for each. */
+  readonly ignored: readonly string[];
   readonly lastError?: { readonly message: string; readonly at: string; readonly count: number };
   readonly status: {
     readonly state: "written" | "pending";
@@ -178,6 +182,10 @@ export function computePodExplanation(facts: PodFacts): PodExplanation {
     volumes: { state: volumes.kind, ...textOf("message" in volumes ? volumes : {}) },
     containers: containerStatusesOf(status).map((one) => explainContainer(facts, one)),
     next: explainNext(facts),
+    ignored: [
+      ...(record.problem === undefined ? [] : [`the newest spec: ${record.problem}`]),
+      ...facts.ignored,
+    ],
     ...(failure === undefined ? {} : { lastError: { ...failure, at: formatTime(failure.at) } }),
     status: { ...write, ...(since === undefined ? {} : { since: formatTime(since) }) },
   };

@@ -10,6 +10,7 @@ import { Backoff } from "../core/backoff.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasCode, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { TokenBucket } from "../core/token-bucket.ts";
 import type { ImageAccess } from "../images/access.ts";
 import type { Credential } from "../images/keyring.ts";
 import { Puller, type PullResult } from "../images/puller.ts";
@@ -25,12 +26,16 @@ export interface ImageManagerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly maxParallel: number;
+  /** Pulls a second and how many at once before that counts; 0 = without limit. */
+  readonly registryPullQPS: number;
+  readonly registryBurst: number;
   readonly credentials: (
     pod: Pod,
     image: string,
     signal: AbortSignal,
   ) => Promise<readonly Credential[]>;
   readonly onDone: (podUid: string) => void;
+  readonly onPulled?: (podUid: string, tookMs: number) => void;
 }
 
 interface Failure {
@@ -85,7 +90,8 @@ export class ImageManager {
     this.#options = options;
     const slots = new Slots(options.maxParallel);
     const limit = (work: () => Promise<PullResult>): Promise<PullResult> => slots.run(work);
-    this.#puller = new Puller({ ...options, limit });
+    const pace = new TokenBucket(options.registryPullQPS, options.registryBurst);
+    this.#puller = new Puller({ ...options, limit, pace });
   }
 
   /** What is known of the image of one container of a pod, for the snapshot. */
@@ -172,6 +178,7 @@ export class ImageManager {
         this.#event(wanted, "Normal", "Pulling", `Pulling image "${image}"`);
         const { image: pulled, tookMs } = await this.#puller.pull(image, credentials, signal);
         if (signal.aborted) return;
+        this.#options.onPulled?.(pod.metadata.uid, tookMs);
         const took = duration(tookMs);
         const waited = duration(clock.monotonic() - askedAt);
         const message = `Successfully pulled image "${image}" in ${took} (${waited} including waiting). Image size: ${pulled.sizeBytes} bytes.`;

@@ -1,97 +1,44 @@
 /**
- * PodManager: the pods of this node, one record and one queue key per UID. Everything that happens (changes of pods,
+ * PodManager: when to look at which pod, one queue key per UID (records.ts has what is known of each). Everything that happens (changes of pods,
  * runtime events, probe results, finished pulls, timers) only adds a key; worker.ts does the rest. At start it adopts
  * what the runtime still holds and ends what has no object. Until the pod network is ready only pods of the host's
  * network are looked at. Made by agent-pods.ts; the server reads it as PodDirectory.
  */
 
-import type { ApiClient } from "../api/client.ts";
-import type { EventSink } from "../api/events.ts";
-import { keyOf, type Store, type StoreChange } from "../api/store.ts";
-import type { Pod, Service } from "../api/types.ts";
-import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
+import { involvedPod } from "../api/events.ts";
+import { keyOf } from "../api/store.ts";
+import type { Pod } from "../api/types.ts";
 import { jitteredDelay } from "../core/backoff.ts";
-import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
 import { WorkQueue } from "../core/workqueue.ts";
-import type { ImageAccess } from "../images/access.ts";
-import type { NodeCredentials } from "../images/node-credentials.ts";
-import type { ServiceAccountSource } from "../images/service-accounts.ts";
-import type { DnsSettings, PodNetwork } from "../network/network.ts";
-import type { HookRunner } from "../probes/hooks.ts";
-import type { PodProbes } from "../probes/probes.ts";
-import type { Runtime, RuntimeEvent } from "../runtime/runtime.ts";
-import type { ObjectSource, PodVolumes } from "../volumes/volumes.ts";
+import type { RuntimeEvent } from "../runtime/runtime.ts";
 import { Admitter } from "./admission/admitter.ts";
 import { createApply } from "./apply.ts";
-import { type CheckpointPort, EMPTY_CHECKPOINT } from "./checkpoint.ts";
 import { Chores } from "./chores.ts";
 import type { PodDirectory, PodView } from "./directory.ts";
 import type { PodFacts, TurnFailure } from "./explain.ts";
-import type { PodFeed } from "./feed.ts";
+import { findIgnored } from "./ignored.ts";
 import { lookUpCredentials } from "./image-credentials.ts";
 import { imageStateOf } from "./image-volumes.ts";
 import { ImageManager, type ImageManagerOptions } from "./images.ts";
 import { LifecycleHooks } from "./lifecycle-hooks.ts";
-import type { NodeFacts } from "./node-facts.ts";
+import type { PodManagerOptions } from "./manager-options.ts";
+import { StartTimes } from "./observer.ts";
 import { Operations } from "./operations.ts";
-import type { PodFilePort } from "./pod-files.ts";
-import { createRecord, isAtLeast, type PodRecord, updateRecord } from "./record.ts";
+import { isForgettable, type PodRecord } from "./record.ts";
+import { PodRecords } from "./records.ts";
 import { Resizer } from "./resize/resizer.ts";
-import { toSoundPod } from "./shape.ts";
-import { type PodComputations, Starter } from "./starter.ts";
-import { isEcho } from "./status-patch.ts";
+import { Starter } from "./starter.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { PodWorker } from "./worker.ts";
-
-export interface PodManagerOptions {
-  readonly nodeName: string;
-  /** `new PodFiles(rootDir)`. */
-  readonly files: PodFilePort;
-  /** `new Checkpoint(rootDir, log)`. */
-  readonly checkpoint: CheckpointPort;
-  readonly maxPods: number;
-  /** Resync of a pod without events, in milliseconds. */
-  readonly syncFrequencyMs: number;
-  readonly maxParallelImagePulls: number;
-  readonly imageAccess: Pick<ImageAccess, keyof ImageAccess>;
-  readonly nodeCredentials: Pick<NodeCredentials, "find">;
-  readonly client: Pick<ApiClient, "get" | "patch" | "delete">;
-  readonly pods: PodFeed;
-  readonly services: Store<Service>;
-  /** An ObjectCache. */
-  readonly objects: ObjectSource &
-    Pick<ServiceAccountSource, "getServiceAccount"> & {
-      retainPod(pod: Pod): void;
-      releasePod(podUid: string): void;
-    };
-  readonly runtime: Runtime;
-  readonly network: PodNetwork & { readonly isReady: boolean };
-  readonly cgroups: PodCgroupPort;
-  readonly volumes: PodVolumes;
-  readonly probes: PodProbes;
-  readonly hooks: HookRunner;
-  readonly events: EventSink;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Logger;
-  readonly node: () => NodeFacts;
-  /** Reads the Node anew; `node` tells of it afterwards. */
-  readonly refreshNode: (signal: AbortSignal) => Promise<void>;
-  readonly dns: DnsSettings;
-  readonly compute: PodComputations;
-}
 
 /** Turns mostly wait for the Engine, so there are more than pods. */
 const CONCURRENCY = 512;
 const RETRY = { initialMs: 500, maxMs: 10_000 };
-/** What is older than this may be of a clock that was set back. */
-const LATE_EVENT_MS = 5_000;
 
 export class PodManager implements PodDirectory {
   readonly #options: PodManagerOptions;
-  readonly #records = new Map<string, PodRecord>();
+  readonly #records: PodRecords;
   readonly #queue: WorkQueue;
   readonly #failures = new Map<string, TurnFailure>();
   readonly #images: ImageManager;
@@ -100,33 +47,48 @@ export class PodManager implements PodDirectory {
   readonly #worker: PodWorker;
   readonly #admitter: Admitter;
   readonly #chores: Chores;
+  readonly #startTimes: StartTimes;
   readonly #controller = new AbortController();
-  #restored = EMPTY_CHECKPOINT;
   #watching: Promise<void> | undefined;
 
   constructor(options: PodManagerOptions) {
     this.#options = options;
-    const { clock, random } = options;
+    const { clock, random, observer } = options;
+    this.#startTimes = new StartTimes(clock, observer);
+    const onNew = (record: PodRecord, problem: string | undefined): void => {
+      this.#admitter.admit(record, problem);
+      this.#startTimes.seen(record.pod);
+    };
+    this.#records = new PodRecords({ clock, onNew });
     const log = options.log.child({ part: "pods" });
     const onDone = (podUid: string): void => this.sync(podUid);
     const maxParallel = options.maxParallelImagePulls;
     const credentials: ImageManagerOptions["credentials"] = (pod, image, signal) =>
       lookUpCredentials(options, pod, image, signal);
     const access = options.imageAccess;
-    this.#images = new ImageManager({ ...options, log, access, maxParallel, credentials, onDone });
+    const onPulled = (podUid: string, tookMs: number): void =>
+      this.#startTimes.pulled(podUid, tookMs);
+    this.#images = new ImageManager({
+      ...{ ...options, log, access, maxParallel, credentials, onDone, onPulled },
+    });
     const find = (podUid: string): PodRecord | undefined => this.#records.get(podUid);
     const client = options.client;
     this.#statuses = new StatusWriter({ client, clock, random, log, find, onWritten: onDone });
     this.#operations = new Operations(onDone);
     const parts = { images: this.#images, operations: this.#operations };
-    this.#admitter = new Admitter({ ...options, records: this.#records, onEnded: onDone });
-    const onOrphan = (pod: Pod): void => this.#onOrphan(pod);
+    this.#admitter = new Admitter({ ...options, log, records: this.#records, onEnded: onDone });
+    const onOrphan = (pod: Pod): void => {
+      this.#records.acceptOrphan(pod);
+      this.#queue.add(pod.metadata.uid);
+    };
     this.#chores = new Chores({ ...options, log, records: this.#records, onOrphan });
     const starter = new Starter(options);
     const hooks = new LifecycleHooks({ ...options, operations: this.#operations });
     const saveCheckpoint = (): Promise<void> => this.#chores.saveCheckpoint();
     const activeBeside = (podUid: string): readonly Pod[] => this.#admitter.activeBeside(podUid);
-    const resizer = new Resizer({ ...options, activeBeside, saveCheckpoint });
+    const deferred = (): readonly PodRecord[] =>
+      [...this.#records.values()].filter(isResizeDeferred);
+    const resizer = new Resizer({ ...options, activeBeside, deferred, saveCheckpoint });
     this.#worker = new PodWorker({
       ...options,
       ...{ ...parts, log, resizer, saveCheckpoint },
@@ -139,6 +101,7 @@ export class PodManager implements PodDirectory {
     this.#queue = new WorkQueue({
       clock,
       concurrency: CONCURRENCY,
+      ...{ name: "pods", observer: options.observer },
       handle: (key, signal) => this.#handle(key, signal),
       onError: (key, error) => this.#onError(key, error),
     });
@@ -147,9 +110,9 @@ export class PodManager implements PodDirectory {
   /** Takes on the pods already in the store, listens for changes, and adopts what the runtime holds. */
   async start(): Promise<void> {
     const { pods, runtime, log } = this.#options;
-    this.#restored = await this.#chores.restore();
-    pods.onChange((change) => this.#onPodChange(change));
-    for (const pod of pods.list()) this.#accept(pod);
+    this.#records.restore(await this.#chores.restore());
+    pods.onChange((change) => this.#lookAt(this.#records.change(change)));
+    for (const pod of pods.list()) this.#lookAt(this.#records.accept(pod));
     const { signal } = this.#controller;
     this.#watching = runtime
       .watchEvents((event) => this.#onRuntimeEvent(event), signal)
@@ -181,8 +144,8 @@ export class PodManager implements PodDirectory {
   }
 
   /** Ends a pod for good and at once, unless it is critical or ends already. */
-  evict(podUid: string, message: string): void {
-    this.#admitter.evict(podUid, message);
+  evict(podUid: string, eviction: { readonly signal: string; readonly message: string }): void {
+    this.#admitter.evict(podUid, eviction);
   }
 
   /** Something the pod refers to changed: what failed for it is tried at once. */
@@ -193,9 +156,10 @@ export class PodManager implements PodDirectory {
 
   /** For `longshore explain`: what is known of each pod. */
   facts(): readonly PodFacts[] {
-    const { clock, probes } = this.#options;
+    const { clock, probes, node } = this.#options;
     return [...this.#records.values()].map((record) => ({
       record,
+      ignored: findIgnored(record.pod.spec, node()),
       now: clock.now(),
       imageOf: (spec) => imageStateOf(this.#images, record.pod, spec),
       probes: probes.report(record.uid),
@@ -206,73 +170,26 @@ export class PodManager implements PodDirectory {
   }
 
   find(namespace: string, name: string): PodView | undefined {
-    const named = [...this.#records.values()].filter(
-      ({ pod }) => pod.metadata.namespace === namespace && pod.metadata.name === name,
-    );
-    const record = named.find(({ isApiGone }) => !isApiGone) ?? named[0];
-    return record === undefined ? undefined : viewOf(record);
+    return this.#records.find(namespace, name);
   }
 
   list(): readonly PodView[] {
-    return [...this.#records.values()].map(viewOf);
+    return this.#records.list();
   }
 
-  #onPodChange(change: StoreChange<Pod>): void {
-    const previous = change.previous?.metadata.uid;
-    const current = change.kind === "applied" ? change.object.metadata.uid : undefined;
-    if (previous !== undefined && previous !== current) this.#lose(previous, change.previous);
-    if (change.kind === "applied") this.#accept(change.object, hasGoneBack(change));
-  }
-
-  /** The object is gone from the API server: what is left of the pod ends. */
-  #lose(podUid: string, last: Pod | undefined): void {
-    const record = this.#records.get(podUid);
-    if (record === undefined) return;
-    if (last !== undefined) updateRecord(record, last);
-    const { metadata } = record.pod;
-    // We had not finished: somebody deleted it by force, and waits for nothing any more.
-    if (metadata.deletionTimestamp !== undefined)
-      record.pod = { ...record.pod, metadata: { ...metadata, deletionGracePeriodSeconds: 0 } };
-    record.isApiGone = true;
-    this.#queue.add(podUid);
-  }
-
-  #accept(received: Pod, wentBack = false): void {
-    const { pod, problem } = toSoundPod(received);
-    const { uid } = pod.metadata;
-    const known = this.#records.get(uid);
-    if (known !== undefined) {
-      const isOurs = known.phase === "sync" && !known.isApiGone;
-      const isEchoed = isOurs && isEcho(known.desired, pod, known.status);
-      known.isApiGone = false;
-      updateRecord(known, pod, wentBack);
-      if (isEchoed) return;
-    } else {
-      const now = this.#options.clock.now();
-      const { backoff, allocated } = this.#restored;
-      const record = createRecord(pod, now, backoff[uid] ?? {}, allocated[uid]);
-      for (const id of this.#restored.replaced[uid] ?? []) record.replaced.add(id);
-      this.#admitter.admit(record, problem);
-      this.#records.set(uid, record);
-    }
-    this.#queue.add(uid);
+  #lookAt(podUids: readonly string[]): void {
+    for (const uid of podUids) this.#queue.add(uid);
   }
 
   #onRuntimeEvent(event: RuntimeEvent): void {
     switch (event.kind) {
       case "pod-changed":
-        if (!this.#hasSeen(event.podUid, event.at)) this.sync(event.podUid);
+        if (!this.#records.hasSeen(event.podUid, event.at)) this.sync(event.podUid);
         break;
       case "resync":
         this.resync();
         break;
     }
-  }
-
-  /** What the pod's worker does itself comes back as events, which are older than its last look. */
-  #hasSeen(podUid: string, at = Number.POSITIVE_INFINITY): boolean {
-    const observedAt = this.#records.get(podUid)?.observedAt ?? 0;
-    return at < observedAt && observedAt - at < LATE_EVENT_MS;
   }
 
   async #handle(key: string, signal: AbortSignal): Promise<number | undefined> {
@@ -282,10 +199,12 @@ export class PodManager implements PodDirectory {
     // Whoever makes it ready calls resync().
     if (!this.#options.network.isReady && record.pod.spec.hostNetwork !== true) return undefined;
     const before = record.backoff.size === 0 ? undefined : [...record.backoff.values()];
-    if (record.phase === "sync" && record.verdict === undefined)
+    if (record.phase === "sync" && record.verdict === undefined) {
       this.#options.objects.retainPod(record.pod);
+      this.#tellProblem(record);
+    }
     const held = amountHeld(record);
-    const again = await this.#worker.sync(record, signal);
+    const again = await this.#turn(record, signal);
     if (amountHeld(record) !== held) this.#onFreed(record);
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
     if (record.phase === "terminated") this.#chores.due("cgroups");
@@ -295,6 +214,27 @@ export class PodManager implements PodDirectory {
     await this.#options.files.remove(key);
     this.#forget(record);
     return undefined;
+  }
+
+  async #turn(record: PodRecord, signal: AbortSignal): Promise<number | undefined> {
+    const { clock, observer } = this.#options;
+    const startedAt = clock.monotonic();
+    const operation = this.#startTimes.turn(record.uid) ? "create" : "sync";
+    try {
+      return await this.#worker.sync(record, signal);
+    } finally {
+      const seconds = (clock.monotonic() - startedAt) / 1000;
+      observer.turned(record.phase === "sync" ? operation : "kill", seconds);
+      this.#startTimes.look(record.uid, record.status);
+    }
+  }
+
+  #tellProblem(record: PodRecord): void {
+    const { problem, isProblemTold, pod } = record;
+    if (problem === undefined || isProblemTold) return;
+    record.isProblemTold = true;
+    const message = `${problem}: the pod goes on with the spec it had before`;
+    this.#options.events.record(involvedPod(pod), "Warning", "InvalidPodSpec", message);
   }
 
   /** What one pod gave back may be what another waits for, and it may weigh less in its class. */
@@ -315,19 +255,12 @@ export class PodManager implements PodDirectory {
     return jitteredDelay(attempt, RETRY, this.#options.random);
   }
 
-  /** No object tells of it: what is left of it ends. */
-  #onOrphan(pod: Pod): void {
-    const record = createRecord(pod, this.#options.clock.now(), {});
-    record.isApiGone = true;
-    this.#records.set(record.uid, record);
-    this.#queue.add(record.uid);
-  }
-
   #forget(record: PodRecord): void {
     const { uid } = record;
     this.#records.delete(uid);
     this.#queue.forget(uid);
     this.#images.forgetPod(uid);
+    this.#startTimes.forget(uid);
     this.#statuses.forget(uid);
     this.#operations.retain(uid, new Set());
     this.#options.objects.releasePod(uid);
@@ -336,13 +269,8 @@ export class PodManager implements PodDirectory {
   }
 }
 
-/** The API server was restored from an older copy: what it says now counts, though its version is lower. */
-function hasGoneBack({
-  object,
-  previous,
-}: Extract<StoreChange<Pod>, { kind: "applied" }>): boolean {
-  if (previous === undefined) return false;
-  return !isAtLeast(object.metadata.resourceVersion, previous.metadata.resourceVersion);
+function isResizeDeferred({ phase, resizePending }: PodRecord): boolean {
+  return phase === "sync" && resizePending?.reason === "Deferred";
 }
 
 function hasChanged(before: readonly object[] | undefined, { backoff }: PodRecord): boolean {
@@ -353,19 +281,4 @@ function hasChanged(before: readonly object[] | undefined, { backoff }: PodRecor
 /** Changes when what the pod holds of the node may have become less. */
 function amountHeld({ phase, status, allocation }: PodRecord): string {
   return `${phase} ${status.phase} ${allocation?.generation}`;
-}
-
-/** Nothing of it is left anywhere. */
-function isForgettable({ isApiGone, phase, observed, volumes }: PodRecord): boolean {
-  return (
-    isApiGone &&
-    phase === "terminated" &&
-    volumes.kind === "torn-down" &&
-    observed.sandboxes.length === 0 &&
-    observed.containers.length === 0
-  );
-}
-
-function viewOf({ pod, status, observed }: PodRecord): PodView {
-  return { pod, status, containers: observed.containers };
 }

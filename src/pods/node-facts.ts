@@ -11,6 +11,9 @@ export interface NodeFacts {
   /** cpu in millicores, memory and ephemeral-storage in bytes; what others report of the Node in whole units. */
   readonly allocatable: Readonly<Record<string, number>>;
   readonly hasAppArmor: boolean;
+  readonly hasSeLinux: boolean;
+  /** Names of the runtime handlers that can mount recursively read-only; the default one has none. */
+  readonly recursiveReadOnlyHandlers: readonly string[];
   /** Names and `beginnings*` of namespaced kernel parameters allowed besides the safe ones. */
   readonly allowedUnsafeSysctls: readonly string[];
   /** Bytes of the machine. */

@@ -1,33 +1,45 @@
 /**
- * ConfigMaps and Secrets by name: one reflector (a list and a watch of a single name, all that the Node authorizer
+ * ConfigMaps and Secrets by name, ClusterTrustBundles and the node's PodCertificateRequests together: one reflector (a list and a watch of a single name, all that the Node authorizer
  * allows) for each object while pods of this node refer to it, and a word to those pods when it changes. Made by
- * agent.ts; PodManager retains and releases, env.ts and the volumes read. Secrets stay in memory only.
+ * agent.ts; PodManager retains and releases, env.ts and the volumes read. Secrets stay in memory only. An object that is
+ * immutable is read once and not watched any longer, as in the kubelet.
  */
 
 import type { ApiClient } from "../api/client.ts";
 import { Reflector } from "../api/reflector.ts";
 import {
+  CLUSTER_TRUST_BUNDLES,
   CONFIG_MAPS,
   PERSISTENT_VOLUME_CLAIMS,
   PERSISTENT_VOLUMES,
+  POD_CERTIFICATE_REQUESTS,
   type Resource,
   SECRETS,
 } from "../api/resources.ts";
 import type {
+  ClusterTrustBundle,
   ConfigMap,
   PersistentVolume,
   PersistentVolumeClaim,
   Pod,
+  PodCertificateRequest,
   Secret,
   StoredObject,
 } from "../api/types.ts";
 import { withDeadline } from "../core/abort.ts";
 import type { Clock } from "../core/clock.ts";
-import { hasCode } from "../core/errors.ts";
+import { hasCode, LongshoreError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { ClaimSource } from "../volumes/claims.ts";
-import type { IssuedToken, ObjectSource, TokenRequest } from "../volumes/volumes.ts";
-import { computeReferences, type Reference } from "./references.ts";
+import type {
+  CertificateRequest,
+  CertificateSource,
+  IssuedToken,
+  ObjectSource,
+  TokenRequest,
+} from "../volumes/volumes.ts";
+import { createPodCertificateRequest } from "./pod-certificate-request.ts";
+import { ALL_TRUST_BUNDLES, computeReferences, type Reference } from "./references.ts";
 
 export interface ObjectCacheOptions {
   readonly client: ApiClient;
@@ -46,7 +58,7 @@ interface Entry {
 /** How long a first read may hold up a pod's turn. */
 const READ_DEADLINE_MS = 5_000;
 
-export class ObjectCache implements ObjectSource, ClaimSource {
+export class ObjectCache implements ObjectSource, ClaimSource, CertificateSource {
   readonly #options: ObjectCacheOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #keysOfPod = new Map<string, ReadonlySet<string>>();
@@ -87,6 +99,20 @@ export class ObjectCache implements ObjectSource, ClaimSource {
 
   getSecret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined> {
     return this.#read(SECRETS, namespace, { kind: "Secret", name }, signal);
+  }
+
+  /** Read anew until the reflector has them, so that what is wrong is said at once. */
+  async listClusterTrustBundles(signal: AbortSignal): Promise<readonly ClusterTrustBundle[]> {
+    const store = this.#entries.get(keyOf("", ALL_TRUST_BUNDLES))?.reflector.store;
+    if (store?.isSynced) return store.list() as readonly ClusterTrustBundle[];
+    try {
+      return (await this.#options.client.list(CLUSTER_TRUST_BUNDLES, {}, signal)).items;
+    } catch (cause) {
+      if (!hasCode(cause, "ApiNotFound")) throw cause;
+      const message =
+        "the API server does not serve ClusterTrustBundles (certificates.k8s.io/v1beta1)";
+      throw new LongshoreError("VolumeNotReady", message, { cause });
+    }
   }
 
   getClaim(
@@ -132,6 +158,23 @@ export class ObjectCache implements ObjectSource, ClaimSource {
     return { token, expiresAt: Date.parse(expirationTimestamp) };
   }
 
+  async requestPodCertificate(
+    pod: Pod,
+    request: CertificateRequest,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { client } = this.#options;
+    const name = pod.spec.serviceAccountName ?? "default";
+    const where = { namespace: pod.metadata.namespace, name };
+    const { metadata } = await client.get(SERVICE_ACCOUNTS, where, signal);
+    return createPodCertificateRequest({ client, pod, account: metadata }, request, signal);
+  }
+
+  findPodCertificateRequest(namespace: string, name: string): PodCertificateRequest | undefined {
+    const entry = this.#entries.get("PodCertificateRequest");
+    return entry?.reflector.store.get(`${namespace}/${name}`) as PodCertificateRequest | undefined;
+  }
+
   async stop(): Promise<void> {
     for (const entry of this.#entries.values()) this.#end(entry);
     this.#entries.clear();
@@ -174,23 +217,29 @@ export class ObjectCache implements ObjectSource, ClaimSource {
     }
   }
 
-  #open(key: string, namespace: string, { kind, name }: Reference): Entry {
+  #open(key: string, namespace: string, { kind, name, fieldSelector }: Reference): Entry {
     const { client, clock, random, log } = this.#options;
     const pods = new Set<string>();
     const reflector = new Reflector<StoredObject>({
       client,
-      resource: kind === "ConfigMap" ? CONFIG_MAPS : SECRETS,
-      options: { namespace, fieldSelector: `metadata.name=${name}` },
+      resource: RESOURCES[kind],
+      options:
+        name === ""
+          ? fieldSelector === undefined
+            ? {}
+            : { fieldSelector }
+          : { namespace, fieldSelector: `metadata.name=${name}` },
       clock,
       random,
       log,
       name: key,
     });
-    reflector.store.onChange(() => {
+    const entry = { reflector, pods };
+    reflector.store.onChange((change) => {
+      if (change.kind === "applied" && isImmutable(change.object)) this.#end(entry);
       for (const podUid of pods) this.#options.onChange(podUid);
     });
     reflector.start();
-    const entry = { reflector, pods };
     this.#entries.set(key, entry);
     return entry;
   }
@@ -209,6 +258,10 @@ export class ObjectCache implements ObjectSource, ClaimSource {
   }
 }
 
+function isImmutable(object: StoredObject): boolean {
+  return (object as ConfigMap | Secret).immutable === true;
+}
+
 interface TokenResponse {
   readonly status: { readonly token: string; readonly expirationTimestamp: string };
 }
@@ -221,6 +274,13 @@ const SERVICE_ACCOUNTS: Resource<StoredObject> = {
   namespaced: true,
 };
 
+const RESOURCES: Readonly<Record<Reference["kind"], Resource<StoredObject>>> = {
+  ConfigMap: CONFIG_MAPS,
+  Secret: SECRETS,
+  ClusterTrustBundle: CLUSTER_TRUST_BUNDLES,
+  PodCertificateRequest: POD_CERTIFICATE_REQUESTS,
+};
+
 function keyOf(namespace: string, { kind, name }: Reference): string {
-  return `${kind} ${namespace}/${name}`;
+  return name === "" ? kind : `${kind} ${namespace}/${name}`;
 }

@@ -66,6 +66,7 @@ export class Operations {
     return Object.fromEntries([...kinds].map(([kind, { state }]) => [kind, state]));
   }
 
+  /** What goes on is given up: it counts as failed. */
   cancel(podUid: string, containerId: string, kind: OperationKind): void {
     const entry = this.#entries.get(podUid)?.get(containerId)?.get(kind);
     entry?.controller.abort();
@@ -108,9 +109,14 @@ export class Operations {
     try {
       entry.state = { ...entry.state, status: await run(signal) };
     } catch (error) {
+      if (signal.aborted) {
+        // It was begun, and is not to be begun again.
+        entry.state = { ...entry.state, status: "failed" };
+        return;
+      }
       // Forgotten, so that the next plan begins it again.
       if (kinds.get(kind) === entry) kinds.delete(kind);
-      if (!signal.aborted) this.#errors.set(podUid, error);
+      this.#errors.set(podUid, error);
     }
     if (!signal.aborted) this.#onDone(podUid);
   }

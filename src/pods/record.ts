@@ -8,6 +8,7 @@ import type { Pod, PodStatus } from "../api/types.ts";
 import type { Container, RuntimeState } from "../runtime/runtime.ts";
 import type { MountedVolume } from "../volumes/volumes.ts";
 import type { PodPlan } from "./actions.ts";
+import { NO_OOM_KILLS, type OomRecord } from "./oom-kills.ts";
 import { applyAllocation } from "./resize/allocation.ts";
 import { nextBackoff } from "./restart.ts";
 import { toSoundPod } from "./shape.ts";
@@ -29,6 +30,10 @@ export interface PodRecord {
   pod: Pod;
   /** The newest version of the object as it came. */
   desired: Pod;
+  /** What is wrong with the spec of the newest version, in whose place the last sound one counts. */
+  problem: string | undefined;
+  /** The event about it was recorded. */
+  isProblemTold: boolean;
   /** Undefined until the first look at the runtime. */
   allocation: Allocation | undefined;
   /** Why the resources of `desired` are not allocated. */
@@ -41,6 +46,7 @@ export interface PodRecord {
   readonly startTime: number;
   verdict: Verdict | undefined;
   observed: RuntimeState;
+  oomKills: OomRecord;
   /** `observed` has everything that happened before this time; milliseconds since the epoch. */
   observedAt: number;
   volumes: VolumesState;
@@ -76,6 +82,8 @@ export function createRecord(
     uid: pod.metadata.uid,
     pod: applyAllocation(pod, allocation),
     desired: pod,
+    problem: undefined,
+    isProblemTold: false,
     allocation,
     resizePending: undefined,
     resizeFailure: undefined,
@@ -84,6 +92,7 @@ export function createRecord(
     startTime: startTime === undefined ? now : Date.parse(startTime),
     verdict: undefined,
     observed: NOTHING,
+    oomKills: NO_OOM_KILLS,
     observedAt: 0,
     volumes: { kind: "ready" },
     mounted: new Map(),
@@ -108,12 +117,15 @@ export function isAtLeast(version: string, other: string): boolean {
 
 /**
  * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and a new
- * grace period counts from now.
+ * grace period counts from now. What runs is not ended by a spec that nobody can read: the last sound one counts on.
  */
 export function updateRecord(record: PodRecord, received: Pod, wentBack = false): void {
-  const { pod } = toSoundPod(received);
+  const { problem, ...sound } = toSoundPod(received);
   const before = record.pod.metadata;
-  if (!wentBack && !isAtLeast(pod.metadata.resourceVersion, before.resourceVersion)) return;
+  if (!wentBack && !isAtLeast(received.metadata.resourceVersion, before.resourceVersion)) return;
+  const pod = problem === undefined ? sound.pod : { ...received, spec: record.desired.spec };
+  if (problem !== record.problem) record.isProblemTold = false;
+  record.problem = problem;
   record.desired = pod;
   record.pod = applyAllocation(pod, record.allocation);
   if (
@@ -128,8 +140,24 @@ export function updateRecord(record: PodRecord, received: Pod, wentBack = false)
 }
 
 /** A start after this end moves the crash back-off of its container on. */
-export function countRestart(record: PodRecord, dead: Container, now: number): void {
+export function countRestart(
+  record: PodRecord,
+  dead: Container,
+  { now, maxMs }: { readonly now: number; readonly maxMs: number },
+): void {
   if (record.replaced.has(dead.id)) return;
-  const entry = nextBackoff(record.backoff.get(dead.name), endedAt(dead), now);
+  const times = { ended: endedAt(dead), now, maxMs };
+  const entry = nextBackoff(record.backoff.get(dead.name), times);
   record.backoff.set(dead.name, entry);
+}
+
+/** Nothing of it is left anywhere. */
+export function isForgettable({ isApiGone, phase, observed, volumes }: PodRecord): boolean {
+  return (
+    isApiGone &&
+    phase === "terminated" &&
+    volumes.kind === "torn-down" &&
+    observed.sandboxes.length === 0 &&
+    observed.containers.length === 0
+  );
 }

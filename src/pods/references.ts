@@ -1,10 +1,22 @@
-/** The ConfigMaps and Secrets a pod refers to, by name in its namespace. Pure; used by object-cache.ts. */
+/**
+ * The objects a pod refers to that are watched for it: ConfigMaps and Secrets by name in its namespace, and
+ * ClusterTrustBundles, all of which it may mean, and the PodCertificateRequests of its node. Pure; used by object-cache.ts.
+ */
 
 import type { Container, Pod, Volume } from "../api/types.ts";
 
 export interface Reference {
-  readonly kind: "ConfigMap" | "Secret";
+  readonly kind: "ConfigMap" | "Secret" | "ClusterTrustBundle" | "PodCertificateRequest";
+  /** "" for all there are, or all that are selected. */
   readonly name: string;
+  readonly fieldSelector?: string;
+}
+
+export const ALL_TRUST_BUNDLES: Reference = { kind: "ClusterTrustBundle", name: "" };
+
+/** A node may see its own only. */
+function podCertificateRequests(nodeName: string): Reference {
+  return { kind: "PodCertificateRequest", name: "", fieldSelector: `spec.nodeName=${nodeName}` };
 }
 
 type Name = string | undefined;
@@ -26,13 +38,15 @@ function ofContainer({ env = [], envFrom = [] }: Pick<Container, "env" | "envFro
   ];
 }
 
-function ofVolume({ configMap, secret, projected }: Volume): Reference[] {
+function ofVolume({ configMap, secret, projected }: Volume, nodeName: string): Reference[] {
   return [
     ...refs("ConfigMap", configMap?.name),
     ...refs("Secret", secret?.secretName),
     ...(projected?.sources ?? []).flatMap((source) => [
       ...refs("ConfigMap", source.configMap?.name),
       ...refs("Secret", source.secret?.name),
+      ...(source.clusterTrustBundle === undefined ? [] : [ALL_TRUST_BUNDLES]),
+      ...(source.podCertificate === undefined ? [] : [podCertificateRequests(nodeName)]),
     ]),
   ];
 }
@@ -41,7 +55,7 @@ export function computeReferences({ spec }: Pod): readonly Reference[] {
   const { initContainers = [], ephemeralContainers = [] } = spec;
   return [
     ...[...initContainers, ...spec.containers, ...ephemeralContainers].flatMap(ofContainer),
-    ...(spec.volumes ?? []).flatMap(ofVolume),
+    ...(spec.volumes ?? []).flatMap((volume) => ofVolume(volume, spec.nodeName ?? "")),
     ...(spec.imagePullSecrets ?? []).flatMap(({ name }) => refs("Secret", name)),
   ];
 }

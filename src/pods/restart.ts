@@ -17,8 +17,7 @@ import {
 } from "./snapshot.ts";
 
 const INITIAL_MS = 10_000;
-const MAX_MS = 5 * 60_000;
-/** MaxContainerBackOff * 2 in the kubelet. */
+/** MaxContainerBackOff * 2 in the kubelet, whatever crashLoopBackOff says. */
 const RESET_MS = 10 * 60_000;
 
 function isForgotten(entry: BackoffEntry, ended: number): boolean {
@@ -37,14 +36,13 @@ export function remainingBackoff(
   return Math.max(0, ended + entry.delayMs - now);
 }
 
-/** The entry after a restart at `now` of a container that ended at `ended`. */
+/** The entry after a restart at `now` of a container that ended at `ended`; no delay is longer than `maxMs`. */
 export function nextBackoff(
   entry: BackoffEntry | undefined,
-  ended: number,
-  now: number,
+  { ended, now, maxMs }: { readonly ended: number; readonly now: number; readonly maxMs: number },
 ): BackoffEntry {
   const isFresh = entry === undefined || isForgotten(entry, ended);
-  return { delayMs: isFresh ? INITIAL_MS : Math.min(entry.delayMs * 2, MAX_MS), since: now };
+  return { delayMs: Math.min(isFresh ? INITIAL_MS : entry.delayMs * 2, maxMs), since: now };
 }
 
 export type RestartRuleAction = "Restart" | "RestartAllContainers";

@@ -11,6 +11,7 @@ import { hasCode, LongshoreError } from "../core/errors.ts";
 import { type ContainerConfigInput, RESOURCES_ANNOTATION } from "../runtime/container-config.ts";
 import type { Sandbox, SandboxConfig } from "../runtime/runtime.ts";
 import { dottedSysctl } from "../runtime/sysctls.ts";
+import { hostPortsOf } from "./host-ports.ts";
 import { computeKernelHostname } from "./hostname.ts";
 
 const HANDLER = "runtime-handler";
@@ -40,6 +41,7 @@ export function computeSandboxConfig(pod: Pod, input: SandboxInput): SandboxConf
     hostPid: spec.hostPID ?? false,
     hostIpc: spec.hostIPC ?? false,
     ips,
+    hostPorts: spec.hostNetwork === true ? [] : hostPortsOf(spec),
     sysctls: Object.fromEntries(
       (spec.securityContext?.sysctls ?? []).map((one) => [dottedSysctl(one.name), one.value]),
     ),
@@ -70,6 +72,14 @@ export function inheritedOf(
     ...(cgroupParent === undefined ? {} : { cgroupParent }),
     ...(pids === undefined ? {} : { pidsLimit: Number(pids) }),
   };
+}
+
+/** Whether containers of this sandbox can have mounts that are recursively read-only. */
+export function hasRecursiveReadOnly(
+  sandbox: Sandbox | undefined,
+  handlers: readonly string[],
+): boolean {
+  return handlers.includes(sandbox?.annotations[HANDLER] ?? "");
 }
 
 /** Throws ContainerConfigInvalid when the class does not exist. */

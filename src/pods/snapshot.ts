@@ -104,6 +104,7 @@ export interface PodSnapshot {
   /** The status last computed, or the API server's. */
   readonly previous: PodStatus;
   readonly hostIps: readonly string[];
+  readonly hasRecursiveReadOnly: boolean;
   /** By container ID. */
   readonly probes: ReadonlyMap<string, ProbeResults>;
   /** Hooks and stops that were begun, by container ID. */
@@ -173,12 +174,21 @@ export function isHalfMade(container: Container): boolean {
 export function instancesOf(observed: RuntimeState, name: string): readonly Container[] {
   return observed.containers
     .filter((container) => container.name === name && !isHalfMade(container))
-    .sort((a, b) => b.attempt - a.attempt || b.createdAt - a.createdAt);
+    .sort(byAge);
 }
 
 /** The newest instance of one container, dead or alive. */
-export function newestOf(observed: RuntimeState, name: string): Container | undefined {
-  return instancesOf(observed, name)[0];
+export function newestOf({ containers }: RuntimeState, name: string): Container | undefined {
+  let newest: Container | undefined;
+  for (const one of containers) {
+    if (one.name !== name || isHalfMade(one)) continue;
+    if (newest === undefined || byAge(one, newest) < 0) newest = one;
+  }
+  return newest;
+}
+
+function byAge(a: Container, b: Container): number {
+  return b.attempt - a.attempt || b.createdAt - a.createdAt;
 }
 
 /** True once the instance runs, its postStart hook is through and its startup probe has passed. */

@@ -14,7 +14,14 @@ import { hasCode, LongshoreError, messageOf } from "../core/errors.ts";
 import type { DnsSettings, PodNetwork } from "../network/network.ts";
 import type { HostsFileInput } from "../network/pod-files.ts";
 import type { ContainerConfigInput } from "../runtime/container-config.ts";
-import type { ContainerConfig, Mount, Runtime, Sandbox } from "../runtime/runtime.ts";
+import type {
+  Container,
+  ContainerConfig,
+  ContainerKind,
+  Mount,
+  Runtime,
+  Sandbox,
+} from "../runtime/runtime.ts";
 import { needsImageUser } from "../runtime/security.ts";
 import type { ObjectSource, PodFacts, PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
@@ -23,9 +30,15 @@ import { type ContainerEnv, resolveEnv } from "./env.ts";
 import { computeHostname } from "./hostname.ts";
 import { withImageVolumes } from "./image-volumes.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import type { ContainerType, PodObserver } from "./observer.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import { countRestart, type PodRecord } from "./record.ts";
-import { computeSandboxConfig, findRuntimeHandler, inheritedOf } from "./sandbox-config.ts";
+import {
+  computeSandboxConfig,
+  findRuntimeHandler,
+  hasRecursiveReadOnly,
+  inheritedOf,
+} from "./sandbox-config.ts";
 import { newestOf, RETRY_MS, reachableIps, readySandbox, type StartFailure } from "./snapshot.ts";
 import { bindSubPaths } from "./sub-paths.ts";
 
@@ -52,6 +65,9 @@ export interface StarterOptions {
   readonly dns: DnsSettings;
   readonly compute: PodComputations;
   readonly files: PodFilePort;
+  /** The longest crash back-off. */
+  readonly maxContainerRestartPeriodMs: number;
+  readonly observer: Pick<PodObserver, "sandboxStarted" | "containerStarted">;
 }
 
 type StartAction = Extract<PodAction, { kind: "start-container" }> & {
@@ -64,8 +80,15 @@ const DEFAULT_MESSAGE_PATH = "/dev/termination-log";
 /** Facts of the downward API for this pod now. */
 export function factsOf(record: PodRecord, nodeName: string, node: NodeFacts): PodFacts {
   const podIps = reachableIps(record.observed, node.hostIps);
-  return { podIps, hostIps: node.hostIps, nodeName, allocatable: node.allocatable };
+  const { hostIps, labels: nodeLabels, allocatable } = node;
+  return { podIps, hostIps, nodeName, nodeLabels, allocatable };
 }
+
+const TYPE: Readonly<Record<ContainerKind, ContainerType>> = {
+  init: "init_container",
+  app: "container",
+  ephemeral: "ephemeral_container",
+};
 
 export class Starter {
   readonly #options: StarterOptions;
@@ -83,13 +106,20 @@ export class Starter {
     }
     try {
       await this.#runSandbox(record, attempt, signal);
+      this.#options.observer.sandboxStarted(false);
     } catch (error) {
       this.#options.network.release(record.uid);
       if (signal.aborted) throw error;
+      this.#options.observer.sandboxStarted(true);
       record.sandboxRetryAt = clock.now() + RETRY_MS;
       const message = `Failed to create pod sandbox: ${messageOf(error)}`;
       events.record(involvedPod(record.pod), "Warning", "FailedCreatePodSandBox", message);
     }
+  }
+
+  #countRestart(record: PodRecord, last: Container): void {
+    const { clock, maxContainerRestartPeriodMs: maxMs } = this.#options;
+    countRestart(record, last, { now: clock.now(), maxMs });
   }
 
   /** Env → files → configuration → create → start. The ID of what runs then; undefined when a step failed. */
@@ -104,7 +134,19 @@ export class Starter {
     await this.#ensurePlumbed(record, signal);
     const last = newestOf(record.observed, action.name);
     // Whether or not the start succeeds.
-    if (last !== undefined) countRestart(record, last, this.#options.clock.now());
+    if (last !== undefined) this.#countRestart(record, last);
+    const id = await this.#createAndStart(record, spec, action, signal);
+    const failure = id === undefined ? record.startFailures.get(spec.name)?.reason : undefined;
+    this.#options.observer.containerStarted(TYPE[action.containerKind], failure);
+    return id;
+  }
+
+  async #createAndStart(
+    record: PodRecord,
+    spec: ContainerSpec,
+    action: StartAction,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const config = await this.#attempt(record, spec, "CreateContainerConfigError", signal, () =>
       this.#configure(record, spec, action, signal),
     );
@@ -159,7 +201,7 @@ export class Starter {
   async #undoSandbox(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     const { runtime, network } = this.#options;
     await runtime.stopSandbox(sandbox.id, signal);
-    await network.detach(sandbox);
+    await network.detach(sandbox, signal);
     await runtime.removeSandbox(sandbox.id, signal);
   }
 
@@ -203,6 +245,7 @@ export class Starter {
     const { compute, node, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
     const facts = factsOf(record, nodeName, node());
+    const sandbox = readySandbox(record.observed);
     const env: ContainerEnv = await resolveEnv(
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
       signal,
@@ -226,7 +269,8 @@ export class Starter {
       volumes: mounted,
       subPaths: await bindSubPaths(volumes, parts, signal),
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
-      ...inheritedOf(readySandbox(record.observed)),
+      ...inheritedOf(sandbox),
+      hasRecursiveReadOnly: hasRecursiveReadOnly(sandbox, node().recursiveReadOnlyHandlers),
       memoryCapacity: node().memoryCapacity,
     });
   }
@@ -238,17 +282,14 @@ export class Starter {
     attempt: number,
   ): Promise<readonly Mount[]> {
     const { compute, dns, files } = this.#options;
-    const isMounted = (path: string): boolean =>
-      (spec.volumeMounts ?? []).some(({ mountPath }) => mountPath === path);
     const mounts: Mount[] = [];
     const add = (hostPath: string, containerPath: string): void => {
       mounts.push({ hostPath, containerPath, readOnly: false, propagation: "private" });
     };
     const hosts = compute.computeHostsFile(this.#hostsInput(pod, facts));
-    if (!isMounted("/etc/hosts")) add(await files.write(uid, "etc-hosts", hosts), "/etc/hosts");
+    add(await files.write(uid, "etc-hosts", hosts), "/etc/hosts");
     const resolv = compute.computeResolvConf(pod, dns);
-    if (!isMounted("/etc/resolv.conf"))
-      add(await files.write(uid, "resolv.conf", resolv), "/etc/resolv.conf");
+    add(await files.write(uid, "resolv.conf", resolv), "/etc/resolv.conf");
     const messagePath = spec.terminationMessagePath ?? DEFAULT_MESSAGE_PATH;
     if (messagePath !== "")
       add(await files.createMessageFile(uid, spec.name, attempt), messagePath);

@@ -6,11 +6,12 @@
 
 import { type EventSink, involvedPod } from "../api/events.ts";
 import type { Container as ContainerSpec } from "../api/types.ts";
+import type { PodCgroupPort } from "../cgroups/pod-cgroups.ts";
 import type { Clock } from "../core/clock.ts";
 import { classOf, messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { PodProbes, ProbeResults, ProbeTarget } from "../probes/probes.ts";
-import type { Container, Runtime } from "../runtime/runtime.ts";
+import type { Container, Runtime, RuntimeState } from "../runtime/runtime.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 import type { PodAction } from "./actions.ts";
 import type { ApplyAction } from "./apply.ts";
@@ -19,13 +20,21 @@ import { containersOf, isLasting } from "./containers.ts";
 import { imageStateOf } from "./image-volumes.ts";
 import type { ImageManager } from "./images.ts";
 import type { NodeFacts } from "./node-facts.ts";
+import { beginOomKills, needsCount, noteOomKills, withOomKills } from "./oom-kills.ts";
 import type { Operations } from "./operations.ts";
 import { isFinished } from "./phases/sync.ts";
 import { computePodActions } from "./plan.ts";
 import type { PodFilePort } from "./pod-files.ts";
 import type { PodRecord } from "./record.ts";
 import type { Resizer } from "./resize/resizer.ts";
-import { containerStatusesOf, newestOf, type PodSnapshot, reachableIps } from "./snapshot.ts";
+import { hasRecursiveReadOnly } from "./sandbox-config.ts";
+import {
+  containerStatusesOf,
+  newestOf,
+  type PodSnapshot,
+  reachableIps,
+  readySandbox,
+} from "./snapshot.ts";
 import { factsOf } from "./starter.ts";
 import { computePodStatus, isTerminalPhase } from "./status.ts";
 import type { StatusWriter } from "./status-writer.ts";
@@ -43,6 +52,7 @@ export interface WorkerOptions {
   readonly node: () => NodeFacts;
   readonly computeSpecHash: (container: ContainerSpec) => string;
   readonly files: PodFilePort;
+  readonly cgroups: Pick<PodCgroupPort, "countOomKills">;
   readonly apply: ApplyAction;
   readonly statuses: StatusWriter;
   readonly operations: Operations;
@@ -58,6 +68,8 @@ const VOLUME_RETRY_MS = 2_000;
 
 export class PodWorker {
   readonly #options: WorkerOptions;
+  /** Computed once for each version of a pod, not in each round. */
+  readonly #specHashes = new WeakMap<ContainerSpec, string>();
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -69,9 +81,10 @@ export class PodWorker {
     if (failure !== undefined) throw failure;
     this.#choosePhase(record);
     if (record.phase === "sync") await this.#ensureVolumes(record, signal);
+    let isStale = true;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       this.#choosePhase(record);
-      const snapshot = await this.#observe(record, signal);
+      const snapshot = await this.#observe(record, isStale, signal);
       this.#publish(record, snapshot);
       if (this.#choosePhase(record, snapshot)) continue;
       const plan = computePodActions({
@@ -84,6 +97,7 @@ export class PodWorker {
         return this.#nextLook(record, plan.waitMs);
       }
       await this.#applyAll(record, plan.actions, signal);
+      isStale = plan.actions.some(changesRuntime);
     }
     return 0;
   }
@@ -135,15 +149,23 @@ export class PodWorker {
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
     for (const action of actions) {
-      if (!isRemoval(action)) await run(action);
+      if (isRemoval(action)) continue;
+      // Each may take seconds, in which somebody may have deleted the pod.
+      if (this.#choosePhase(record)) return;
+      await run(action);
     }
   }
 
-  async #observe(record: PodRecord, signal: AbortSignal): Promise<PodSnapshot> {
+  /** @param isStale whether the runtime may hold something else than at the last look of this turn. */
+  async #observe(record: PodRecord, isStale: boolean, signal: AbortSignal): Promise<PodSnapshot> {
     const { runtime, clock } = this.#options;
-    const observedAt = clock.now();
-    record.observed = await runtime.list(signal, record.uid);
-    record.observedAt = observedAt;
+    if (isStale) {
+      const observedAt = clock.now();
+      const listed = await runtime.list(signal, record.uid);
+      await this.#countOomKills(record, listed);
+      record.observed = withOomKills(listed, record.oomKills);
+      record.observedAt = observedAt;
+    }
     await readTerminationMessages(this.#options, record, signal);
     const isAllocated = this.#options.resizer.decide(record);
     const snapshot = this.#snapshot(record);
@@ -151,8 +173,17 @@ export class PodWorker {
     return snapshot;
   }
 
+  async #countOomKills(record: PodRecord, listed: RuntimeState): Promise<void> {
+    record.oomKills = beginOomKills(record.oomKills, listed, record.status);
+    if (!needsCount(record.oomKills, listed)) return;
+    const running = listed.containers.filter(({ state }) => state === "running");
+    const ids = running.map(({ id }) => id);
+    const kills = await this.#options.cgroups.countOomKills(record.pod, ids);
+    record.oomKills = noteOomKills(record.oomKills, listed, kills, record.status);
+  }
+
   #snapshot(record: PodRecord): PodSnapshot {
-    const { clock, node, images, statuses, computeSpecHash, operations } = this.#options;
+    const { clock, node, images, statuses, operations } = this.#options;
     const { pod, uid } = record;
     const ids = record.observed.containers.map(({ id }) => id);
     operations.retain(uid, new Set(ids));
@@ -168,10 +199,14 @@ export class PodWorker {
       observed: record.observed,
       previous: record.status,
       hostIps: node().hostIps,
+      hasRecursiveReadOnly: hasRecursiveReadOnly(
+        readySandbox(record.observed),
+        node().recursiveReadOnlyHandlers,
+      ),
       probes: this.#probe(record),
       operations: new Map(ids.map((id) => [id, operations.of(uid, id)])),
       endingSince: record.endingSince,
-      specHashes: new Map(specs.map((spec) => [spec.name, computeSpecHash(spec)])),
+      specHashes: new Map(specs.map((spec) => [spec.name, this.#specHash(spec)])),
       images: new Map(specs.map((spec) => [spec.name, imageStateOf(images, pod, spec)])),
       startFailures: record.startFailures,
       backoff: record.backoff,
@@ -185,6 +220,12 @@ export class PodWorker {
       isStatusWritten: statuses.isWritten(record),
       isDeleteSent: record.isDeleteSent,
     };
+  }
+
+  #specHash(spec: ContainerSpec): string {
+    const known = this.#specHashes.get(spec) ?? this.#options.computeSpecHash(spec);
+    this.#specHashes.set(spec, known);
+    return known;
   }
 
   /** Tells the probes what runs and reads what they know of it. A pod that ends is only asked whether it is ready. */
@@ -235,6 +276,11 @@ export class PodWorker {
     recordBackoffs(this.#options.events, record, before);
     this.#options.statuses.publish(record);
   }
+}
+
+/** What others do to it comes as an event, which brings the next turn. */
+function changesRuntime({ kind }: PodAction): boolean {
+  return kind !== "ensure-image" && kind !== "fail-pod";
 }
 
 /** What the status already says of the readiness of this instance. */

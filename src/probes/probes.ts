@@ -39,6 +39,11 @@ export interface ProbeReport {
   };
 }
 
+/** A time of a probe; what is none, as only an object that no API server checked has it, counts as not said. */
+export function secondsOf(said: number | undefined, byDefault: number): number {
+  return typeof said === "number" && said > 0 ? said : byDefault;
+}
+
 export interface PodProbes {
   /** Starts workers for new container instances of the pod and stops those of instances not listed. */
   sync(pod: Pod, podIp: string, targets: readonly ProbeTarget[]): void;

@@ -6,7 +6,7 @@
 
 import type { Probe } from "../api/types.ts";
 import type { Clock, Timer } from "../core/clock.ts";
-import type { ProbeKind, ProbeReport } from "./probes.ts";
+import { type ProbeKind, type ProbeReport, secondsOf } from "./probes.ts";
 import { computeVerdict, initialState, type ProbeOutcome, type ProbeState } from "./verdict.ts";
 
 export interface WorkerOptions {
@@ -40,7 +40,7 @@ export class ProbeWorker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    this.#periodMs = (options.probe.periodSeconds ?? 10) * 1000;
+    this.#periodMs = secondsOf(options.probe.periodSeconds, 10) * 1000;
     this.#state = initialState(options.kind, options.hasPassed);
   }
 
@@ -75,7 +75,7 @@ export class ProbeWorker {
   #delayMs(): number {
     const { clock, startedAt, probe } = this.#options;
     const age = Math.max(0, clock.now() - startedAt);
-    return Math.max(0, (probe.initialDelaySeconds ?? 0) * 1000 - age);
+    return Math.max(0, secondsOf(probe.initialDelaySeconds, 0) * 1000 - age);
   }
 
   #schedule(delayMs: number): void {

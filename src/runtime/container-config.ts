@@ -8,8 +8,9 @@ import type { Container as ContainerSpec, Pod } from "../api/types.ts";
 import { LongshoreError } from "../core/errors.ts";
 import { hashValue } from "../core/hash.ts";
 import { computeOomScore, computeResources } from "./resources.ts";
-import type { ContainerConfig, ContainerKind, Mount } from "./runtime.ts";
+import type { ContainerConfig, ContainerKind, Device, Mount } from "./runtime.ts";
 import { computeSecurity } from "./security.ts";
+import { containerPathOf, resolveRecursiveReadOnly } from "./volume-mounts.ts";
 
 /** A volume of the pod on the host. */
 interface VolumeOnHost {
@@ -17,6 +18,7 @@ interface VolumeOnHost {
   readonly readOnly: boolean;
   /** Its own mount is what it is to be in the container. */
   readonly isSealed?: true;
+  readonly isDevice?: true;
 }
 
 export interface ContainerConfigInput {
@@ -41,6 +43,8 @@ export interface ContainerConfigInput {
   readonly extraMounts: readonly Mount[];
   /** Of the pod's RuntimeClass; absent = the Engine's default. */
   readonly runtimeHandler?: string;
+  /** Whether that can make mounts recursively read-only. */
+  readonly hasRecursiveReadOnly: boolean;
   /** The pod's cgroup, as the Engine names it. */
   readonly cgroupParent?: string;
   /** Processes of this container; absent = unlimited, or limited by the pod's cgroup. */
@@ -75,6 +79,7 @@ export function computeContainerConfig(input: ContainerConfigInput): ContainerCo
     env: [...input.env].map(([name, text]) => `${name}=${text}`),
     ...(container.workingDir ? { workingDir: container.workingDir } : {}),
     mounts: computeMounts(input),
+    devices: computeDevices(input),
     tty: container.tty ?? false,
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
@@ -108,19 +113,27 @@ function computeMounts(input: ContainerConfigInput): readonly Mount[] {
         "ContainerConfigInvalid",
         `container ${input.container.name} mounts ${mount.name}, which is no volume of the pod`,
       );
-    // Docker 20.10 makes only the mount itself read-only, not what is mounted below it.
-    if (mount.recursiveReadOnly === "Enabled")
-      throw new LongshoreError(
-        "ContainerConfigInvalid",
-        `failed to resolve recursive read-only mode: volume "${mount.name}" requested recursive read-only mode, but it is not supported by the runtime`,
-      );
+    const isRecursive = resolveRecursiveReadOnly(mount, input.hasRecursiveReadOnly);
     return {
       hostPath: input.subPaths.get(index) ?? volume.hostPath,
-      containerPath: mount.mountPath,
+      containerPath: containerPathOf(mount),
       readOnly: volume.isSealed !== true && (mount.readOnly === true || volume.readOnly),
       propagation: PROPAGATION[mount.mountPropagation as keyof typeof PROPAGATION] ?? "private",
+      ...(isRecursive ? { isRecursivelyReadOnly: true } : {}),
     };
   });
-  const taken = new Set(volumes.map((mount) => mount.containerPath.replace(/\/+$/, "")));
+  const taken = new Set(volumes.map((mount) => mount.containerPath));
   return [...input.extraMounts.filter((mount) => !taken.has(mount.containerPath)), ...volumes];
+}
+
+function computeDevices({ container, volumes }: ContainerConfigInput): readonly Device[] {
+  return (container.volumeDevices ?? []).map(({ name, devicePath }) => {
+    const volume = volumes.get(name);
+    if (volume?.isDevice !== true)
+      throw new LongshoreError(
+        "ContainerConfigInvalid",
+        `container ${container.name} has ${name} in volumeDevices, which is no block device`,
+      );
+    return { hostPath: volume.hostPath, containerPath: devicePath, readOnly: volume.readOnly };
+  });
 }

@@ -3,7 +3,13 @@
  * does not decode is not ours, or broken, and is told apart by `reason`. Keys follow cri-dockerd where it has them.
  */
 
-import type { ContainerConfig, ContainerKind, PodIdentity, SandboxConfig } from "./runtime.ts";
+import type {
+  ContainerConfig,
+  ContainerKind,
+  HostPort,
+  PodIdentity,
+  SandboxConfig,
+} from "./runtime.ts";
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -19,6 +25,7 @@ const SPEC_HASH = "longshore.io/spec-hash";
 const SANDBOX_ID = "longshore.io/sandbox";
 const IMAGE = "longshore.io/image";
 const IPS = "longshore.io/ips";
+const HOST_PORTS = "longshore.io/host-ports";
 const HOST_NETWORK = "longshore.io/host-network";
 const ANNOTATIONS = "longshore.io/annotations";
 
@@ -35,6 +42,7 @@ export type Decoded =
   | (Common & {
       readonly role: "sandbox";
       readonly ips: readonly string[];
+      readonly hostPorts: readonly HostPort[];
       readonly hostNetwork: boolean;
     })
   | (Common & {
@@ -63,6 +71,9 @@ export function encodeSandbox(config: SandboxConfig): Labels {
     [OWNER]: "sandbox",
     [CONTAINER_NAME]: SANDBOX_NAME,
     [IPS]: config.ips.join(","),
+    ...(config.hostPorts.length === 0
+      ? {}
+      : { [HOST_PORTS]: config.hostPorts.map(encodePort).join(",") }),
     [HOST_NETWORK]: String(config.hostNetwork),
   };
 }
@@ -102,7 +113,8 @@ export function decodeLabels(labels: Labels): Decoded {
   const common = { pod, attempt, annotations };
   if (role === "sandbox") {
     const ips = (labels[IPS] ?? "").split(",").filter((ip) => ip !== "");
-    return { ...common, role, ips, hostNetwork: labels[HOST_NETWORK] === "true" };
+    const hostPorts = decodePorts(labels[HOST_PORTS] ?? "");
+    return { ...common, role, ips, hostPorts, hostNetwork: labels[HOST_NETWORK] === "true" };
   }
   const kind = labels[KIND];
   const name = labels[CONTAINER_NAME] ?? "";
@@ -117,6 +129,19 @@ export function decodeLabels(labels: Labels): Decoded {
     sandboxId: labels[SANDBOX_ID] ?? "",
     image: labels[IMAGE] ?? "",
   };
+}
+
+function encodePort({ protocol, hostIp, hostPort, containerPort }: HostPort): string {
+  return [protocol, hostIp, hostPort, containerPort].join(":");
+}
+
+/** What is of another form was not written by us, and makes no rule. */
+function decodePorts(text: string): readonly HostPort[] {
+  const form = /(?:^|,)(TCP|UDP|SCTP):([\d.]*):(\d{1,5}):(\d{1,5})(?=,|$)/g;
+  return [...text.matchAll(form)].map(([, protocol, hostIp = "", hostPort, containerPort]) => ({
+    ...{ protocol: protocol as HostPort["protocol"], hostIp },
+    ...{ hostPort: Number(hostPort), containerPort: Number(containerPort) },
+  }));
 }
 
 function foreign(reason: string): Decoded {

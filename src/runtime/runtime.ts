@@ -14,6 +14,15 @@ export interface PodIdentity {
   readonly uid: string;
 }
 
+/** A port of the node that leads to the pod. */
+export interface HostPort {
+  readonly protocol: "TCP" | "UDP" | "SCTP";
+  /** Empty = every address of the node. */
+  readonly hostIp: string;
+  readonly hostPort: number;
+  readonly containerPort: number;
+}
+
 export interface SandboxConfig {
   readonly pod: PodIdentity;
   /** Counts the sandboxes of one pod UID from 0. */
@@ -24,6 +33,8 @@ export interface SandboxConfig {
   readonly hostIpc: boolean;
   /** The pod's addresses, IPv4 first; kept in labels, they are the state of the IPAM. Empty with hostNetwork. */
   readonly ips: readonly string[];
+  /** Kept in labels, like the addresses. */
+  readonly hostPorts: readonly HostPort[];
   /** Dotted names, all of them namespaced: net.*, and of the IPC namespace kernel.* and fs.mqueue.*. */
   readonly sysctls: Readonly<Record<string, string>>;
   /** The pod's cgroup, as the engine names it; absent = the engine's own place. */
@@ -42,6 +53,7 @@ export interface Sandbox {
   readonly state: "created" | "ready" | "exited";
   readonly hostNetwork: boolean;
   readonly ips: readonly string[];
+  readonly hostPorts: readonly HostPort[];
   /** PID of its program in the agent's PID namespace; 0 unless ready. */
   readonly pid: number;
   /** Milliseconds since the epoch. */
@@ -56,6 +68,8 @@ export interface Mount {
   readonly containerPath: string;
   readonly readOnly: boolean;
   readonly propagation: "private" | "rslave" | "rshared";
+  /** With readOnly: what is mounted below is read-only too. */
+  readonly isRecursivelyReadOnly?: true;
 }
 
 interface SeLinuxOptions {
@@ -63,6 +77,13 @@ interface SeLinuxOptions {
   readonly role?: string;
   readonly type?: string;
   readonly level?: string;
+}
+
+/** A block device of the host's that a container has. */
+export interface Device {
+  readonly hostPath: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
 }
 
 /** Absent = no limit. cpuShares is never absent: 2 without a request. */
@@ -92,6 +113,7 @@ export interface ContainerConfig {
   readonly env: readonly string[];
   readonly workingDir?: string;
   readonly mounts: readonly Mount[];
+  readonly devices: readonly Device[];
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
@@ -198,6 +220,18 @@ export interface RuntimeInfo {
   readonly rootDir: string;
   /** Whether the engine confines containers with AppArmor. */
   readonly hasAppArmor: boolean;
+  /** Whether it labels them for SELinux. */
+  readonly hasSeLinux: boolean;
+  /** Whether root in its containers is another user of the host: it cannot be so for some of them only. */
+  readonly mapsUsers: boolean;
+  /** What the engine can run containers with; the default one has no name. */
+  readonly handlers: readonly RuntimeHandler[];
+}
+
+export interface RuntimeHandler {
+  readonly name: string;
+  /** Can make what is mounted below a read-only mount read-only too. */
+  readonly recursiveReadOnlyMounts: boolean;
 }
 
 export interface LogOptions {

@@ -1,7 +1,7 @@
 /**
  * Who asks: by client certificate (Node has verified it against the client CA when `authorized` is true), else by a
- * bearer token that the API server reviews, also when a browser's WebSocket carries it as a sub-protocol. Nobody is
- * anonymous. Reviews are remembered for two minutes under a digest, failures to review are not.
+ * bearer token that the API server reviews, also when a browser's WebSocket carries it as a sub-protocol. Who
+ * presents nothing is anonymous where that is allowed. Reviews are remembered under a digest, failures to review are not.
  */
 
 import { createHmac, randomBytes } from "node:crypto";
@@ -14,12 +14,21 @@ import type { Logger } from "../core/logger.ts";
 import type { User } from "./auth.ts";
 import type { Reviews } from "./reviews.ts";
 
-const CACHE_MS = 2 * 60_000;
 const CACHE_ENTRIES = 4096;
 const TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io.";
 const AUTHENTICATED = "system:authenticated";
+const ANONYMOUS: User = { name: "system:anonymous", groups: ["system:unauthenticated"] };
 /** No token of a cluster is longer; what is, is nobody's. */
 const MAX_TOKEN_BYTES = 64 * 1024;
+
+/** Of AgentConfig. */
+export interface AuthenticationSettings {
+  readonly anonymous: boolean;
+  /** Bearer tokens, by TokenReview. */
+  readonly webhook: boolean;
+  /** How long a review counts. */
+  readonly cacheMs: number;
+}
 
 interface Remembered {
   readonly user: User | undefined;
@@ -30,13 +39,20 @@ export class Authenticator {
   readonly #reviews: Reviews;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #settings: AuthenticationSettings;
   readonly #key = randomBytes(32);
   readonly #cache = new LruMap<string, Remembered>(CACHE_ENTRIES);
 
-  constructor(options: { readonly reviews: Reviews; readonly clock: Clock; readonly log: Logger }) {
+  constructor(options: {
+    readonly reviews: Reviews;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly settings: AuthenticationSettings;
+  }) {
     this.#reviews = options.reviews;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#settings = options.settings;
   }
 
   /** undefined = nobody we know, or nobody who could be asked. */
@@ -50,14 +66,16 @@ export class Authenticator {
       const user = userOf(socket.getPeerCertificate().subject);
       if (user !== undefined) return user;
     }
+    const { anonymous, webhook, cacheMs } = this.#settings;
     const token = takeToken(request);
-    if (token === undefined || token.length > MAX_TOKEN_BYTES) return undefined;
+    if (token === undefined) return anonymous ? ANONYMOUS : undefined;
+    if (!webhook || token.length > MAX_TOKEN_BYTES) return undefined;
     const digest = createHmac("sha256", this.#key).update(token).digest("base64");
     const known = this.#cache.get(digest);
     if (known !== undefined && known.until > this.#clock.monotonic()) return known.user;
     try {
       const user = withAuthenticated(await this.#reviews.token(token, signal));
-      this.#cache.set(digest, { user, until: this.#clock.monotonic() + CACHE_MS });
+      this.#cache.set(digest, { user, until: this.#clock.monotonic() + cacheMs });
       return user;
     } catch (error) {
       this.#log.warn({ err: messageOf(error) }, "a token could not be reviewed");

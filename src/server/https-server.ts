@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createHttpServer, type Server } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { Duplex } from "node:stream";
+import type { SecureContextOptions } from "node:tls";
 import { LongshoreError } from "../core/errors.ts";
 import { limitSilentConnections } from "./silent-connections.ts";
 import type { TlsMaterial } from "./tls.ts";
@@ -26,25 +27,34 @@ export interface Handlers {
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
 
-export function tlsOptions(material: TlsMaterial): {
-  readonly cert: string;
-  readonly key: string;
-  readonly ca: readonly string[];
-} {
+/** Of AgentConfig. */
+export interface TlsLimits {
+  readonly tlsMinVersion: "VersionTLS12" | "VersionTLS13";
+  /** OpenSSL's names, for TLS 1.2; empty = Node's own choice. */
+  readonly tlsCipherSuites: readonly string[];
+}
+
+/** Among these nobody chooses: naming none of them would turn TLS 1.3 off. */
+const TLS13_SUITES = [
+  ...["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"],
+];
+
+export function tlsOptions(material: TlsMaterial, limits: TlsLimits): SecureContextOptions {
   // Without a list of its own Node would trust the public authorities for client certificates.
   return {
     cert: material.cert,
     key: material.key,
     ca: material.clientCa === undefined ? [material.cert] : [material.clientCa],
+    minVersion: limits.tlsMinVersion === "VersionTLS13" ? "TLSv1.3" : "TLSv1.2",
+    ...(limits.tlsCipherSuites.length === 0
+      ? {}
+      : { ciphers: [...TLS13_SUITES, ...limits.tlsCipherSuites].join(":") }),
   };
 }
 
-export function createTlsServer(material: TlsMaterial, handlers: Handlers): HttpsServer {
-  const { ca, ...pair } = tlsOptions(material);
+export function createTlsServer(options: SecureContextOptions, handlers: Handlers): HttpsServer {
   const server = createHttpsServer({
-    ...pair,
-    ca: [...ca],
-    minVersion: "TLSv1.2",
+    ...options,
     requestCert: true,
     rejectUnauthorized: false,
     maxHeaderSize: MAX_HEADER_BYTES,

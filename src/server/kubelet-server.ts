@@ -4,25 +4,33 @@
  * Started and stopped by agent.ts.
  */
 
+import { X509Certificate } from "node:crypto";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Timer } from "../core/clock.ts";
-import { assertNever } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UNAUTHORIZED } from "./auth.ts";
-import { Authenticator } from "./authentication.ts";
-import { Authorizer } from "./authorization.ts";
+import { type AuthenticationSettings, Authenticator } from "./authentication.ts";
+import { type AuthorizationSettings, Authorizer } from "./authorization.ts";
 import { endSocket, serveCommand } from "./exec.ts";
 import { computeHealthz, type HealthState } from "./healthz.ts";
-import { close, createHealthServer, createTlsServer, listen, tlsOptions } from "./https-server.ts";
+import {
+  close,
+  createHealthServer,
+  createTlsServer,
+  listen,
+  type TlsLimits,
+  tlsOptions,
+} from "./https-server.ts";
 import { serveLogs } from "./logs.ts";
 import { createPodDial, type PodDial } from "./port-forward/dial.ts";
 import { servePortForward } from "./port-forward/serve.ts";
 import { NodeReads, type ReadOptions } from "./reads.ts";
-import { formatRawReply, METHOD_NOT_ALLOWED, NOT_FOUND, type Reply } from "./reply.ts";
+import { disabledOf, type EndpointSettings, refusalOf } from "./refusals.ts";
+import { formatRawReply, NOT_FOUND, type Reply } from "./reply.ts";
 import type { Reviews } from "./reviews.ts";
 import { parseRoute, type Route } from "./routes.ts";
 import { runCommand } from "./run.ts";
@@ -31,7 +39,9 @@ import { serveSystemLogs } from "./system-logs.ts";
 import { loadTlsMaterial, type TlsConfig, type TlsMaterial } from "./tls.ts";
 
 /** The part of AgentConfig that the server reads. */
-interface KubeletServerConfig extends TlsConfig {
+interface KubeletServerConfig extends TlsConfig, TlsLimits, EndpointSettings {
+  readonly authentication: AuthenticationSettings;
+  readonly authorization: AuthorizationSettings;
   readonly address: string;
   /** 0 = any free port (tests). */
   readonly port: number;
@@ -42,7 +52,7 @@ interface KubeletServerConfig extends TlsConfig {
 
 export interface KubeletServerOptions extends Omit<ReadOptions, "config"> {
   readonly config: KubeletServerConfig;
-  readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list">;
+  readonly runtime: Pick<Runtime, "logs" | "exec" | "attach" | "list" | "info" | "containerUsage">;
   readonly reviews: Reviews;
   readonly log: Logger;
 }
@@ -68,12 +78,19 @@ export class KubeletServer {
     this.#options = options;
     this.#dial = createPodDial(options.runtime, options.clock);
     this.#reads = new NodeReads(options);
-    this.#authenticator = new Authenticator(options);
-    this.#authorizer = new Authorizer({ ...options, nodeName: options.config.nodeName });
+    const { nodeName, authentication, authorization } = options.config;
+    this.#authenticator = new Authenticator({ ...options, settings: authentication });
+    this.#authorizer = new Authorizer({ ...options, nodeName, settings: authorization });
   }
 
   /** Resolves when both ports listen. Throws AddressInUse or ConfigInvalid. */
   async start(): Promise<void> {
+    if (this.#options.config.enableServer) await this.#startServer();
+    await this.#startHealthServer();
+    this.#every("readiness", READINESS_INTERVAL_MS, async () => this.#watchReadiness());
+  }
+
+  async #startServer(): Promise<void> {
     const { config, clock, log } = this.#options;
     this.#material = await loadTlsMaterial(config, clock.now());
     if (this.#material.clientCa === undefined)
@@ -81,15 +98,13 @@ export class KubeletServer {
         {},
         "no client CA is configured (clientCAFile): only tokens are let in, the API server's logs and exec are not",
       );
-    this.#server = createTlsServer(this.#material, {
+    this.#server = createTlsServer(tlsOptions(this.#material, config), {
       onRequest: (request, response) => this.#onRequest(request, response),
       onUpgrade: (request, socket, head) => this.#onUpgrade(request, socket, head),
     });
     const { address, port } = config;
     await listen(this.#server, { address, port, purpose: "kubelet server", flag: "--port" });
-    await this.#startHealthServer();
-    this.#every("reload", RELOAD_INTERVAL_MS, () => this.#reload());
-    this.#every("readiness", READINESS_INTERVAL_MS, async () => this.#watchReadiness());
+    this.#every("reload", RELOAD_INTERVAL_MS, () => this.reload());
     log.info({ address, port: this.port }, "kubelet server listens");
   }
 
@@ -98,12 +113,18 @@ export class KubeletServer {
     this.#stopping.abort();
     for (const timer of this.#timers.values()) timer.cancel();
     for (const socket of this.#upgraded) socket.destroy();
-    await Promise.all([close(this.#server), close(this.#healthServer)]);
+    await Promise.all([close(this.#server), close(this.#healthServer), this.#reads.stop()]);
   }
 
   /** The port it listens on; 0 before start. */
   get port(): number {
     return (this.#server?.address() as AddressInfo | null | undefined)?.port ?? 0;
+  }
+
+  /** Milliseconds of the epoch; undefined before start. */
+  get servingEndsAt(): number | undefined {
+    const cert = this.#material?.cert;
+    return cert === undefined ? undefined : new X509Certificate(cert).validToDate.getTime();
   }
 
   async #startHealthServer(): Promise<void> {
@@ -127,6 +148,7 @@ export class KubeletServer {
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     const route = parseRoute(request.method ?? "", request.url ?? "");
+    response.once("close", this.#reads.count(request.method ?? "", route));
     this.#admit(request, route)
       .then((refusal) => refusal ?? this.#answer(route, response))
       .then((reply) => {
@@ -146,6 +168,7 @@ export class KubeletServer {
     const onError = (): void => void socket.destroy();
     socket.on("error", onError);
     const route = parseRoute(request.method ?? "", request.url ?? "");
+    socket.once("close", this.#reads.count(request.method ?? "", route));
     this.#admit(request, route)
       .then((refusal) => {
         if (socket.destroyed) return;
@@ -161,11 +184,11 @@ export class KubeletServer {
   /** undefined = who asks may. */
   async #admit(request: IncomingMessage, route: Route): Promise<Reply | undefined> {
     const { signal } = this.#stopping;
-    this.#reads.count(request.method ?? "", route);
     const hasClientCa = this.#material?.clientCa !== undefined;
     const user = await this.#authenticator.authenticate(request, hasClientCa, signal);
     if (user === undefined) return UNAUTHORIZED;
-    return this.#authorizer.refusal(user, request.method ?? "", route, signal);
+    const refusal = await this.#authorizer.refusal(user, request.method ?? "", route, signal);
+    return refusal ?? disabledOf(route, this.#options.config);
   }
 
   #upgrade(route: Route, upgrade: UpgradeRequest): Reply | undefined {
@@ -181,7 +204,7 @@ export class KubeletServer {
       case "healthz":
         return computeHealthz(route.check, route.query, this.#health());
       case "read":
-        return this.#reads.answer(route, this.#material?.cert, response, this.#stopping.signal);
+        return this.#reads.answer(route, this.servingEndsAt, response, this.#stopping.signal);
       case "system-logs":
         return serveSystemLogs("/var/log", route.path, response);
       case "logs":
@@ -227,8 +250,11 @@ export class KubeletServer {
       : (this.#unreadySince ?? this.#options.clock.monotonic());
   }
 
-  /** A file that is unreadable for a moment (being replaced) leaves what is in use in place. */
-  async #reload(): Promise<void> {
+  /**
+   * Looks for other certificates now; connections that are open keep theirs. A file that is unreadable for a moment
+   * (being replaced) leaves what is in use in place.
+   */
+  async reload(): Promise<void> {
     const { config, clock, log } = this.#options;
     try {
       const material = await loadTlsMaterial(config, clock.now());
@@ -237,8 +263,7 @@ export class KubeletServer {
         material.key === this.#material.key &&
         material.clientCa === this.#material.clientCa;
       if (isSame) return;
-      const { ca, ...pair } = tlsOptions(material);
-      this.#server?.setSecureContext({ ...pair, ca: [...ca], minVersion: "TLSv1.2" });
+      this.#server?.setSecureContext(tlsOptions(material, config));
       this.#material = material;
       log.info({}, "kubelet server uses new certificates");
     } catch (error) {
@@ -254,27 +279,6 @@ export class KubeletServer {
       name,
       this.#options.clock.after(ms, () => void work().finally(again)),
     );
-  }
-}
-
-/** The answer to what is not served; undefined for what is. */
-function refusalOf(route: Route): Reply | undefined {
-  switch (route.kind) {
-    case "method-not-allowed":
-      return METHOD_NOT_ALLOWED;
-    case "not-found":
-      return NOT_FOUND;
-    case "healthz":
-    case "read":
-    case "system-logs":
-    case "logs":
-    case "exec":
-    case "attach":
-    case "run":
-    case "port-forward":
-      return undefined;
-    default:
-      return assertNever(route);
   }
 }
 

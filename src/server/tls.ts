@@ -1,6 +1,6 @@
 /**
- * The serving certificate and the client CA: from files when they are configured, else a self-signed certificate that
- * is kept under <rootDir>/pki and remade when it does not fit the node any more. Reading again gives what the files hold now; the server compares.
+ * The serving certificate and the client CA: what the API server signed (serverTLSBootstrap), else from files when they
+ * are configured, else a self-signed certificate that is kept in the certificate directory and remade when it does not fit the node any more. Reading again gives what the files hold now; the server compares.
  * Never logs a key.
  */
 
@@ -15,6 +15,10 @@ export interface TlsConfig {
   readonly nodeName: string;
   readonly nodeIps: readonly string[];
   readonly rootDir: string;
+  /** Absent = pki in `rootDir`. */
+  readonly certDir?: string;
+  /** Whether the certificate directory holds one that the API server signed, or will. */
+  readonly serverTLSBootstrap?: boolean;
   readonly clientCaFile?: string;
   readonly tlsCertFile?: string;
   readonly tlsPrivateKeyFile?: string;
@@ -40,9 +44,10 @@ const YEAR_MS = 365 * 24 * 60 * 60_000;
 /** Makes the self-signed pair when it is needed and absent, then reads everything. */
 export async function loadTlsMaterial(config: TlsConfig, nowMs: number): Promise<TlsMaterial> {
   const files = await ensureKeyPair(config, nowMs);
-  const [cert, key, clientCa] = await Promise.all([
-    readPem(files.cert, "serving certificate"),
-    readPem(files.key, "serving certificate's key"),
+  const cert = await readPem(files.cert, "serving certificate");
+  const [key, clientCa] = await Promise.all([
+    // One file for both is read once: between two reads it may be another certificate's.
+    files.key === files.cert ? cert : readPem(files.key, "serving certificate's key"),
     config.clientCaFile === undefined ? undefined : readPem(config.clientCaFile, "client CA"),
   ]);
   return { cert, key, clientCa };
@@ -60,6 +65,11 @@ async function readPem(path: string, what: string): Promise<string> {
 
 async function ensureKeyPair(config: TlsConfig, nowMs: number): Promise<KeyPairFiles> {
   const { tlsCertFile, tlsPrivateKeyFile } = config;
+  const dir = config.certDir ?? join(config.rootDir, "pki");
+  const signed = join(dir, "kubelet-server-current.pem");
+  // Until it is there, another is better than none: most API servers do not ask who signed it.
+  if (config.serverTLSBootstrap === true && (await readOptional(signed)) !== "")
+    return { cert: signed, key: signed };
   if (tlsCertFile !== undefined && tlsPrivateKeyFile !== undefined)
     return { cert: tlsCertFile, key: tlsPrivateKeyFile };
   if (tlsCertFile !== undefined || tlsPrivateKeyFile !== undefined)
@@ -67,8 +77,7 @@ async function ensureKeyPair(config: TlsConfig, nowMs: number): Promise<KeyPairF
       "ConfigInvalid",
       "tlsCertFile and tlsPrivateKeyFile belong together: give both or none",
     );
-  const pki = join(config.rootDir, "pki");
-  const files = { cert: join(pki, "kubelet.crt"), key: join(pki, "kubelet.key") };
+  const files = { cert: join(dir, "kubelet.crt"), key: join(dir, "kubelet.key") };
   if (isUsable(await readOptional(files.cert), await readOptional(files.key), config, nowMs))
     return files;
   const pair = await createSelfSigned(config.nodeName, config.nodeIps, nowMs);

@@ -11,10 +11,12 @@ import type { Syscalls } from "../core/syscalls.ts";
 import { writeAtomically } from "./atomic-writer.ts";
 import { ownTree } from "./own-tree.ts";
 import type { TeardownStep, VolumeStep } from "./plan.ts";
+import type { RemoteMounts } from "./remote-mounts.ts";
 import { checkNotAborted, removeTree } from "./remove-tree.ts";
 
 export interface ApplyContext {
   readonly syscalls: Syscalls;
+  readonly remote: Pick<RemoteMounts, "mount" | "unmount">;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -69,6 +71,9 @@ const EXECUTORS: Executors = {
       await syscalls.mount(request);
     }
   },
+  async "mount-nfs"({ path, source, options }, { remote, signal }) {
+    await remote.mount({ path, source, options }, signal);
+  },
   async "write-files"(step, { clock }) {
     await writeAtomically(step.path, step.payload, { now: clock.now(), group: step.group });
   },
@@ -90,8 +95,8 @@ const EXECUTORS: Executors = {
   async refuse(step) {
     throw new LongshoreError("VolumeNotReady", step.message);
   },
-  async unmount(step, { syscalls }) {
-    await syscalls.unmount(step.path);
+  async unmount({ path, isRemote }, { syscalls, remote, signal }) {
+    await (isRemote ? remote.unmount(path, signal) : syscalls.unmount(path));
   },
   async "remove-tree"(step, { signal }) {
     await removeTree(step.path, signal);

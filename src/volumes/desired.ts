@@ -9,19 +9,20 @@ import { type ClaimedVolume, noDriver } from "./claims.ts";
 import { computeEmptyDir } from "./kinds/empty-dir.ts";
 import { computeHostPath } from "./kinds/host-path.ts";
 import { DEFAULT_MODE, type NamedFile } from "./kinds/keyed-files.ts";
+import { computeNfs } from "./kinds/nfs.ts";
 import { collectProjected, type FileSources } from "./kinds/projected.ts";
 import type { VolumeOwner } from "./ownership.ts";
 import { type Plugin, volumePath } from "./paths.ts";
 import { createPayload } from "./payload.ts";
 import type { DesiredVolume } from "./plan.ts";
 
-/** Those that a container mounts or reads its environment from; the others are not set up, as in the kubelet. */
+/** Those that a container mounts, has as a device or reads its environment from; the others are not set up, as in the kubelet. */
 export function usedVolumes(pod: Pod): readonly Volume[] {
   const { containers = [], initContainers = [], ephemeralContainers = [] } = pod.spec;
   const used = new Set(
     [...containers, ...initContainers, ...ephemeralContainers].flatMap(
-      ({ volumeMounts = [], env = [] }) => [
-        ...volumeMounts.map(({ name }) => name),
+      ({ volumeMounts = [], volumeDevices = [], env = [] }) => [
+        ...[...volumeMounts, ...volumeDevices].map(({ name }) => name),
         ...env.map(({ valueFrom }) => valueFrom?.fileKeyRef?.volumeName),
       ],
     ),
@@ -31,7 +32,7 @@ export function usedVolumes(pod: Pod): readonly Volume[] {
 }
 
 export function isReadOnlyVolume(desired: DesiredVolume): boolean {
-  return desired.kind === "files";
+  return desired.kind === "files" || (desired.kind === "nfs" && desired.readOnly);
 }
 
 export async function computeDesiredVolume(
@@ -58,6 +59,7 @@ export async function computeDesiredVolume(
   if (volume.emptyDir !== undefined)
     return { ...computeEmptyDir(name, pathOf("empty-dir"), volume.emptyDir), ...ofGroup };
   if (volume.hostPath !== undefined) return computeHostPath(name, volume.hostPath);
+  if (volume.nfs !== undefined) return computeNfs(name, pathOf("nfs"), volume.nfs);
   if (volume.configMap !== undefined) {
     const { name: object = "", ...source } = volume.configMap;
     return filesAt("configmap", false, await sources.configMap(keyed(source), object));
@@ -72,7 +74,11 @@ export async function computeDesiredVolume(
   }
   // All projected volumes are in memory, as the kubelet has them: most hold a token.
   if (volume.projected !== undefined)
-    return filesAt("projected", true, await collectProjected(volume.projected, sources, owner));
+    return filesAt(
+      "projected",
+      true,
+      await collectProjected(name, volume.projected, sources, owner),
+    );
   if (volume.csi !== undefined)
     throw new LongshoreError(
       "VolumeNotReady",
@@ -82,12 +88,22 @@ export async function computeDesiredVolume(
   throw new LongshoreError("VolumeInvalid", `${kind} volumes are not supported by this version`);
 }
 
-/** A PersistentVolume on this node: what the host has there, given to the pod's group where that is its to give. */
+/**
+ * A PersistentVolume on this node: a server's, mounted, or what the host has there, given to the pod's group where that
+ * is its to give.
+ */
 export function computeClaimed(
   name: string,
-  { source, isOwned, readOnly }: ClaimedVolume,
+  claimed: ClaimedVolume,
+  podDir: string,
   { group, isLazy }: VolumeOwner,
 ): DesiredVolume {
+  const { readOnly } = claimed;
+  if (claimed.kind === "nfs") {
+    const path = volumePath(podDir, "nfs", name);
+    return computeNfs(name, path, { ...claimed.source, readOnly }, claimed.options);
+  }
+  const { source, isOwned } = claimed;
   const desired = computeHostPath(name, source);
   return isOwned && !readOnly && group !== undefined ? { ...desired, group, isLazy } : desired;
 }

@@ -3,6 +3,8 @@
  * point covers an earlier one). What is mounted is read from here only, never remembered. Used by observe and plan.
  */
 
+import { volumesOf } from "./paths.ts";
+
 export interface MountEntry {
   readonly mountPoint: string;
   readonly fstype: string;
@@ -60,6 +62,23 @@ export function containingMount(
     if (covers && entry.mountPoint.length >= (best?.mountPoint.length ?? 0)) best = entry;
   }
   return best;
+}
+
+const REMOTE_TYPE = /^(nfs4?|cifs|smb3|ceph|glusterfs|fuse\..*)$/;
+
+/** Whether looking at it may wait for another machine. */
+export function isRemote({ fstype, mountPoint }: MountEntry, podDir: string): boolean {
+  return REMOTE_TYPE.test(fstype) || isBelow(mountPoint, volumesOf(podDir, "nfs"));
+}
+
+/** The mount on which a path lies, where that is such a one. */
+export function remoteMountOf(
+  path: string,
+  mounts: readonly MountEntry[],
+  podDir: string,
+): MountEntry | undefined {
+  const mount = containingMount(mounts, path);
+  return mount !== undefined && isRemote(mount, podDir) ? mount : undefined;
 }
 
 /** Bytes of `size=` in a tmpfs' options; undefined when it has no limit of its own. */

@@ -40,10 +40,12 @@ export async function observeVolume(
   mounts: readonly MountEntry[],
   contentHash: string | undefined,
 ): Promise<ObservedVolume> {
+  const mount = mounts.findLast(({ mountPoint }) => mountPoint === desired.path);
+  // Looking at it may wait for its server.
+  if (mount !== undefined && desired.kind === "nfs") return { entry: "directory", mount };
   const entry = await readEntry(desired.path, desired.kind === "host-path");
   const isGiven = desired.kind === "host-path" && desired.group !== undefined && entry !== "absent";
   const stats = isGiven ? await stat(desired.path) : undefined;
-  const mount = mounts.findLast(({ mountPoint }) => mountPoint === desired.path);
   return {
     entry,
     ...(mount === undefined ? {} : { mount }),

@@ -14,6 +14,7 @@ export type Plugin =
   | "configmap"
   | "downward-api"
   | "projected"
+  | "nfs"
   | "image";
 
 const SAFE_UID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
@@ -28,13 +29,18 @@ export function podDirectory(podsDir: string, podUid: string): string {
   return join(podsDir, podUid);
 }
 
+/** Where the volumes of one kind are. */
+export function volumesOf(podDir: string, plugin: Plugin): string {
+  return join(podDir, "volumes", `kubernetes.io~${plugin}`);
+}
+
 export function volumePath(podDir: string, plugin: Plugin, name: string): string {
   if (!DNS_LABEL.test(name))
     throw new LongshoreError(
       "VolumeInvalid",
       `volume name ${JSON.stringify(name)} must be a DNS label`,
     );
-  return join(podDir, "volumes", `kubernetes.io~${plugin}`, name);
+  return join(volumesOf(podDir, plugin), name);
 }
 
 export function subPathTarget(

@@ -4,7 +4,7 @@
  * point of an interrupted run ends in the empty plan, which is all the crash recovery there is.
  */
 
-import { isBelow, type MountEntry, tmpfsSize } from "./mountinfo.ts";
+import { isBelow, isRemote, type MountEntry, tmpfsSize } from "./mountinfo.ts";
 import { directoryMode, ownedMode } from "./ownership.ts";
 import { hashPayload, type Payload, tmpfsBytes } from "./payload.ts";
 
@@ -32,6 +32,13 @@ export type DesiredVolume = DesiredBase &
     /** `sizeBytes` undefined = no limit of its own. */
     | { readonly kind: "memory"; readonly sizeBytes?: number }
     | { readonly kind: "files"; readonly onTmpfs: boolean; readonly payload: Payload }
+    | {
+        readonly kind: "nfs";
+        /** `server:/path` */
+        readonly source: string;
+        readonly options: readonly string[];
+        readonly readOnly: boolean;
+      }
     /** With a group, everything below is given to it: once for a pod, or if `isLazy` only where the root is not its. */
     | { readonly kind: "host-path"; readonly type: HostPathType; readonly isLazy?: boolean }
   );
@@ -67,6 +74,7 @@ export type VolumeStep = { readonly path: string } & (
       readonly mode: number;
       readonly group?: number;
     }
+  | { readonly kind: "mount-nfs"; readonly source: string; readonly options: readonly string[] }
   | { readonly kind: "write-files"; readonly payload: Payload; readonly group?: number }
   | { readonly kind: "make-host-directory" }
   | { readonly kind: "make-host-file" }
@@ -76,6 +84,8 @@ export type VolumeStep = { readonly path: string } & (
 );
 
 const VOLUME_MODE = 0o777;
+/** Of a place where another file system is to be. */
+const MOUNT_POINT_MODE = 0o750;
 
 export function computeVolumeSteps(
   desired: DesiredVolume,
@@ -85,6 +95,7 @@ export function computeVolumeSteps(
     const steps = hostPathSteps(desired.path, desired.type, observed.entry);
     return steps.length > 0 ? steps : giveSteps(desired, observed);
   }
+  if (desired.kind === "nfs") return nfsSteps(desired, observed);
   const { path, group } = desired;
   const ofGroup = group === undefined ? {} : { group };
   const owned = { mode: directoryMode(VOLUME_MODE, group), ...ofGroup };
@@ -127,6 +138,21 @@ export function computeVolumeSteps(
   return steps;
 }
 
+/** What is mounted is left as it is, and not looked at. Its files belong to whom the server says. */
+function nfsSteps(
+  { path, source, options }: Extract<DesiredVolume, { readonly kind: "nfs" }>,
+  { entry, mount }: ObservedVolume,
+): readonly VolumeStep[] {
+  if (mount !== undefined) return [];
+  if (entry !== "absent" && entry !== "directory")
+    return [{ kind: "refuse", path, message: `${path} is not a directory` }];
+  const mode = MOUNT_POINT_MODE;
+  return [
+    ...(entry === "absent" ? [{ kind: "make-directory", path, mode } as const] : []),
+    { kind: "mount-nfs", path, source, options },
+  ];
+}
+
 /** What is remembered of a volume once its steps are done. */
 export function contentHashOf(desired: DesiredVolume): string {
   return desired.kind === "files" ? hashPayload(desired.payload) : "done";
@@ -167,7 +193,7 @@ function hostPathSteps(path: string, type: HostPathType, entry: EntryKind): read
 }
 
 export type TeardownStep =
-  | { readonly kind: "unmount"; readonly path: string }
+  | { readonly kind: "unmount"; readonly path: string; readonly isRemote: boolean }
   | { readonly kind: "remove-tree"; readonly path: string };
 
 /** Unmounts first, deepest and latest first; the tree goes only once nothing is mounted at or below it. */
@@ -177,10 +203,12 @@ export function computeTeardownSteps(
   exists: boolean,
 ): readonly TeardownStep[] {
   const inside = mounts
-    .map((entry) => entry.mountPoint)
-    .filter((path) => path === podDir || isBelow(path, podDir))
+    .filter(({ mountPoint }) => mountPoint === podDir || isBelow(mountPoint, podDir))
     .reverse()
-    .sort((a, b) => b.split("/").length - a.split("/").length);
-  if (inside.length > 0) return inside.map((path) => ({ kind: "unmount", path }));
+    .sort((a, b) => b.mountPoint.split("/").length - a.mountPoint.split("/").length);
+  if (inside.length > 0)
+    return inside.map((entry) => ({
+      ...{ kind: "unmount", path: entry.mountPoint, isRemote: isRemote(entry, podDir) },
+    }));
   return exists ? [{ kind: "remove-tree", path: podDir }] : [];
 }

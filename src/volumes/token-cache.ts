@@ -16,6 +16,12 @@ interface Held extends IssuedToken {
   readonly refreshAt: number;
 }
 
+interface OfPod {
+  readonly held: Map<string, Held>;
+  /** What is being asked for; several sources of a pod may want the same. */
+  readonly asked: Map<string, Promise<string>>;
+}
+
 export interface TokenCacheOptions {
   readonly objects: Pick<ObjectSource, "requestToken">;
   readonly clock: Clock;
@@ -24,29 +30,49 @@ export interface TokenCacheOptions {
 
 export class TokenCache {
   readonly #options: TokenCacheOptions;
-  readonly #tokens = new Map<string, Map<string, Held>>();
+  readonly #tokens = new Map<string, OfPod>();
 
   constructor(options: TokenCacheOptions) {
     this.#options = options;
   }
 
-  async get(pod: Pod, request: TokenRequest, signal: AbortSignal): Promise<string> {
-    const { objects, clock, log } = this.#options;
-    const ofPod = this.#tokens.get(pod.metadata.uid) ?? new Map<string, Held>();
-    this.#tokens.set(pod.metadata.uid, ofPod);
+  /** Asked with the signal of the pod's turn; one pod has one turn at a time. */
+  get(pod: Pod, request: TokenRequest, signal: AbortSignal): Promise<string> {
+    const { uid } = pod.metadata;
+    const ofPod = this.#tokens.get(uid) ?? { held: new Map(), asked: new Map() };
+    this.#tokens.set(uid, ofPod);
     const key = JSON.stringify([pod.spec.serviceAccountName, request]);
-    const held = ofPod.get(key);
+    const held = ofPod.held.get(key);
+    if (held !== undefined && this.#options.clock.now() < held.refreshAt)
+      return Promise.resolve(held.token);
+    const asked =
+      ofPod.asked.get(key) ??
+      this.#renew(pod, request, held, signal)
+        .then((renewed) => {
+          ofPod.held.set(key, renewed);
+          return renewed.token;
+        })
+        .finally(() => ofPod.asked.delete(key));
+    ofPod.asked.set(key, asked);
+    return asked;
+  }
+
+  async #renew(
+    pod: Pod,
+    request: TokenRequest,
+    held: Held | undefined,
+    signal: AbortSignal,
+  ): Promise<Held> {
+    const { objects, clock, log } = this.#options;
     const now = clock.now();
-    if (held !== undefined && now < held.refreshAt) return held.token;
     try {
       const issued = await objects.requestToken(pod, request, signal);
       const age = Math.min((issued.expiresAt - now) * REFRESH_AT, MAX_AGE_MS);
-      ofPod.set(key, { ...issued, refreshAt: now + age });
-      return issued.token;
+      return { ...issued, refreshAt: now + age };
     } catch (error) {
       if (held === undefined || clock.now() >= held.expiresAt) throw error;
       log.warn({ pod: pod.metadata.name, err: error }, "token not refreshed, keeping the old one");
-      return held.token;
+      return held;
     }
   }
 

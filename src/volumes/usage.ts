@@ -1,14 +1,17 @@
 /**
  * What the volumes of pods use. Asking never walks a tree: a volume with a file system of its own is asked for its
- * totals, of the others the last measurement is told, and one that is older than a minute is made anew behind, one tree
- * at a time. Kept by volume-manager.ts, whose `usage` the server's statistics and the eviction read.
+ * totals, of the others the last measurement is told, and one that is older than volumeStatsAggPeriod (a minute) is
+ * made anew behind, one tree and one file server at a time. Kept by volume-manager.ts, whose `usage` the server's
+ * statistics and the eviction read.
  */
 
 import { statfs } from "node:fs/promises";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { ClaimedVolume } from "./claims.ts";
 import type { DesiredVolume } from "./plan.ts";
+import type { FileSystemTotals, RemoteMounts } from "./remote-mounts.ts";
 import { measureTree, type TreeUsage } from "./tree-usage.ts";
 
 export interface VolumeUsage extends TreeUsage {
@@ -25,37 +28,64 @@ export interface VolumeUsage extends TreeUsage {
 export interface Measurable {
   readonly name: string;
   readonly path: string;
-  readonly how: "file-system" | "tree";
+  /** `remote`: a file system whose server may not answer. */
+  readonly how: "file-system" | "tree" | "remote";
   /** The PersistentVolumeClaim that it is of. */
   readonly claim?: string;
 }
 
 /** undefined for what is the host's, which upstream does not measure either. */
-export function measurableOf(desired: DesiredVolume): Measurable | undefined {
+export function measurableOf(
+  desired: DesiredVolume,
+  claimed: ClaimedVolume | undefined,
+): Measurable | undefined {
   const { name, path, kind } = desired;
-  if (kind === "host-path") return undefined;
+  const ofClaim = claimed === undefined ? {} : { claim: claimed.claim };
+  if (kind === "nfs") return { name, path, how: "remote", ...ofClaim };
+  if (kind === "host-path") {
+    const isLocal = claimed?.kind === "host" && claimed.isOwned;
+    return isLocal ? { name, path, how: "file-system", ...ofClaim } : undefined;
+  }
   const isOwn = kind === "memory" || (kind === "files" && desired.onTmpfs);
   return { name, path, how: isOwn ? "file-system" : "tree" };
 }
 
-const FRESH_MS = 60_000;
-
-interface Tree {
-  readonly startedAt: number;
-  readonly usage?: TreeUsage & { readonly at: number };
+interface Measured {
+  readonly at: number;
+  /** Absent for a file system: all that is used in it. */
+  readonly tree?: TreeUsage;
+  /** Absent for a tree: they are read when it is asked for. */
+  readonly totals?: FileSystemTotals;
 }
+
+interface Measurement {
+  readonly startedAt: number;
+  readonly last?: Measured;
+}
+
+type Remote = Pick<RemoteMounts, "totals">;
 
 export class VolumeUsages {
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #remote: Remote;
+  readonly #periodMs: number | undefined;
   readonly #pods = new Map<string, readonly Measurable[]>();
-  readonly #trees = new Map<string, Tree>();
+  readonly #measurements = new Map<string, Measurement>();
   readonly #stopping = new AbortController();
-  #walking: Promise<void> = Promise.resolve();
+  readonly #busy = { tree: Promise.resolve(), remote: Promise.resolve() };
 
-  constructor({ clock, log }: { readonly clock: Clock; readonly log: Logger }) {
-    this.#clock = clock;
-    this.#log = log;
+  constructor(options: {
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly remote: Remote;
+    /** How old a measurement may be; undefined = none is made. */
+    readonly statsPeriodMs?: number | undefined;
+  }) {
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#remote = options.remote;
+    this.#periodMs = options.statsPeriodMs;
   }
 
   set(podUid: string, volumes: readonly Measurable[]): void {
@@ -63,13 +93,13 @@ export class VolumeUsages {
   }
 
   forget(podUid: string): void {
-    for (const { path } of this.#pods.get(podUid) ?? []) this.#trees.delete(path);
+    for (const { path } of this.#pods.get(podUid) ?? []) this.#measurements.delete(path);
     this.#pods.delete(podUid);
   }
 
-  /** Those of the pod's volumes that are known; a tree is from its first measurement on. */
+  /** Those of the pod's volumes that are known; what has to be measured is from the first time on. */
   async read(podUid: string): Promise<readonly VolumeUsage[]> {
-    const volumes = this.#pods.get(podUid) ?? [];
+    const volumes = this.#periodMs === undefined ? [] : (this.#pods.get(podUid) ?? []);
     const read = await Promise.all(volumes.map((volume) => this.#readOne(volume)));
     return read.filter((usage) => usage !== undefined);
   }
@@ -77,20 +107,21 @@ export class VolumeUsages {
   /** Ends what is under way. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#walking;
+    await Promise.all([this.#busy.tree, this.#busy.remote]);
   }
 
   async #readOne({ name, path, how, claim }: Measurable): Promise<VolumeUsage | undefined> {
-    const tree = how === "tree" ? this.#lastOf(path) : undefined;
-    if (how === "tree" && tree === undefined) return undefined;
+    const measured = how === "file-system" ? { at: this.#clock.now() } : this.#lastOf(path, how);
+    if (measured === undefined) return undefined;
+    const { at, tree } = measured;
     // Its pod may have gone meanwhile.
-    const totals = await statfs(path).catch(() => undefined);
+    const totals = measured.totals ?? (await statfs(path).catch(() => undefined));
     if (totals === undefined) return undefined;
     const { bsize, blocks, bavail, bfree, files, ffree } = totals;
     return {
       name,
       ...(claim === undefined ? {} : { claim }),
-      at: tree?.at ?? this.#clock.now(),
+      at,
       capacityBytes: blocks * bsize,
       availableBytes: bavail * bsize,
       usedBytes: tree?.usedBytes ?? (blocks - bfree) * bsize,
@@ -100,25 +131,28 @@ export class VolumeUsages {
     };
   }
 
-  #lastOf(path: string): (TreeUsage & { readonly at: number }) | undefined {
-    const known = this.#trees.get(path);
+  #lastOf(path: string, how: "tree" | "remote"): Measured | undefined {
+    const known = this.#measurements.get(path);
     const now = this.#clock.monotonic();
-    if (known === undefined || now - known.startedAt >= FRESH_MS) {
-      this.#trees.set(path, { ...known, startedAt: now });
-      this.#walking = this.#walking.then(() => this.#measure(path, now));
+    if (known === undefined || now - known.startedAt >= (this.#periodMs ?? 0)) {
+      this.#measurements.set(path, { ...known, startedAt: now });
+      this.#busy[how] = this.#busy[how].then(() => this.#measure(path, how, now));
     }
-    return known?.usage;
+    return known?.last;
   }
 
   /** Never rejects. */
-  async #measure(path: string, startedAt: number): Promise<void> {
+  async #measure(path: string, how: "tree" | "remote", startedAt: number): Promise<void> {
     const { signal } = this.#stopping;
     // Of a pod that has gone since.
-    if (signal.aborted || !this.#trees.has(path)) return;
+    if (signal.aborted || !this.#measurements.has(path)) return;
     try {
-      const usage = await measureTree(path, this.#clock, signal);
-      if (this.#trees.has(path))
-        this.#trees.set(path, { startedAt, usage: { ...usage, at: this.#clock.now() } });
+      const found =
+        how === "tree"
+          ? { tree: await measureTree(path, this.#clock, signal) }
+          : { totals: await this.#remote.totals(path, signal) };
+      if (this.#measurements.has(path))
+        this.#measurements.set(path, { startedAt, last: { ...found, at: this.#clock.now() } });
     } catch (error) {
       if (!signal.aborted) this.#log.debug({ path, why: messageOf(error) }, "volume not measured");
     }

@@ -4,15 +4,16 @@
  * Called by the workers of pods, one call per pod at a time.
  */
 
-import { mkdir, readdir, readlink, realpath } from "node:fs/promises";
+import { mkdir, readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { Pod, Volume } from "../api/types.ts";
 import type { Clock } from "../core/clock.ts";
 import { LongshoreError, messageOf } from "../core/errors.ts";
+import type { Exec } from "../core/exec.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Syscalls } from "../core/syscalls.ts";
 import { type ApplyContext, applyStep } from "./apply.ts";
-import { type ClaimSource, Claims, claimNameOf } from "./claims.ts";
+import { type ClaimSource, Claims, claimNameOf, deviceNames } from "./claims.ts";
 import { computeClaimed, computeDesiredVolume, isReadOnlyVolume, usedVolumes } from "./desired.ts";
 import {
   type ImagePort,
@@ -24,7 +25,8 @@ import { computeConfigMapFiles } from "./kinds/config-map.ts";
 import { computeDownwardFiles } from "./kinds/downward-api.ts";
 import type { FileSources } from "./kinds/projected.ts";
 import { computeSecretFiles } from "./kinds/secret.ts";
-import { containingMount, type MountEntry } from "./mountinfo.ts";
+import { computeTrustAnchors } from "./kinds/trust-bundle.ts";
+import { type MountEntry, remoteMountOf } from "./mountinfo.ts";
 import { observeVolume, readEntry, readMounts } from "./observe.ts";
 import { ownerOf, type VolumeOwner } from "./ownership.ts";
 import { isPodUid, podDirectory } from "./paths.ts";
@@ -34,7 +36,10 @@ import {
   contentHashOf,
   type DesiredVolume,
 } from "./plan.ts";
+import type { PodCertificates } from "./pod-certificates.ts";
+import { RemoteMounts } from "./remote-mounts.ts";
 import { checkNotAborted } from "./remove-tree.ts";
+import { ensureShared } from "./shared-mounts.ts";
 import { bindSubPath } from "./sub-path.ts";
 import { TokenCache } from "./token-cache.ts";
 import { type Measurable, measurableOf, type VolumeUsage, VolumeUsages } from "./usage.ts";
@@ -51,7 +56,12 @@ export interface VolumeManagerOptions {
   readonly rootDir: string;
   readonly objects: ObjectSource & ClaimSource;
   readonly syscalls: Syscalls;
+  /** For what may wait for a file server. */
+  readonly exec: Exec;
   readonly images: ImagePort;
+  readonly certificates: Pick<PodCertificates, "get" | "forget">;
+  /** How old a measurement of a volume may be; undefined = none is made. */
+  readonly statsPeriodMs?: number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -65,6 +75,7 @@ interface EnsureTurn {
   readonly mounts: readonly MountEntry[];
   readonly sources: FileSources;
   readonly owner: VolumeOwner;
+  readonly facts: PodFacts;
   readonly context: ApplyContext;
 }
 
@@ -77,6 +88,7 @@ export class VolumeManager implements PodVolumes {
   readonly #options: VolumeManagerOptions;
   readonly #tokens: TokenCache;
   readonly #claims: Claims;
+  readonly #remote: RemoteMounts;
   readonly #usages: VolumeUsages;
   /** Path of a volume → hash of what was written last. */
   readonly #written = new Map<string, string>();
@@ -86,7 +98,8 @@ export class VolumeManager implements PodVolumes {
     this.#options = options;
     this.#tokens = new TokenCache(options);
     this.#claims = new Claims(options.objects);
-    this.#usages = new VolumeUsages(options);
+    this.#remote = new RemoteMounts(options);
+    this.#usages = new VolumeUsages({ ...options, remote: this.#remote });
   }
 
   /** Makes the directory of pods, and shares its mounts when the agent has a mount namespace of its own. */
@@ -95,7 +108,7 @@ export class VolumeManager implements PodVolumes {
     await mkdir(dir, { recursive: true, mode: PODS_MODE });
     // The mount table knows no links.
     this.#podsDir = await realpath(dir);
-    await this.#ensureShared(this.#podsDir);
+    await ensureShared(this.#podsDir, this.#options);
   }
 
   async ensure(
@@ -105,12 +118,13 @@ export class VolumeManager implements PodVolumes {
   ): Promise<ReadonlyMap<string, MountedVolume>> {
     const podDir = podDirectory(this.#dir(), pod.metadata.uid);
     const sources = this.#fileSources(pod, facts, signal);
-    const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
+    const context = this.#context(signal);
     // One reading serves the first turn of all volumes; nobody else mounts at their places.
     const mounts = await readMounts();
+    const owner = ownerOf(pod);
     const results = await Promise.allSettled(
       usedVolumes(pod).map((volume) =>
-        this.#ensureVolume(pod, volume, { podDir, mounts, sources, owner: ownerOf(pod), context }),
+        this.#ensureVolume(pod, volume, { podDir, mounts, sources, owner, facts, context }),
       ),
     );
     const mounted = new Map<string, MountedVolume>();
@@ -127,6 +141,7 @@ export class VolumeManager implements PodVolumes {
   async bindSubPath(request: SubPathRequest, signal: AbortSignal): Promise<string> {
     checkNotAborted(signal);
     const podDir = podDirectory(this.#dir(), request.podUid);
+    await this.#checkServer(request.volume.hostPath, podDir, await readMounts(), signal);
     return bindSubPath(podDir, request, this.#options.syscalls);
   }
 
@@ -138,10 +153,12 @@ export class VolumeManager implements PodVolumes {
 
   async teardown(podUid: string, signal: AbortSignal): Promise<void> {
     const podDir = podDirectory(this.#dir(), podUid);
-    const context = { syscalls: this.#options.syscalls, clock: this.#options.clock, signal };
+    const context = this.#context(signal);
     this.#tokens.forget(podUid);
+    this.#options.certificates.forget(podUid);
     this.#claims.forget(podUid);
     this.#usages.forget(podUid);
+    this.#remote.forget(podDir);
     for (const path of [...this.#written.keys()])
       if (path.startsWith(`${podDir}/`)) this.#written.delete(path);
     for (let turn = 0; turn < MAX_TURNS; turn++) {
@@ -162,8 +179,8 @@ export class VolumeManager implements PodVolumes {
   }
 
   /** Gives up measurements under way. Mounts stay: containers go on without the agent. */
-  stop(): Promise<void> {
-    return this.#usages.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.#usages.stop(), this.#remote.stop()]);
   }
 
   async listPodUids(): Promise<readonly string[]> {
@@ -179,6 +196,22 @@ export class VolumeManager implements PodVolumes {
     await this.#options.images.releaseImages(podUid, signal);
   }
 
+  /** Before a thread of ours looks at a path: one whose server is not there would keep it. */
+  async #checkServer(
+    path: string,
+    podDir: string,
+    mounts: readonly MountEntry[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const mount = remoteMountOf(path, mounts, podDir);
+    if (mount !== undefined) await this.#remote.totals(mount.mountPoint, signal);
+  }
+
+  #context(signal: AbortSignal): ApplyContext {
+    const { syscalls, clock } = this.#options;
+    return { syscalls, clock, signal, remote: this.#remote };
+  }
+
   #dir(): string {
     if (this.#podsDir === undefined)
       throw new LongshoreError("Bug", "VolumeManager used before start()");
@@ -186,25 +219,25 @@ export class VolumeManager implements PodVolumes {
   }
 
   async #ensureVolume(pod: Pod, volume: Volume, turn: EnsureTurn): Promise<Ensured> {
-    const { podDir, mounts, sources, owner, context } = turn;
+    const { podDir, mounts, sources, owner, facts, context } = turn;
     try {
       const claimName = claimNameOf(pod, volume);
       const claimed =
         claimName === undefined
           ? undefined
-          : await this.#claims.resolve(pod, volume, claimName, context.signal);
+          : await this.#claims.resolve(pod, volume, { claimName, node: facts }, context.signal);
       const desired =
         claimed === undefined
           ? await computeDesiredVolume(volume, podDir, sources, owner)
-          : computeClaimed(volume.name, claimed, owner);
+          : computeClaimed(volume.name, claimed, podDir, owner);
       await this.#converge(desired, podDir, mounts, context);
       const readOnly = claimed?.readOnly ?? isReadOnlyVolume(desired);
-      const mounted = { name: volume.name, hostPath: desired.path, readOnly };
-      const measurable: Measurable | undefined =
-        claimName !== undefined && claimed?.isOwned
-          ? { name: volume.name, path: desired.path, how: "file-system", claim: claimName }
-          : measurableOf(desired);
-      return { mounted, measurable };
+      const isDevice = claimed?.kind === "host" && deviceNames(pod).has(volume.name);
+      const mounted: MountedVolume = {
+        ...{ name: volume.name, hostPath: desired.path, readOnly },
+        ...(isDevice ? { isDevice } : {}),
+      };
+      return { mounted, measurable: measurableOf(desired, claimed) };
     } catch (error) {
       if (context.signal.aborted) throw error;
       const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";
@@ -220,7 +253,9 @@ export class VolumeManager implements PodVolumes {
     context: ApplyContext,
   ): Promise<void> {
     // A path of the host's may be shown by several pods.
-    const key = desired.kind === "host-path" ? join(podDir, "host", desired.name) : desired.path;
+    const isOfHost = desired.kind === "host-path";
+    const key = isOfHost ? join(podDir, "host", desired.name) : desired.path;
+    if (isOfHost) await this.#checkServer(desired.path, podDir, firstMounts, context.signal);
     for (let turn = 0; turn < MAX_TURNS; turn++) {
       const mounts = turn === 0 ? firstMounts : await readMounts();
       const observed = await observeVolume(desired, mounts, this.#written.get(key));
@@ -234,7 +269,7 @@ export class VolumeManager implements PodVolumes {
   }
 
   #fileSources(pod: Pod, facts: PodFacts, signal: AbortSignal): FileSources {
-    const { objects } = this.#options;
+    const { objects, certificates } = this.#options;
     const { namespace } = pod.metadata;
     return {
       configMap: async (source, name) =>
@@ -242,36 +277,13 @@ export class VolumeManager implements PodVolumes {
       secret: async (source, name) =>
         computeSecretFiles(source, name, await objects.getSecret(namespace, name, signal)),
       downwardApi: (items, defaultMode) => computeDownwardFiles(items, defaultMode, pod, facts),
+      trustAnchors: async (source) =>
+        computeTrustAnchors(source, await objects.listClusterTrustBundles(signal)),
+      podCertificate: (place, source) => certificates.get(pod, place, source, signal),
       token: (audience, expirationSeconds) => {
         const request = { expirationSeconds, ...(audience === undefined ? {} : { audience }) };
         return this.#tokens.get(pod, request, signal);
       },
     };
-  }
-
-  /**
-   * An agent in a mount namespace of its own (a unit with PrivateMounts, a container) must pass its mounts on. Where
-   * it shares the namespace of PID 1, as does an Engine started by it, nothing is needed.
-   */
-  async #ensureShared(podsDir: string): Promise<void> {
-    if (await isInNamespaceOfInit()) return;
-    if (containingMount(await readMounts(), podsDir)?.isShared === true) return;
-    const bind = { source: podsDir, target: podsDir, fstype: "", options: ["bind", "rshared"] };
-    await this.#options.syscalls.mount(bind);
-    this.#options.log.warn(
-      { path: podsDir },
-      "the pods directory was not on a shared mount: an Engine in another mount namespace sees tmpfs volumes only if it started from this one",
-    );
-  }
-}
-
-/** True also where the host does not let us look: then nothing is known that would need mending. */
-async function isInNamespaceOfInit(): Promise<boolean> {
-  try {
-    return (await readlink("/proc/self/ns/mnt")) === (await readlink("/proc/1/ns/mnt"));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EACCES" || code === "EPERM") return true;
-    throw error;
   }
 }

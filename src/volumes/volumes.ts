@@ -3,7 +3,13 @@
  * lives under <state dir>/pods/<uid>/volumes/<kind>/<name>; what is secret is on tmpfs.
  */
 
-import type { ConfigMap, Pod, Secret } from "../api/types.ts";
+import type {
+  ClusterTrustBundle,
+  ConfigMap,
+  Pod,
+  PodCertificateRequest,
+  Secret,
+} from "../api/types.ts";
 import type { ImageVolumeRequest } from "./image-volume.ts";
 
 /** Where volumes get the objects they show; provided by pods/object-cache (one read and one watch per object). */
@@ -15,8 +21,39 @@ export interface ObjectSource {
     signal: AbortSignal,
   ): Promise<ConfigMap | undefined>;
   getSecret(namespace: string, name: string, signal: AbortSignal): Promise<Secret | undefined>;
+  /** All there are. Throws VolumeNotReady where the API server does not serve the kind. */
+  listClusterTrustBundles(signal: AbortSignal): Promise<readonly ClusterTrustBundle[]>;
   /** A token for the pod's service account, bound to the pod (TokenRequest). */
   requestToken(pod: Pod, request: TokenRequest, signal: AbortSignal): Promise<IssuedToken>;
+}
+
+/** Where pod certificates are asked for; provided by pods/object-cache. */
+export interface CertificateSource {
+  /** The name of a new PodCertificateRequest. Throws VolumeNotReady where the API server does not serve the kind. */
+  requestPodCertificate(
+    pod: Pod,
+    request: CertificateRequest,
+    signal: AbortSignal,
+  ): Promise<string>;
+  /** undefined while it is not known to exist. */
+  findPodCertificateRequest(namespace: string, name: string): PodCertificateRequest | undefined;
+}
+
+/** That a key is ours. All DER. */
+export interface KeyProof {
+  /** An empty PKCS#10 request. */
+  readonly pkcs10: Buffer;
+  /** SubjectPublicKeyInfo. */
+  readonly publicKey: Buffer;
+  /** A signature over the pod's UID. */
+  readonly possession: Buffer;
+}
+
+export interface CertificateRequest {
+  readonly signerName: string;
+  readonly proof: KeyProof;
+  readonly maxExpirationSeconds?: number;
+  readonly userAnnotations?: Readonly<Record<string, string>>;
 }
 
 export interface TokenRequest {
@@ -37,6 +74,8 @@ export interface MountedVolume {
   readonly readOnly: boolean;
   /** Mounted read-only and noexec already; an engine told to mount it read-only would drop the latter. */
   readonly isSealed?: true;
+  /** `hostPath` is a block device, for the container to have as such. */
+  readonly isDevice?: true;
 }
 
 /** One mount of a container that shows only a part of a volume. */
@@ -55,6 +94,7 @@ export interface PodFacts {
   readonly podIps: readonly string[];
   readonly hostIps: readonly string[];
   readonly nodeName: string;
+  readonly nodeLabels: Readonly<Record<string, string>>;
   /** Allocatable of the node: cpu in millicores, memory and ephemeral-storage in bytes. */
   readonly allocatable: Readonly<Record<string, number>>;
 }

@@ -12,7 +12,7 @@ export function makePod(name: string): PodIdentity {
 export function sandboxOf(pod: PodIdentity, change: Partial<SandboxConfig> = {}): SandboxConfig {
   return {
     ...{ pod, attempt: 0, hostname: pod.name, hostNetwork: false, hostPid: false, hostIpc: false },
-    ...{ ips: ["10.1.2.3"], sysctls: {}, annotations: { grace: "30" } },
+    ...{ ips: ["10.1.2.3"], hostPorts: [], sysctls: {}, annotations: { grace: "30" } },
     ...change,
   };
 }
@@ -24,7 +24,8 @@ export function containerOf(
 ): ContainerConfig {
   return {
     ...{ pod, name: "web", kind: "app", attempt: 0, specHash: "abc", sandboxId },
-    ...{ image: IMAGE, imageId: IMAGE, command: ["sleep", "1000"], env: [], mounts: [] },
+    ...{ image: IMAGE, imageId: IMAGE, command: ["sleep", "1000"] },
+    ...{ env: [], mounts: [], devices: [] },
     ...{ tty: false, stdin: false, stdinOnce: false, privileged: false, readOnlyRootfs: false },
     ...{ noNewPrivileges: false, seccomp: "default", supplementalGroups: [] },
     ...{ addCapabilities: [], dropCapabilities: [], sharePid: false, hostPid: false },

@@ -5,8 +5,14 @@
  */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Cluster, IDLE, podManifest, shell } from "../support/cluster.ts";
-import { eventually, NodeContainer } from "../support/node-container.ts";
+import { type Cluster, IDLE, podManifest, shell } from "../support/cluster.ts";
+import {
+  createRandom,
+  startAgent,
+  startLoneAgent,
+  untilNothingIsLeft,
+} from "../support/lone-agent.ts";
+import { eventually, type NodeContainer } from "../support/node-container.ts";
 
 const SEED = Number(process.env.CHAOS_SEED ?? 7);
 const KILLS = Number(process.env.CHAOS_KILLS ?? 12);
@@ -15,17 +21,6 @@ const NAMES = ["c0", "c1", "c2", "c3", "c4", "c5"] as const;
 
 let node: NodeContainer;
 let cluster: Cluster;
-
-/** mulberry32: the same moments and operations for the same seed. */
-function createRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
-}
 
 const random = createRandom(SEED);
 
@@ -74,13 +69,6 @@ const SPECS = [
   },
 ] as const;
 
-async function startAgent(): Promise<void> {
-  await node.background(
-    "agent",
-    "longshore agent --kubeconfig /var/lib/longshore/controlplane/node.kubeconfig --proxy-kubeconfig /var/lib/longshore/controlplane/proxy.kubeconfig --hostname-override node1 --client-ca-file /var/lib/longshore/controlplane/pki/ca.crt --cluster-cidr 10.244.0.0/16",
-  );
-}
-
 /** One change to the churning pods; what it meets (already there, not there) does not matter. */
 async function churn(): Promise<void> {
   const name = NAMES[random(NAMES.length)] as string;
@@ -121,17 +109,8 @@ async function churn(): Promise<void> {
 }
 
 beforeAll(async () => {
-  node = await NodeContainer.start();
-  cluster = new Cluster(node, "default");
-  await node.background("up", "longshore up --control-plane-only --node-name node1");
-  await eventually(
-    "the API server answers",
-    async () => (await node.exec(["kubectl", "get", "namespaces"])).code === 0,
-  );
-  await startAgent();
-  await eventually("the node is Ready", async () =>
-    / Ready /.test((await node.exec(["kubectl", "get", "nodes"])).stdout),
-  );
+  cluster = await startLoneAgent();
+  node = cluster.node;
   await cluster.kubectl("create", "secret", "generic", "chaos", "--from-literal=key=value");
 });
 
@@ -159,7 +138,7 @@ test(`${KILLS} kills under churn (seed ${SEED})`, { timeout: LAST_LONG_MS }, asy
     await node.kill("agent");
     // A change that the agent is not there to see.
     if (random(2) === 0) await churn();
-    await startAgent();
+    await startAgent(node);
   }
 
   for (const name of lasting) await cluster.ready(name);
@@ -196,19 +175,7 @@ test(`${KILLS} kills under churn (seed ${SEED})`, { timeout: LAST_LONG_MS }, asy
     "all pods are gone",
     async () => (await cluster.kubectl("get", "pods", "-o", "name")) === "",
   );
-  const leftOf = {
-    containers: "docker ps -aq --filter label=io.kubernetes.pod.uid",
-    directories: "ls /var/lib/longshore/pods",
-    mounts: "grep /var/lib/longshore/pods /proc/self/mountinfo",
-    links: "ip -o link | grep lsh",
-  };
-  await eventually("nothing is left", async () => {
-    for (const [what, script] of Object.entries(leftOf)) {
-      const text = await node.sh(`${script} || true`);
-      if (text.trim() !== "") throw new Error(`${what}: ${text}`);
-    }
-    return true;
-  });
+  await untilNothingIsLeft(node);
   const log = await node.sh("cat /var/log/agent.log");
   expect(log).not.toContain("(bug)");
 });
@@ -216,7 +183,7 @@ test(`${KILLS} kills under churn (seed ${SEED})`, { timeout: LAST_LONG_MS }, asy
 test("an agent whose log cannot be written goes on, also on a host path nobody can make", async () => {
   await node.kill("agent");
   await node.sh("ln -sf /dev/full /var/log/agent.log");
-  await startAgent();
+  await startAgent(node);
   const path = { hostPath: { path: "/proc/self/none", type: "DirectoryOrCreate" } };
   const root = { hostPath: { path: "/" } };
   const at = { mountPath: "/v", name: "v" };

@@ -93,6 +93,64 @@ test("a generic ephemeral volume has a claim that comes and goes with its pod", 
   );
 });
 
+test("a local volume of mode Block is a device of the container's, for reading only where the claim says so", async () => {
+  const attach =
+    "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237; truncate -s 1M /srv/disk; n=$(losetup -f | cut -d' ' -f1); [ -e $n ] || mknod $n b 7 $(echo $n | tr -dc 0-9); losetup $n /srv/disk; echo $n";
+  const device = (await cluster.node.sh(attach)).trim();
+  try {
+    const mode = { volumeMode: "Block" };
+    await put(volume("disk", { local: { path: device }, ...mode }));
+    const podOfDevice = (name: string, readOnly: boolean) =>
+      podManifest(name, {
+        containers: [shell("main", IDLE, { volumeDevices: [{ name: "v", devicePath: "/dev/x" }] })],
+        volumes: [{ name: "v", persistentVolumeClaim: { claimName: "disk", readOnly } }],
+      });
+    await cluster.apply(
+      claim("disk", { storageClassName: "disk", ...mode }),
+      podOfDevice("writer", false),
+      podOfDevice("reader", true),
+    );
+    await cluster.ready("writer");
+    await cluster.ready("reader");
+    const exec = (pod: string, script: string) =>
+      cluster.tryKubectl("exec", pod, "--", "sh", "-c", script);
+    const write = "echo written | dd of=/dev/x conv=sync,fsync bs=512 2>&1";
+    expect((await exec("writer", write)).code).toBe(0);
+    expect((await exec("reader", "head -n 1 /dev/x")).stdout).toBe("written\n");
+    expect((await exec("reader", write)).stdout).toContain("Operation not permitted");
+    await cluster.kubectl("delete", "pod", "writer", "reader");
+  } finally {
+    await cluster.node.sh(`losetup -d ${device}`);
+  }
+});
+
+test("a claim and its volume that are deleted while a pod uses them stay until it has gone", async () => {
+  await put(volume("kept", { hostPath: { path: "/srv/pv-kept" } }));
+  await cluster.apply(
+    claim("kept", { storageClassName: "kept" }),
+    podOf("keeper", { persistentVolumeClaim: { claimName: "kept" } }),
+  );
+  await cluster.ready("keeper");
+  await cluster.kubectl("delete", "pvc", "kept", "--wait=false");
+  await cluster.kubectl("delete", "pv", "kept", "--wait=false");
+  const statusOf = async (kind: string) =>
+    (await cluster.kubectl("get", kind, "kept")).split("\n")[1];
+  expect(await phaseOf("pvc", "kept")).toBe("Bound");
+  expect(await statusOf("pvc")).toContain("Terminating");
+  expect(await statusOf("pv")).toContain("Terminating");
+  // Nobody else gets it any more.
+  await cluster.apply(podOf("late-keeper", { persistentVolumeClaim: { claimName: "kept" } }));
+  await eventually("it is told", async () =>
+    (await cluster.kubectl("describe", "pod", "late-keeper")).includes("PVC is being deleted"),
+  );
+  await cluster.kubectl("delete", "pod", "keeper", "late-keeper");
+  await eventually("both are gone", async () => {
+    const seen = await cluster.tryKubectl("get", "pvc,pv", "--ignore-not-found");
+    return !seen.stdout.includes("kept");
+  });
+  expect(await cluster.node.sh("cat /srv/pv-kept/seen")).toBe("keeper\n");
+});
+
 test("a pod with a CSI volume stays Pending with FailedMount and deletes cleanly", async () => {
   await cluster.apply(podOf("csi", { csi: { driver: "inline.example.com" } }));
   const text = await eventually("the wait is told", async () => {

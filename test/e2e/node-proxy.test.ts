@@ -2,6 +2,14 @@
 
 import { beforeAll, expect, test } from "vitest";
 import { IDLE, podManifest, shell, useCluster } from "../support/cluster.ts";
+import { eventually } from "../support/node-container.ts";
+
+interface Summary {
+  readonly pods: readonly {
+    readonly podRef: { readonly name: string };
+    readonly containers: readonly { readonly rootfs?: object; readonly logs?: object }[];
+  }[];
+}
 
 const cluster = useCluster();
 const raw = (path: string): Promise<string> =>
@@ -28,6 +36,16 @@ test.each([
   ],
   ["/metrics/probes", /^prober_probe_total\{.*pod="measured",.*result="successful"\} [1-9]/m],
   ["/metrics", /^kubelet_running_pods [1-9]/m],
+  ["/metrics", /^kubelet_pod_start_duration_seconds_count [1-9]/m],
+  ["/metrics", /^kubelet_runtime_operations_total\{operation_type="start_container"\} [1-9]/m],
+  ["/metrics", /^kubelet_pleg_relist_duration_seconds_count [1-9]/m],
+  ["/metrics", /^rest_client_requests_total\{code="200",method="GET",host="[^"]+"\} [1-9]/m],
+  ["/metrics", /^workqueue_work_duration_seconds_count\{name="pods"\} [1-9]/m],
+  ["/metrics", /^kubelet_cgroup_manager_duration_seconds_count\{operation_type="create"\} [1-9]/m],
+  ["/metrics", /^process_open_fds [1-9]/m],
+  ["/metrics/cadvisor", /^container_threads\{container="main",.*pod="measured"\} [1-9]/m],
+  ["/metrics/cadvisor", /^container_spec_cpu_shares\{container="main",.*pod="measured"\} \d/m],
+  ["/stats/summary", /"systemContainers":\[.*"name":"pods"/],
   ["/stats/summary", /"podRef":\{"name":"measured"/],
   ["/stats/summary?only_cpu_and_memory=true", /"workingSetBytes":[1-9]/],
   ["/configz", /"kind":"KubeletConfiguration"/],
@@ -36,6 +54,20 @@ test.each([
   ["/logs/up.log", /"msg":/],
 ])("%s has %s", async (path, expected) => {
   expect(await raw(path)).toMatch(expected);
+});
+
+test("the disks of containers are told once they are measured", async () => {
+  await eventually("rootfs and logs are known", async () => {
+    const { pods } = JSON.parse(await raw("/stats/summary")) as Summary;
+    const pod = pods.find(({ podRef }) => podRef.name === "measured");
+    const [main] = pod?.containers ?? [];
+    return (
+      main?.rootfs !== undefined && main.logs !== undefined && "ephemeral-storage" in (pod ?? {})
+    );
+  });
+  expect(await raw("/metrics/cadvisor")).toMatch(
+    /^container_fs_usage_bytes\{container="main",.*pod="measured"\} \d/m,
+  );
 });
 
 test("kubectl auth is answered", async () => {

@@ -1,7 +1,7 @@
 /** Scenarios 16, 17, 19 and 20: emptyDir, hostPath, ConfigMap and Secret as files and as environment. */
 
 import { describe, expect, test } from "vitest";
-import { IDLE, podManifest, shell, useCluster } from "../support/cluster.ts";
+import { IDLE, podManifest, type SeenPod, shell, useCluster } from "../support/cluster.ts";
 import { eventually } from "../support/node-container.ts";
 
 const cluster = useCluster();
@@ -133,6 +133,36 @@ describe.concurrent("volumes", () => {
     await cluster.node.sh("umount /srv/spread/in; umount /srv/spread/out || true");
   });
 
+  test("what is mounted below a read-only volume can be written, unless the volume is so recursively", async () => {
+    const path = "/srv/below";
+    await cluster.node.sh(`mkdir -p ${path}/deep && mount -t tmpfs deep ${path}/deep`);
+    const at = (mountPath: string, recursiveReadOnly?: string) => ({
+      ...{ name: "h", mountPath, readOnly: true },
+      ...(recursiveReadOnly === undefined ? {} : { recursiveReadOnly }),
+    });
+    const volumeMounts = [at("/flat"), at("/if", "IfPossible"), at("/all", "Enabled")];
+    await cluster.apply(
+      podManifest("recursive", {
+        automountServiceAccountToken: false,
+        containers: [shell("main", IDLE, { volumeMounts })],
+        volumes: [{ name: "h", hostPath: { path } }],
+      }),
+    );
+    const pod = await cluster.ready("recursive");
+    const write =
+      "for d in flat if all; do for f in x deep/x; do (: >/$d/$f) 2>/dev/null && echo $d/$f; done; done; true";
+    expect(await cluster.kubectl("exec", "recursive", "--", "sh", "-c", write)).toBe(
+      "flat/deep/x\n",
+    );
+    const get = (...args: string[]) => cluster.kubectl("get", ...args);
+    const mounts = "jsonpath={.status.containerStatuses[0].volumeMounts[*].recursiveReadOnly}";
+    expect(await get("pod", "recursive", "-o", mounts)).toBe("Disabled Enabled Enabled");
+    const handlers = "jsonpath={.status.runtimeHandlers[0].features.recursiveReadOnlyMounts}";
+    expect(await get("node", pod.spec.nodeName ?? "", "-o", handlers)).toBe("true");
+    await cluster.kubectl("delete", "pod", "recursive");
+    await cluster.node.sh(`umount ${path}/deep`);
+  });
+
   test("scenario 17: a hostPath shows the node's files, takes writes, and checks its type", async () => {
     await cluster.node.sh("mkdir -p /srv/data && echo from-node >/srv/data/a");
     await cluster.apply(
@@ -162,6 +192,63 @@ describe.concurrent("volumes", () => {
     });
     expect(events).toContain("hostPath type check failed");
     expect((await cluster.pod("wrong-type")).status.phase).toBe("Pending");
+  });
+
+  test.each([
+    ["root", "/", "CreateContainerError", "destination can't be '/'"],
+    ["file", "/etc/passwd", "RunContainerError", "not a directory"],
+  ])(
+    "a directory mounted on what cannot have one waits with the reason: %s",
+    async (name, mountPath, reason, words) => {
+      await cluster.apply(
+        podManifest(name, {
+          containers: [shell("main", IDLE, { volumeMounts: [{ name: "d", mountPath }] })],
+          volumes: [{ name: "d", emptyDir: {} }],
+        }),
+      );
+      const waitingOf = (pod: SeenPod) => pod.status.containerStatuses?.[0]?.state.waiting;
+      const pod = await cluster.until(name, reason, (seen) => waitingOf(seen)?.reason === reason);
+      expect(waitingOf(pod)?.message).toContain(words);
+      await cluster.kubectl("delete", "pod", name);
+    },
+  );
+
+  test("scenario 18: an nfs volume waits while the node cannot mount it, and is mounted when it can", async () => {
+    await cluster.node.sh("mkdir -p /srv/export && echo from-server >/srv/export/a");
+    await cluster.apply(
+      podManifest("nfs", {
+        containers: [
+          shell("main", IDLE, {
+            volumeMounts: [
+              { name: "n", mountPath: "/whole" },
+              { name: "n", mountPath: "/part", subPath: "a" },
+            ],
+          }),
+        ],
+        volumes: [{ name: "n", nfs: { server: "nas", path: "/srv/export" } }],
+      }),
+    );
+    const described = await eventually("the wait is told", async () => {
+      const text = await cluster.kubectl("describe", "pod", "nfs");
+      return text.includes("FailedMount") && text;
+    });
+    expect(described).toContain("mount.nfs is not installed on this node");
+    // Not a client of NFS, which the test's kernel may lack, but what the agent sees of one.
+    await cluster.node.sh(
+      `printf '#!/bin/sh\nexec mount --bind "\${1#nas:}" "$2"\n' >/usr/local/sbin/mount.nfs; chmod +x /usr/local/sbin/mount.nfs`,
+    );
+    const { metadata } = await cluster.ready("nfs");
+    const read = "cat /whole/a /part; echo from-pod >/whole/b";
+    expect(await cluster.kubectl("exec", "nfs", "--", "sh", "-c", read)).toBe(
+      "from-server\nfrom-server\n",
+    );
+    await cluster.kubectl("delete", "pod", "nfs");
+    expect(
+      await cluster.node.sh("cat /srv/export/a /srv/export/b; rm /usr/local/sbin/mount.nfs"),
+    ).toBe("from-server\nfrom-pod\n");
+    expect(await cluster.node.sh(`grep -c ${metadata.uid} /proc/self/mountinfo || true`)).toBe(
+      "0\n",
+    );
   });
 
   test("scenario 19: a ConfigMap as files, environment and arguments; an edit reaches the files", async () => {

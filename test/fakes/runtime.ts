@@ -133,6 +133,9 @@ export class FakeRuntime implements Runtime {
       storageDriver: "overlay2",
       rootDir: "/var/lib/docker",
       hasAppArmor: false,
+      hasSeLinux: false,
+      mapsUsers: false,
+      handlers: [{ name: "", recursiveReadOnlyMounts: false }],
     };
   }
 
@@ -164,10 +167,10 @@ export class FakeRuntime implements Runtime {
         "EngineConflict",
         `sandbox ${config.attempt} of pod ${config.pod.name} already exists`,
       );
-    const { pod, attempt, hostNetwork, ips, annotations } = config;
+    const { pod, attempt, hostNetwork, ips, hostPorts, annotations } = config;
     const id = this.#newId("sandbox");
     const sandbox: Sandbox = {
-      ...{ id, pod, attempt, hostNetwork, ips, annotations },
+      ...{ id, pod, attempt, hostNetwork, ips, hostPorts, annotations },
       state: "ready",
       pid: 1000 + this.#nextId,
       createdAt: this.#options.now(),

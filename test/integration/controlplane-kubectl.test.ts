@@ -3,29 +3,18 @@
  * through the verbs a newcomer uses, without any flag.
  */
 
-import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ControlPlane, startControlPlane } from "../../src/controlplane/controlplane.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { type CommandResult, createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
+import { localKubectls } from "../support/local-kubectls.ts";
 
 const exec = createExec(systemClock);
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
-
-const onPath = (process.env.PATH ?? "")
-  .split(delimiter)
-  .map((dir) => join(dir, "kubectl"))
-  .find((path) => existsSync(path));
-const beside = onPath === undefined ? "." : dirname(realpathSync(onPath));
-const kubectls = [
-  ...(onPath === undefined ? [] : [onPath]),
-  ...["1.27", "1.29", "1.31", "1.33"]
-    .map((version) => join(beside, `kubectl.${version}`))
-    .filter((path) => existsSync(path)),
-];
 
 const manifest = `
 apiVersion: v1
@@ -76,7 +65,7 @@ function run(file: string, args: readonly string[]): Promise<CommandResult> {
   return exec({ file, args, env, timeoutMs: 20_000 }, new AbortController().signal);
 }
 
-describe.skipIf(kubectls.length === 0).each(kubectls)("%s", (kubectl) => {
+describe.skipIf(localKubectls.length === 0).each(localKubectls)("%s", (kubectl) => {
   const ok = async (...args: readonly string[]): Promise<string> => {
     const result = await run(kubectl, args);
     expect(result, args.join(" ")).toMatchObject({ code: 0, stderr: "" });

@@ -1,18 +1,19 @@
 /** What a hostile pod spec or image tries against its host, and what comes of it, on a real Engine. */
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Container, Pod } from "../../src/api/types.ts";
-import { IMAGE } from "../builders/runtime.ts";
-import { createReal } from "../support/runtime.ts";
+import { containerOf, IMAGE, makePod, sandboxOf } from "../builders/runtime.ts";
+import { createReal, never, removePod } from "../support/runtime.ts";
 import { SpecPods } from "../support/spec-pod.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "h-resources-escapes-"));
 const HOSTILE = "h-resources-hostile:test";
-const pods = new SpecPods(createReal(undefined, undefined, { seccompDir: join(dir, "seccomp") }));
+const runtime = createReal(undefined, undefined, { seccompDir: join(dir, "seccomp") });
+const pods = new SpecPods(runtime);
 
 /** An image that says of user 1000 that it is root, and that has a setuid program. */
 beforeAll(() => {
@@ -21,7 +22,7 @@ beforeAll(() => {
   writeFileSync(join(dir, "group"), "root:x:0:\nmore:x:5000:app\nother:x:6000:plain\n");
   writeFileSync(
     join(dir, "Dockerfile"),
-    `FROM ${IMAGE}\nCOPY passwd group /etc/\nRUN cp /bin/busybox /busybox-suid && chmod 4755 /busybox-suid\nUSER plain\n`,
+    `FROM ${IMAGE}\nCOPY passwd group /etc/\nRUN cp /bin/busybox /busybox-suid && chmod 4755 /busybox-suid\nRUN ln -s /../../../../..${dir} /out && ln -s /proc/1/root${dir} /proc-out\nUSER plain\n`,
   );
   execFileSync("docker", ["build", "-q", "-t", HOSTILE, dir], { stdio: "pipe" });
 });
@@ -103,6 +104,34 @@ describe("a hostile image", () => {
     expect((await run(script, own)).output).not.toBe(refused);
   });
 });
+
+it.each(["/out/trap", "/proc-out/trap", "/a/../../../../../../TRAP"])(
+  "a mount on %s, which an image leads out of itself, stays in the container",
+  async (path) => {
+    const mountPath = path.replace("/TRAP", `${dir}/trap`);
+    const source = join(dir, "source");
+    mkdirSync(source, { recursive: true });
+    const pod = makePod("escape-mount");
+    const sandbox = await runtime.runSandbox(sandboxOf(pod), never());
+    try {
+      const mount = { hostPath: source, containerPath: mountPath, readOnly: false } as const;
+      const config = containerOf(pod, sandbox.id, {
+        ...{ imageId: HOSTILE, mounts: [{ ...mount, propagation: "private" }] },
+      });
+      await runtime
+        .startContainer(await runtime.createContainer(config, never()), never())
+        .catch((error: unknown) =>
+          expect(error).toMatchObject({
+            code: expect.stringMatching(/^(Engine|ContainerStartFailed)/),
+          }),
+        );
+      expect(existsSync(join(dir, "trap"))).toBe(false);
+      expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(`${dir}/trap`);
+    } finally {
+      await removePod(runtime, pod);
+    }
+  },
+);
 
 describe("a hostile spec", () => {
   it.each<readonly [string, OfContainer, RegExp]>([

@@ -90,6 +90,7 @@ class Node {
     };
     this.images = new ImageManager({
       ...{ runtime, access, clock, log, events: sources.events, maxParallel: 4 },
+      ...{ registryPullQPS: 0, registryBurst: 0 },
       credentials: (pod, name, signal) => lookUpCredentials(sources, pod, name, signal),
       onDone: () => undefined,
     });

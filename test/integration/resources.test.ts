@@ -20,6 +20,7 @@ const runtime = createReal();
 const live: Pod[] = [];
 const cgroups = new PodCgroups({
   ...{ root: ROOT, driver: "cgroupfs", version: 1, exec: createExec(systemClock) },
+  ...{ clock: systemClock, onOperation: () => undefined },
   log: createLogger({ level: "warn", pretty: false, write: (line) => void warnings.push(line) }),
   ...{ podPidsLimit: 64, node: () => undefined, pods: () => live },
 });
@@ -89,6 +90,7 @@ describe("the hierarchy of version 2 that this kernel has beside the others", ()
       const said: string[] = [];
       const beside = new PodCgroups({
         ...{ root: v2, driver: "cgroupfs", version: 2, exec: createExec(systemClock) },
+        ...{ clock: systemClock, onOperation: () => undefined },
         log: createLogger({ level: "warn", pretty: false, write: (line) => void said.push(line) }),
         ...{ podPidsLimit: 64, node: () => ({ cpuMillis: 1000, memoryBytes: MI }), pods: () => [] },
       });
@@ -187,6 +189,7 @@ describe("a pod", () => {
     const without = new SpecPods(runtime, {
       ensurePod,
       resizePod: async () => undefined,
+      countOomKills: async () => undefined,
       sync: async () => undefined,
     });
     try {

@@ -156,7 +156,13 @@ describe("a container", () => {
     const { pod, sandbox } = await pods.start({ command: ["sleep", "100"] });
     const { name, namespace, uid } = pod.metadata;
     const config = {
-      ...{ pod: { name, namespace, uid }, attempt: 1, hostname: "x", ips: ["10.1.2.4"] },
+      ...{
+        pod: { name, namespace, uid },
+        attempt: 1,
+        hostname: "x",
+        ips: ["10.1.2.4"],
+        hostPorts: [],
+      },
       ...{ hostNetwork: false, hostPid: false, hostIpc: false, sysctls: {}, annotations: {} },
     };
     const made = runtime.runSandbox({ ...config, runtimeHandler: "test-handler" }, never());

@@ -16,7 +16,9 @@ import type { PodView } from "../../src/pods/directory.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
 import { KubeletServer } from "../../src/server/kubelet-server.ts";
 import { MAX_SILENT } from "../../src/server/silent-connections.ts";
+import { AgentMetrics } from "../../src/server/stats/agent-metrics.ts";
 import { FakeRuntime } from "../fakes/runtime.ts";
+import { SERVER_DEFAULTS } from "../support/server-defaults.ts";
 import { type Pair, TestCa } from "./server-pki.ts";
 
 /** 10,000 is the size of issue 7. */
@@ -69,14 +71,17 @@ beforeAll(async () => {
       ...{ nodeName: "node-1", nodeIps: ["127.0.0.1"], rootDir: dir, address: "127.0.0.1" },
       ...{ port: 0, clientCaFile: join(dir, "ca.crt") },
       ...{ healthzBindAddress: "127.0.0.1", healthzPort: 0 },
+      ...SERVER_DEFAULTS,
     },
     pods: { find: () => view, list: () => [view] },
     runtime: new SilentRuntime({ now: () => 0 }),
     ...{
+      metrics: new AgentMetrics(),
       readiness: () => [],
       version: "0",
       configuration: {},
       probeTotals: () => [],
+      certificates: () => ({ clientRenewErrors: 0, servingRenewErrors: 0 }),
       volumeUsage: async () => [],
     },
     reviews: { token: async () => undefined, access: async () => false },

@@ -20,15 +20,19 @@ import { LongshoreError } from "../../src/core/errors.ts";
 import { createLogger } from "../../src/core/logger.ts";
 import type { PodDirectory, PodView } from "../../src/pods/directory.ts";
 import type {
+  ContainerUsage,
   ExecSession,
   LogOptions,
   LogRecord,
   Runtime,
+  RuntimeInfo,
   RuntimeState,
   Sandbox,
 } from "../../src/runtime/runtime.ts";
 import { KubeletServer } from "../../src/server/kubelet-server.ts";
 import { parseRoute, READ_PATHS, type Route } from "../../src/server/routes.ts";
+import { AgentMetrics } from "../../src/server/stats/agent-metrics.ts";
+import { SERVER_DEFAULTS } from "../support/server-defaults.ts";
 import { type Pair, TestCa } from "./server-pki.ts";
 
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
@@ -65,7 +69,9 @@ const pods: PodDirectory = {
 };
 
 /** Runs a few commands in memory: echo, cat, big, false, hang. */
-class ScriptedRuntime implements Pick<Runtime, "logs" | "exec" | "attach" | "list"> {
+class ScriptedRuntime
+  implements Pick<Runtime, "logs" | "exec" | "attach" | "list" | "info" | "containerUsage">
+{
   readonly logCalls: LogOptions[] = [];
   records: LogRecord[] = [];
   followUntil: Promise<void> | undefined;
@@ -102,6 +108,14 @@ class ScriptedRuntime implements Pick<Runtime, "logs" | "exec" | "attach" | "lis
   async list(): Promise<RuntimeState> {
     const sandbox = { state: "ready", hostNetwork: true, ips: [], pid: 1 };
     return { sandboxes: [sandbox as unknown as Sandbox], containers: [] };
+  }
+
+  async info(): Promise<RuntimeInfo> {
+    return { rootDir: "/" } as RuntimeInfo;
+  }
+
+  async containerUsage(): Promise<ContainerUsage> {
+    return { writableBytes: 1, logBytes: 2 };
   }
 
   async exec(_id: string, request: { readonly command: readonly string[] }): Promise<ExecSession> {
@@ -201,8 +215,10 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
       clientCaFile: join(dir, "ca.crt"),
       healthzBindAddress: "127.0.0.1",
       healthzPort: 0,
+      ...SERVER_DEFAULTS,
     },
     pods,
+    metrics: new AgentMetrics(),
     readiness: () => [],
     version: "0.0.0",
     reviews: {
@@ -219,6 +235,7 @@ function options(): Omit<ConstructorParameters<typeof KubeletServer>[0], "runtim
       },
     },
     configuration: { kind: "KubeletConfiguration" },
+    certificates: () => ({ clientRenewErrors: 0, servingRenewErrors: 0 }),
     volumeUsage: async () => [],
     probeTotals: () => [{ labels: { container: "main" }, value: 3 }],
     clock: systemClock,

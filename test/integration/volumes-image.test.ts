@@ -78,12 +78,14 @@ async function createManager(images: ImagePort): Promise<VolumeManager> {
     rootDir: root,
     objects: {
       ...{ getConfigMap: refuse, getSecret: refuse, requestToken: refuse },
-      ...{ getClaim: refuse, getPersistentVolume: refuse },
+      ...{ getClaim: refuse, getPersistentVolume: refuse, listClusterTrustBundles: refuse },
     },
     syscalls: createSyscalls({ exec }),
+    exec,
     clock: systemClock,
     log: createLogger({ level: "silent", pretty: false, write: () => undefined }),
     images,
+    certificates: { get: refuse, forget: () => undefined },
   });
   await manager.start();
   return manager;

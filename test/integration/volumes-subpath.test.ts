@@ -37,7 +37,7 @@ const never = async (): Promise<never> => {
   throw new Error("nobody asks for objects here");
 };
 const objects: ObjectSource & ClaimSource = {
-  ...{ getConfigMap: never, getSecret: never, requestToken: never },
+  ...{ getConfigMap: never, getSecret: never, requestToken: never, listClusterTrustBundles: never },
   ...{ getClaim: never, getPersistentVolume: never },
 };
 
@@ -46,10 +46,12 @@ let volume: string;
 let manager: VolumeManager;
 
 async function createManager(useFfi = true): Promise<VolumeManager> {
-  const syscalls = createSyscalls({ exec: createExec(systemClock), useFfi });
+  const exec = createExec(systemClock);
+  const syscalls = createSyscalls({ exec, useFfi });
   const made = new VolumeManager({
-    ...{ rootDir: root, objects, syscalls },
+    ...{ rootDir: root, objects, syscalls, exec },
     ...{ clock: systemClock, log: quiet, images: { holdImage: never, releaseImages: never } },
+    certificates: { get: never, forget: () => undefined },
   });
   await made.start();
   return made;

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
+import { LongshoreError } from "../../src/core/errors.ts";
 import { createExec } from "../../src/core/exec.ts";
 import { createLogger } from "../../src/core/logger.ts";
 import { createSyscalls } from "../../src/core/syscalls-linux.ts";
@@ -17,6 +18,7 @@ import { eventually } from "../support/node-container.ts";
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
 const syscalls = createSyscalls({ exec: createExec(systemClock) });
 const signal = new AbortController().signal;
+const remote = { totals: () => Promise.reject(new Error("nobody asks a server here")) };
 
 let root: string;
 
@@ -53,7 +55,7 @@ it("a tree is counted as du counts it: no link followed, no file twice, no other
 it("asking tells the totals of a file system at once, and a tree as it was measured last", async () => {
   const tree = await fill();
   const clock = new FakeClock();
-  const usages = new VolumeUsages({ clock, log });
+  const usages = new VolumeUsages({ clock, log, remote, statsPeriodMs: 60_000 });
   usages.set("u", [
     { name: "disk", path: tree, how: "tree" },
     { name: "memory", path: join(tree, "memory"), how: "file-system" },
@@ -77,6 +79,41 @@ it("asking tells the totals of a file system at once, and a tree as it was measu
   usages.forget("u");
   expect(await usages.read("u")).toEqual([]);
   await usages.stop();
+
+  const off = new VolumeUsages({ clock, log, remote });
+  off.set("u", [{ name: "disk", path: tree, how: "tree" }]);
+  expect(await off.read("u")).toEqual([]);
+  await off.stop();
+});
+
+it("a file server is asked behind, and one that is silent holds up nobody", async () => {
+  const clock = new FakeClock();
+  const totals = { bsize: 1024, blocks: 100, bfree: 40, bavail: 30, files: 10, ffree: 4 };
+  let asked = 0;
+  // The first answers once, and then no more; the second never.
+  const usages = new VolumeUsages({
+    ...{ clock, log, statsPeriodMs: 60_000 },
+    remote: {
+      totals: async () => {
+        if (asked++ === 0) return totals;
+        throw new LongshoreError("VolumeNotReady", "no answer");
+      },
+    },
+  });
+  usages.set("u", [{ name: "a", path: "/a", how: "remote", claim: "c" }]);
+  expect(await usages.read("u")).toEqual([]);
+  const read = () => usages.read("u");
+  await eventually("it has answered", async () => (await read()).length === 1);
+  const told = {
+    ...{ name: "a", claim: "c", at: clock.now(), capacityBytes: 102_400, availableBytes: 30_720 },
+    ...{ usedBytes: 61_440, inodes: 10, inodesFree: 4, inodesUsed: 6 },
+  };
+  expect(await read()).toEqual([told]);
+  await clock.advance(60_000);
+  await read();
+  await eventually("it was asked again", async () => asked === 2);
+  expect(await read()).toEqual([told]);
+  await usages.stop();
 });
 
 it("a huge tree is given up with the agent", async () => {
@@ -85,7 +122,7 @@ it("a huge tree is given up with the agent", async () => {
     mkdirSync(join(tree, String(directory)), { recursive: true });
     for (let file = 0; file < 100; file++) writeFileSync(join(tree, `${directory}/${file}`), "");
   }
-  const usages = new VolumeUsages({ clock: new FakeClock(), log });
+  const usages = new VolumeUsages({ clock: new FakeClock(), log, remote, statsPeriodMs: 60_000 });
   usages.set("u", [{ name: "disk", path: tree, how: "tree" }]);
   await usages.read("u");
   // The clock stands still, so it is still in its first pause.

@@ -22,6 +22,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type {
+  ClusterTrustBundle,
   ConfigMap,
   PersistentVolume,
   PersistentVolumeClaim,
@@ -37,11 +38,14 @@ import { createSyscalls } from "../../src/core/syscalls-linux.ts";
 import type { ClaimSource } from "../../src/volumes/claims.ts";
 import type { HostPathType } from "../../src/volumes/plan.ts";
 import { VolumeManager } from "../../src/volumes/volume-manager.ts";
-import type { ObjectSource } from "../../src/volumes/volumes.ts";
+import type { ObjectSource, PodFacts } from "../../src/volumes/volumes.ts";
 
 const TMPFS_MAGIC = 0x1021994;
 const MARKER = "longshore-secret-marker-5c1d";
-const FACTS = { podIps: [], hostIps: [], nodeName: "n", allocatable: { cpu: 2000, memory: 1e9 } };
+const FACTS: PodFacts = {
+  ...{ podIps: [], hostIps: [], nodeName: "n", nodeLabels: { zone: "here" } },
+  allocatable: { cpu: 2000, memory: 1e9 },
+};
 const signal = new AbortController().signal;
 const quiet: Logger = {
   debug: () => undefined,
@@ -51,7 +55,8 @@ const quiet: Logger = {
   child: () => quiet,
 };
 const metadata = { name: "o", namespace: "default", uid: "o-1", resourceVersion: "1" };
-const syscalls = createSyscalls({ exec: createExec(systemClock) });
+const exec = createExec(systemClock);
+const syscalls = createSyscalls({ exec });
 
 const never = async (): Promise<never> => {
   throw new Error("nobody mounts images here");
@@ -63,6 +68,8 @@ let secrets: Map<string, Record<string, string>>;
 let claims: Map<string, PersistentVolumeClaim>;
 let persistent: Map<string, PersistentVolume>;
 let tokens: number;
+let tokenLifeMs: number;
+let bundles: ClusterTrustBundle[];
 
 const objects: ObjectSource & ClaimSource = {
   async getConfigMap(_namespace, name) {
@@ -79,11 +86,18 @@ const objects: ObjectSource & ClaimSource = {
   },
   getClaim: async (_namespace, name) => claims.get(name),
   getPersistentVolume: async (name) => persistent.get(name),
+  listClusterTrustBundles: async () => bundles,
   async requestToken() {
     tokens++;
-    return { token: `token-${tokens}`, expiresAt: Date.now() + 3_600_000 };
+    return { token: `token-${tokens}`, expiresAt: Date.now() + tokenLifeMs };
   },
 };
+
+function bundle(anchor: string): ClusterTrustBundle {
+  const base64 = Buffer.from(anchor).toString("base64");
+  const trustBundle = `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`;
+  return { metadata: { ...metadata, name: "ca" }, spec: { trustBundle } };
+}
 
 function podWith(volumes: readonly Volume[], uid = "uid-1"): Pod {
   const volumeMounts = volumes.map(({ name }) => ({ name, mountPath: `/${name}` }));
@@ -126,7 +140,9 @@ async function createManager(calls: Syscalls = syscalls): Promise<VolumeManager>
     rootDir: root,
     objects,
     syscalls: calls,
+    exec,
     images,
+    certificates: { get: never, forget: () => undefined },
     clock: systemClock,
     log: quiet,
   };
@@ -148,6 +164,8 @@ beforeEach(() => {
   claims = new Map();
   persistent = new Map();
   tokens = 0;
+  tokenLifeMs = 3_600_000;
+  bundles = [];
 });
 
 afterEach(() => {
@@ -229,6 +247,26 @@ describe("volumes of a pod", () => {
     expect([(mode & 0o777).toString(8), uid]).toEqual(expected);
   });
 
+  it("show a renewed token, and trust anchors as they change, in the place of the old", async () => {
+    tokenLifeMs = 0;
+    bundles = [bundle("one")];
+    const anchors = { clusterTrustBundle: { name: "ca", path: "ca" } };
+    const sources = [{ serviceAccountToken: { path: "token" } }, anchors];
+    const pod = podWith([{ name: "all", projected: { sources } }]);
+    const manager = await createManager();
+    const path = (await manager.ensure(pod, FACTS, signal)).get("all")?.hostPath ?? "";
+    const before = readlinkSync(join(path, "..data"));
+    expect(readFileSync(join(path, "token"), "utf8")).toBe("token-1");
+    const first = readFileSync(join(path, "ca"), "utf8");
+    bundles = [bundle("another")];
+    await manager.ensure(pod, FACTS, signal);
+    expect(readFileSync(join(path, "token"), "utf8")).toBe("token-2");
+    expect(readFileSync(join(path, "ca"), "utf8")).not.toBe(first);
+    expect(readlinkSync(join(path, "..data"))).not.toBe(before);
+    expect(readdirSync(path)).not.toContain(before);
+    expect(statfsSync(path).type).toBe(TMPFS_MAGIC);
+  });
+
   it("never put a secret or a token on disk", async () => {
     const manager = await createManager();
     const mounted = await manager.ensure(podWith(EVERYTHING), FACTS, signal);
@@ -275,6 +313,51 @@ describe("volumes of a pod", () => {
     expect(readdirSync(secret).filter((name) => !name.startsWith(".."))).toEqual(["other"]);
     expect(readdirSync(secret)).toHaveLength(3);
     expect(statSync(join(secret, "other")).size).toBe(1_000_000);
+  });
+
+  it("have keys of every name that an object may have, a value of a megabyte, and two hundred places", async () => {
+    const names = ["-rf", ".hidden", "a..b", "k".repeat(253)];
+    const big = "x".repeat(1024 * 1024);
+    configMaps.set("odd", { ...Object.fromEntries(names.map((name) => [name, name])), big });
+    const volumes = Array.from({ length: 200 }, (_, index): Volume => {
+      const kinds: readonly Partial<Volume>[] = [
+        { configMap: { name: index < 4 ? "odd" : "app" } },
+        { secret: { secretName: "tls" } },
+        { emptyDir: {} },
+        { emptyDir: { medium: "Memory" } },
+      ];
+      return { name: `v${index}`, ...kinds[index % kinds.length] };
+    });
+    const manager = await createManager();
+    const shown = await manager.ensure(podWith(volumes), FACTS, signal);
+    expect(shown.size).toBe(200);
+    const dir = shown.get("v0")?.hostPath ?? "";
+    for (const name of names) expect(readFileSync(join(dir, name), "utf8")).toBe(name);
+    expect(readFileSync(join(dir, "big"), "utf8")).toBe(big);
+    expect(mountsBelow(root)).toHaveLength(100);
+    await manager.teardown("uid-1", signal);
+    expect(mountsBelow(root)).toEqual([]);
+    expect(existsSync(join(root, "pods/uid-1"))).toBe(false);
+  });
+
+  it("are found again where the agent's directory is a link, and where it was moved behind one", async () => {
+    const place = root;
+    const real = join(place, "real");
+    mkdirSync(real);
+    symlinkSync("real", join(place, "linked"));
+    root = join(place, "linked");
+    try {
+      const shown = await (await createManager()).ensure(podWith(EVERYTHING), FACTS, signal);
+      expect(shown.get("secret")?.hostPath.startsWith(`${real}/pods/uid-1/`)).toBe(true);
+      const next = await createManager();
+      await next.ensure(podWith(EVERYTHING), FACTS, signal);
+      expect(mountsBelow(real)).toHaveLength(3);
+      await next.teardown("uid-1", signal);
+      expect(mountsBelow(real)).toEqual([]);
+      expect(readdirSync(join(real, "pods"))).toEqual([]);
+    } finally {
+      root = place;
+    }
   });
 
   it("wait for a missing object in the kubelet's words", async () => {
@@ -337,6 +420,12 @@ describe("persistent volumes", () => {
     persistent.set(name, volumeOf(name, { claimRef, ...spec }));
     return dir;
   };
+  const affinity = (zone: string) => {
+    const terms = [
+      { matchExpressions: [{ key: "zone", operator: "In" as const, values: [zone] }] },
+    ];
+    return { required: { nodeSelectorTerms: terms } };
+  };
   const pathIn = (name: string): string => join(root, "host", name);
   const claim = (claimName: string, more: object = {}): Volume => ({
     name: "v",
@@ -359,6 +448,31 @@ describe("persistent volumes", () => {
     expect(groupOf(dir)[0]).toBe(0);
     await manager.teardown("uid-1", signal);
     expect(readFileSync(join(dir, "sub/data"), "utf8")).toBe("precious");
+  });
+
+  it("are shown on a node that they are for, also when their claim is being taken away meanwhile", async () => {
+    const dir = bind("n", { local: { path: pathIn("n") }, nodeAffinity: affinity("here") });
+    const manager = await createManager();
+    const show = async () => (await manager.ensure(podWith([claim("n")]), FACTS, signal)).get("v");
+    expect((await show())?.hostPath).toBe(dir);
+    claims.clear();
+    expect((await show())?.hostPath).toBe(dir);
+  });
+
+  it("for one pod only are another's when that has gone", async () => {
+    bind("one", { hostPath: { path: pathIn("one") }, accessModes: ["ReadWriteOncePod"] });
+    const manager = await createManager();
+    const show = (uid: string) => manager.ensure(podWith([claim("one")], uid), FACTS, signal);
+    await show("uid-1");
+    await show("uid-1");
+    await expect(show("uid-2")).rejects.toMatchObject({
+      code: "VolumeNotReady",
+      message: expect.stringContaining(
+        "volume uses the ReadWriteOncePod access mode and is already in use by another pod",
+      ),
+    });
+    await manager.teardown("uid-1", signal);
+    await show("uid-2");
   });
 
   it("are read-only where the pod or the volume says so", async () => {
@@ -433,6 +547,16 @@ describe("persistent volumes", () => {
       "is of no kind that this node can mount",
     ],
     [
+      "is of a block device",
+      () => bindMode("Block"),
+      "volume v has volumeMode Block, but is specified in volumeMounts",
+    ],
+    [
+      "is of a volume of another node",
+      () => bind("c2", { local: { path: pathIn("c2") }, nodeAffinity: affinity("there") }, "c"),
+      'persistentvolume "c2" is not for this node: no matching NodeSelectorTerms',
+    ],
+    [
       "has no directory",
       () => bind("c2", { local: { path: pathIn("nowhere") } }, "c"),
       "is not a directory",
@@ -443,6 +567,31 @@ describe("persistent volumes", () => {
     await expect(
       (await createManager()).ensure(podWith([claim("c")]), FACTS, signal),
     ).rejects.toMatchObject({ code: "VolumeNotReady", message: expect.stringContaining(words) });
+  });
+
+  function bindMode(volumeMode: "Block" | "Filesystem"): void {
+    const made = claims.get("c") as PersistentVolumeClaim;
+    claims.set("c", { ...made, spec: { ...made.spec, volumeMode } });
+  }
+
+  it("of volumeMode Block are devices of local volumes only, and no device is what is none", async () => {
+    const manager = await createManager();
+    const pod = podWith([claim("c")]);
+    const volumeDevices = [{ name: "v", devicePath: "/dev/x" }];
+    const asDevice = { ...pod, spec: { ...pod.spec, containers: [{ name: "c", volumeDevices }] } };
+    const show = () => manager.ensure(asDevice, FACTS, signal);
+    bind("c", { local: { path: pathIn("c") }, volumeMode: "Block" });
+    await expect(show()).rejects.toThrow(
+      "volume v has volumeMode Filesystem, but is specified in volumeDevices",
+    );
+    bindMode("Block");
+    await expect(show()).rejects.toThrow("is not a block device");
+    bind("h", { hostPath: { path: pathIn("h") }, volumeMode: "Block" }, "c");
+    bindMode("Block");
+    await manager.teardown("uid-1", signal);
+    await expect(show()).rejects.toThrow(
+      'persistentvolume "h" is of no kind that is a block device',
+    );
   });
 
   function bindStatus(phase: "Pending"): void {

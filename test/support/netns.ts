@@ -110,6 +110,7 @@ export class TestPod {
       state: "ready",
       hostNetwork: false,
       ips: [ip],
+      hostPorts: [],
       pid,
       createdAt: 0,
       annotations: {},
@@ -123,11 +124,17 @@ export class TestPod {
     });
   }
 
+  /** Starts a process in the pod that lives as long as the node. */
+  spawn(file: string, ...args: string[]): void {
+    this.#keep(
+      spawn("nsenter", ["-t", String(this.pid), "-n", file, ...args], { stdio: "ignore" }),
+    );
+  }
+
   /** A TCP server that answers each connection with `<name> <address of the client as it sees it>`. */
   async serve(port: number, name: string): Promise<void> {
     const program = `require("net").createServer((s) => s.end("${name} " + s.remoteAddress)).listen(${port}, "0.0.0.0")`;
-    const args = ["-t", String(this.pid), "-n", process.execPath, "-e", program];
-    this.#keep(spawn("nsenter", args, { stdio: "ignore" }));
+    this.spawn(process.execPath, "-e", program);
     for (let i = 0; i < 200; i++) {
       if (this.run("ss", "-ltnH").includes(`:${port} `)) return;
       await pause(20);

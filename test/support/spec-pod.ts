@@ -62,7 +62,12 @@ export class SpecPods {
       ...{ pod, container, kind: "app", attempt: 0, sandboxId: sandbox.id },
       ...{ imageId: image?.id ?? "", imageUser: image?.user ?? "", env: new Map() },
       ...{ command: container.command, args: container.args, volumes: new Map() },
-      ...{ subPaths: new Map(), extraMounts: [], memoryCapacity: 8 * 1024 ** 3 },
+      ...{
+        subPaths: new Map(),
+        extraMounts: [],
+        hasRecursiveReadOnly: false,
+        memoryCapacity: 8 * 1024 ** 3,
+      },
       ...inheritedOf(sandbox),
     });
     const id = await this.#runtime.createContainer(config, never());

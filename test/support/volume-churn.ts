@@ -38,6 +38,8 @@ function createPod(root: string): Pod {
   };
 }
 
+const exec = createExec(systemClock);
+
 export class Churn {
   readonly #root: string;
   readonly #manager: VolumeManager;
@@ -56,6 +58,7 @@ export class Churn {
         getSecret: async () => ({
           ...{ apiVersion: "v1", kind: "Secret", metadata, data: { key: encoded } },
         }),
+        listClusterTrustBundles: async () => [],
         requestToken: async () => ({ token: MARKER, expiresAt: systemClock.now() + 3_600_000 }),
         getClaim: async () => ({
           ...claim,
@@ -67,8 +70,10 @@ export class Churn {
           spec: { claimRef: { uid: "claim" }, local: { path: hostDirectory(root) } },
         }),
       },
-      syscalls: createSyscalls({ exec: createExec(systemClock) }),
+      syscalls: createSyscalls({ exec }),
+      exec,
       images: { holdImage: refuse, releaseImages: refuse },
+      certificates: { get: refuse, forget: () => undefined },
       clock: systemClock,
       log: quiet,
     });
@@ -82,7 +87,7 @@ export class Churn {
 
   /** All volumes, and a part of each; what is shown, by name. */
   async mount(): Promise<ReadonlyMap<string, string>> {
-    const facts = { podIps: [], hostIps: [], nodeName: "n", allocatable: {} };
+    const facts = { podIps: [], hostIps: [], nodeName: "n", nodeLabels: {}, allocatable: {} };
     const mounted = await this.#manager.ensure(createPod(this.#root), facts, signal);
     const shown = new Map<string, string>();
     for (const [index, volume] of [...mounted.values()].entries()) {

@@ -1,34 +1,41 @@
 /**
  * Admission on the embedded API server: nothing new in a namespace that is missing or going, no deletion of the
- * namespaces everything needs, cluster IPs and node ports for Services, NodeRestriction for nodes, the default
- * ServiceAccount for pods. Refuses by throwing a StatusError in upstream's words. Handed to the server by install.ts.
+ * namespaces everything needs, cluster IPs and node ports for Services, who asks in certificate signing requests,
+ * NodeRestriction for nodes, service accounts for pods. Refuses by throwing a StatusError in upstream's words. Handed to
+ * the server by install.ts.
  */
 
 import type { Node, Pod, Service, StoredObject } from "../../api/types.ts";
+import type { Clock } from "../../core/clock.ts";
+import { prepareSigningRequest } from "../certificate-strategy.ts";
 import type { Admission, AdmissionRequest } from "../extension.ts";
 import { nodeNameOf } from "../node-authorizer.ts";
 import { type NodeRequest, nodeRestriction } from "../node-restriction.ts";
+import { randomSuffix } from "../object-input.ts";
 import type { KubeObject } from "../objects.ts";
-import { MIRROR_ANNOTATION } from "../pod-references.ts";
-import { NAMESPACES, NODES, PODS, SERVICES } from "../registry.ts";
+import { NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS, SERVICES } from "../registry.ts";
 import { allocateService } from "../services.ts";
 import { forbidden, invalid, notFound } from "../status-error.ts";
 import type { Store } from "../store.ts";
+import { admitWithAccount } from "./account-admission.ts";
 
 const IMMORTAL = ["default", "kube-system", "kube-public"];
 
 export interface AdmissionOptions {
   readonly store: Store;
+  readonly clock: Clock;
   readonly serviceCidr: string;
+  readonly random: () => number;
 }
 
 /** In the order in which they run. */
 export function createAdmission(options: AdmissionOptions): readonly Admission[] {
-  const { store } = options;
+  const { store, clock } = options;
   return [
     (request) => namespaceLifecycle(store, request),
-    defaultServiceAccount,
+    (request) => serviceAccount(options, request),
     (request) => serviceAllocation(options, request),
+    (request) => prepareSigningRequest(request, clock),
     (request) => restrictNode(store, request),
   ];
 }
@@ -49,14 +56,14 @@ function namespaceLifecycle(store: Store, request: AdmissionRequest): KubeObject
   throw forbidden(type, name, why);
 }
 
-function defaultServiceAccount(request: AdmissionRequest): KubeObject | undefined {
-  if (request.operation !== "CREATE" || request.type !== PODS || request.subresource !== undefined)
+function serviceAccount(
+  { store, random }: AdmissionOptions,
+  request: AdmissionRequest,
+): KubeObject | undefined {
+  const { type, operation, subresource, namespace = "" } = request;
+  if (operation !== "CREATE" || type !== PODS || subresource !== undefined)
     return objectOf(request);
-  const { spec, metadata } = request.object as unknown as Pod;
-  const isMirror = metadata.annotations?.[MIRROR_ANNOTATION] !== undefined;
-  if (isMirror || spec.serviceAccountName) return request.object;
-  const account = { serviceAccountName: "default", serviceAccount: "default" };
-  return { ...request.object, spec: { ...spec, ...account } };
+  return admitWithAccount(request.object, namespace, store, () => randomSuffix(random));
 }
 
 function serviceAllocation(
@@ -84,7 +91,8 @@ function serviceAllocation(
 
 const OPERATIONS = { CREATE: "create", UPDATE: "update", DELETE: "delete" } as const;
 
-function restrictNode(store: Store, request: AdmissionRequest): KubeObject | undefined {
+/** Also for what is asked of a subresource that is no object. */
+export function restrictNode(store: Store, request: AdmissionRequest): KubeObject | undefined {
   const object = objectOf(request);
   const nodeName = nodeNameOf(request.user);
   if (nodeName === undefined) return object;
@@ -102,6 +110,8 @@ function restrictNode(store: Store, request: AdmissionRequest): KubeObject | und
   };
   const why = nodeRestriction(node, {
     getPod: (ns, podName) => store.get(PODS, ns, podName) as unknown as Pod | undefined,
+    getServiceAccount: (ns, account) =>
+      store.get(SERVICE_ACCOUNTS, ns, account) as unknown as StoredObject | undefined,
     getNode: (nodeName) => store.get(NODES, undefined, nodeName) as unknown as Node | undefined,
   });
   if (why !== undefined) throw forbidden(type, name, why);

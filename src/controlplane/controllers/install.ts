@@ -4,14 +4,22 @@
  * Called by cli/up.ts and by tests.
  */
 
+import { join } from "node:path";
 import type { Node, PersistentVolume, Pod } from "../../api/types.ts";
 import { LongshoreError } from "../../core/errors.ts";
+import { createBootstrapTokens } from "../bootstrap-tokens.ts";
 import type { Extend, ExtensionContext } from "../extension.ts";
 import { createKubeletConnects } from "../kubelet-proxy.ts";
 import { authorize } from "../node-authorizer.ts";
 import type { KubeObject } from "../objects.ts";
 import { NODES, PERSISTENT_VOLUMES, PODS } from "../registry.ts";
-import { createAdmission } from "./admission.ts";
+import { kubernetesServiceIp } from "../services.ts";
+import { createAccountAuthenticator } from "../tokens/account-authenticator.ts";
+import { issuerDocument } from "../tokens/issuer-documents.ts";
+import { loadSigningKey } from "../tokens/signing-key.ts";
+import { createTokenRequestHandler } from "../tokens/token-request.ts";
+import { createAdmission, restrictNode } from "./admission.ts";
+import { createCertificateController } from "./certificates.ts";
 import { createEndpointSliceController } from "./endpointslices.ts";
 import { ensureKubernetesService } from "./kubernetes-service.ts";
 import type { Controller } from "./loop.ts";
@@ -20,16 +28,21 @@ import { createNodeController } from "./nodes.ts";
 import { isReady } from "./placement.ts";
 import { createPodGc } from "./pod-gc.ts";
 import { createScheduler } from "./scheduler.ts";
+import { createProtectionController } from "./volume-protection.ts";
 import { createVolumeController } from "./volumes.ts";
 
 export interface ControllerOptions {
   readonly serviceCidr: string;
   readonly clusterCidr: string;
+  /** How long signed certificates are valid at most, a year. */
+  readonly signingDurationMs?: number;
 }
 
 /** kube-controller-manager's --node-monitor-grace-period, and its quarantine of pods without a node. */
 const NODE_GRACE_MS = 40_000;
 const QUARANTINE_MS = 40_000;
+/** Its --cluster-signing-duration. */
+const YEAR_MS = 365 * 24 * 3_600_000;
 
 export interface Installation {
   readonly extend: Extend;
@@ -46,17 +59,29 @@ export function installControllers(options: ControllerOptions): Installation {
   return {
     extend(given) {
       context = given;
+      const { store, clock, random, kubeletClient: credentials } = given;
+      const serverUrl = `https://${kubernetesServiceIp(options.serviceCidr)}`;
+      const key = loadSigningKey(join(given.pkiDir, "sa.key"));
       return {
+        tokens: [createAccountAuthenticator({ ...given, key }), createBootstrapTokens(given)],
+        documents: (path) => issuerDocument(path, key, serverUrl),
         authorize: (user, attributes) =>
           authorize(user, attributes, {
             podsOnNode: (name) => podsOnNode(given, name),
             claimOf: (volume) => claimOf(given, volume),
           }),
-        admission: createAdmission({ store: given.store, serviceCidr: options.serviceCidr }),
-        connect: createKubeletConnects({
-          credentials: given.kubeletClient,
-          getNode: (name) => given.store.get(NODES, undefined, name),
-        }),
+        admission: createAdmission({ store, clock, random, serviceCidr: options.serviceCidr }),
+        connect: {
+          ...createKubeletConnects({
+            credentials,
+            getNode: (name) => store.get(NODES, undefined, name),
+          }),
+          "serviceaccounts/token": createTokenRequestHandler({
+            ...given,
+            key,
+            admit: (request) => restrictNode(store, request),
+          }),
+        },
       };
     },
     start(api) {
@@ -118,6 +143,11 @@ function createControllers(
     createScheduler(context),
     createEndpointSliceController(context),
     createVolumeController(context),
+    createProtectionController(context),
+    createCertificateController(context, {
+      ca: context.authority,
+      signingDurationMs: options.signingDurationMs ?? YEAR_MS,
+    }),
     createPodGc(context, { quarantineMs: QUARANTINE_MS }),
   ];
 }

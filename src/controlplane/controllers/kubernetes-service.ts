@@ -10,7 +10,7 @@ import type { Store } from "../store.ts";
 
 export interface ApiServerAddress {
   readonly serviceCidr: string;
-  /** Where pods reach the API server; a loopback address works only for pods in the host's network. */
+  /** Where pods reach the API server; a loopback address works while the proxy routes it (localhostNodePorts). */
   readonly address: string;
   readonly port: number;
 }

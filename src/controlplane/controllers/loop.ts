@@ -32,7 +32,7 @@ export interface LoopOptions {
   readonly initialKeys: () => readonly string[];
   readonly keysOf: (event: StoreEvent) => readonly (string | { key: string; delayMs: number })[];
   /** One turn; the milliseconds until the key's next one, or undefined. */
-  readonly sync: (key: string) => number | undefined;
+  readonly sync: (key: string) => number | undefined | Promise<number | undefined>;
 }
 
 const RETRY = { initialMs: 50, maxMs: 10_000, resetMs: 60_000 };

@@ -1,6 +1,6 @@
 /**
  * Which node a pod goes to: pure. Honours what a user writes to steer pods (nodeSelector, required node affinity,
- * cordons, taints and tolerations, readiness, the node's pod limit) and spreads by fewest pods. Resource requests are
+ * cordons, taints and tolerations, readiness, host ports, the node's pod limit) and spreads by fewest pods. Resource requests are
  * not weighed: the agent's own admission refuses what does not fit. Called by the scheduler controller.
  */
 
@@ -31,11 +31,18 @@ export function computePlacement(
 ): Placement {
   if (nodes.length === 0)
     return { kind: "unschedulable", message: "no nodes available to schedule pods" };
-  const counts = countPods(pods);
+  const running = pods.filter(({ spec, status }) => spec.nodeName && !hasEnded(status));
+  const counts = countPods(running);
   const refusals = new Map<string, number>();
   const fitting: Node[] = [];
   for (const node of nodes) {
-    const refusal = refusalOf(pod, node, counts.get(node.metadata.name) ?? 0);
+    const { name } = node.metadata;
+    const refusal =
+      refusalOf(pod, node, counts.get(name) ?? 0) ??
+      refusalOfPorts(
+        pod,
+        running.filter(({ spec }) => spec.nodeName === name),
+      );
     if (refusal === undefined) fitting.push(node);
     else refusals.set(refusal, (refusals.get(refusal) ?? 0) + 1);
   }
@@ -54,12 +61,34 @@ export function computePlacement(
 
 function countPods(pods: readonly Pod[]): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
-  for (const pod of pods) {
-    const { nodeName } = pod.spec;
-    if (!nodeName || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") continue;
-    counts.set(nodeName, (counts.get(nodeName) ?? 0) + 1);
-  }
+  for (const { spec } of pods)
+    if (spec.nodeName) counts.set(spec.nodeName, (counts.get(spec.nodeName) ?? 0) + 1);
   return counts;
+}
+
+function hasEnded(status: Pod["status"]): boolean {
+  return status?.phase === "Succeeded" || status?.phase === "Failed";
+}
+
+/** Protocol, port and address of what a pod wants of its node; an empty address is every one. */
+function hostPortsOf({ spec }: Pod): readonly { readonly key: string; readonly ip: string }[] {
+  const sidecars = (spec.initContainers ?? []).filter((one) => one.restartPolicy === "Always");
+  return [...sidecars, ...spec.containers]
+    .flatMap(({ ports }) => ports ?? [])
+    .filter(({ hostPort = 0 }) => hostPort > 0)
+    .map(({ hostPort, protocol = "TCP", hostIP = "" }) => ({
+      ...{ key: `${protocol}/${hostPort}`, ip: hostIP === "0.0.0.0" ? "" : hostIP },
+    }));
+}
+
+function refusalOfPorts(pod: Pod, others: readonly Pod[]): string | undefined {
+  const wanted = hostPortsOf(pod);
+  if (wanted.length === 0) return undefined;
+  const taken = others.flatMap(hostPortsOf);
+  const collides = wanted.some(({ key, ip }) =>
+    taken.some((other) => other.key === key && (other.ip === ip || !ip || !other.ip)),
+  );
+  return collides ? "node(s) didn't have free ports for the requested pod ports" : undefined;
 }
 
 /** Why the node cannot take the pod, in the scheduler's words, or undefined. */

@@ -5,10 +5,13 @@
  */
 
 import { type EventSink, involvedPod } from "../../api/events.ts";
-import type { Store } from "../../api/store.ts";
+import { keyOf, type Store } from "../../api/store.ts";
 import type { Pod } from "../../api/types.ts";
 import { classOf, messageOf } from "../../core/errors.ts";
+import type { Logger } from "../../core/logger.ts";
+import { findIgnored } from "../ignored.ts";
 import type { NodeFacts } from "../node-facts.ts";
+import type { PodObserver } from "../observer.ts";
 import type { PodRecord } from "../record.ts";
 import { toSoundPod } from "../shape.ts";
 import type { Verdict } from "../snapshot.ts";
@@ -24,7 +27,9 @@ export interface AdmitterOptions {
   readonly refreshNode: (signal: AbortSignal) => Promise<void>;
   readonly pods: Pick<Store<Pod>, "list">;
   readonly events: EventSink;
+  readonly log: Logger;
   readonly records: ReadonlyMap<string, PodRecord>;
+  readonly observer: Pick<PodObserver, "evicted">;
   /** A pod got a verdict while it runs. */
   readonly onEnded: (podUid: string) => void;
 }
@@ -35,6 +40,8 @@ const OF_THE_NODE = /^(NodeAffinity|TaintToleration|OutOf.*\/.*)$/;
 export class Admitter {
   readonly #options: AdmitterOptions;
   readonly #unsettled = new Set<string>();
+  /** What was said to be without effect: once for all pods. */
+  readonly #told = new Set<string>();
 
   constructor(options: AdmitterOptions) {
     this.#options = options;
@@ -107,7 +114,18 @@ export class Admitter {
   #decide(record: PodRecord, admission: Admission): void {
     if (admission.kind === "refused")
       this.#refuse(record, admission.verdict.reason, admission.verdict.message);
-    else for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+    else {
+      for (const { metadata } of admission.preempted) this.#preempt(metadata.uid);
+      this.#tellIgnored(record);
+    }
+  }
+
+  #tellIgnored({ pod }: PodRecord): void {
+    const { node, log } = this.#options;
+    for (const what of findIgnored(pod.spec, node())) {
+      if (!this.#told.has(what)) log.warn({ pod: keyOf(pod) }, `without effect on pods: ${what}`);
+      this.#told.add(what);
+    }
   }
 
   #refuse(record: PodRecord, reason: string, message: string): void {
@@ -116,10 +134,14 @@ export class Admitter {
   }
 
   /** For what the pod itself does while it runs. As with the kubelet its containers get a second. */
-  evict(podUid: string, message: string): void {
+  evict(
+    podUid: string,
+    { signal, message }: { readonly signal: string; readonly message: string },
+  ): void {
     const record = this.#options.records.get(podUid);
     if (record === undefined || record.phase !== "sync" || record.verdict !== undefined) return;
     if (isCritical(record.pod)) return;
+    this.#options.observer.evicted(signal);
     this.#end(record, { reason: "Evicted", message, graceSeconds: 1 });
   }
 

@@ -5,7 +5,8 @@
 
 import { matchesNodeSelection } from "../../api/node-selection.ts";
 import type { Pod, PodSpec } from "../../api/types.ts";
-import { containersOf, isLasting } from "../containers.ts";
+import type { HostPort } from "../../runtime/runtime.ts";
+import { hostPortsOf } from "../host-ports.ts";
 import type { Taint } from "../node-facts.ts";
 import type { Verdict } from "../snapshot.ts";
 
@@ -23,26 +24,9 @@ export function computeAffinityVerdict(
   return failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
 }
 
-interface HostPort {
-  readonly hostIP: string;
-  readonly protocol: string;
-  readonly hostPort: number;
-}
-
-const EVERY_ADDRESS = "0.0.0.0";
-
-function hostPortsOf(spec: PodSpec): readonly HostPort[] {
-  return containersOf(spec)
-    .filter(isLasting)
-    .flatMap(({ spec: { ports } }) => ports ?? [])
-    .flatMap(({ hostPort = 0, hostIP, protocol = "TCP" }) =>
-      hostPort > 0 ? [{ hostPort, hostIP: hostIP || EVERY_ADDRESS, protocol }] : [],
-    );
-}
-
 function collide(a: HostPort, b: HostPort): boolean {
   if (a.hostPort !== b.hostPort || a.protocol !== b.protocol) return false;
-  return a.hostIP === b.hostIP || [a.hostIP, b.hostIP].includes(EVERY_ADDRESS);
+  return a.hostIp === b.hostIp || a.hostIp === "" || b.hostIp === "";
 }
 
 export function computePortsVerdict(pod: Pod, active: readonly Pod[]): Verdict | undefined {

@@ -4,6 +4,7 @@
  */
 
 import type { Container, PodSpec, Volume } from "../../api/types.ts";
+import { isForwardable } from "../host-ports.ts";
 
 const VOLUME_KINDS = [
   "emptyDir",
@@ -15,6 +16,7 @@ const VOLUME_KINDS = [
   "image",
   "persistentVolumeClaim",
   "ephemeral",
+  "nfs",
   // Waits, as for a driver that nobody registered.
   "csi",
 ] as const;
@@ -53,11 +55,13 @@ function field(list: string, container: Container, name: string): string {
 function containerFields(list: string, container: Container, isOnHost: boolean): string[] {
   const security = container.securityContext ?? {};
   const findings: readonly Finding[] = [
-    [(container.volumeDevices ?? []).length > 0, "volumeDevices"],
     [(container.resources?.claims ?? []).length > 0, "resources.claims"],
     [security.windowsOptions !== undefined, "securityContext.windowsOptions"],
     // In the host's network a port of the container is one of the host.
-    [!isOnHost && (container.ports ?? []).some((port) => port.hostPort), "ports.hostPort"],
+    [
+      !isOnHost && (container.ports ?? []).some((port) => port.hostPort && !isForwardable(port)),
+      "ports.hostPort with this hostIP or protocol",
+    ],
   ];
   return used(findings).map((name) => field(list, container, name));
 }

@@ -14,8 +14,20 @@ import type { PodAction } from "../actions.ts";
 import type { NodeFacts } from "../node-facts.ts";
 import type { PodRecord } from "../record.ts";
 import { inheritedOf } from "../sandbox-config.ts";
-import { type Allocation, RETRY_MS, type ResizePending, readySandbox } from "../snapshot.ts";
-import { applyAllocation, computeAllocation, initialAllocation } from "./allocation.ts";
+import {
+  type Allocation,
+  describePod,
+  RETRY_MS,
+  type ResizePending,
+  readySandbox,
+} from "../snapshot.ts";
+import {
+  type AllocationDecision,
+  applyAllocation,
+  computeAllocation,
+  initialAllocation,
+} from "./allocation.ts";
+import { findAhead, type Resize, type Waiting } from "./order.ts";
 
 export interface ResizerOptions {
   readonly maxPods: number;
@@ -26,6 +38,8 @@ export interface ResizerOptions {
   readonly clock: Clock;
   /** Pods of this node that have not ended, without this one. */
   readonly activeBeside: (podUid: string) => readonly Pod[];
+  /** Those whose resize is Deferred. */
+  readonly deferred: () => readonly PodRecord[];
   readonly saveCheckpoint: () => Promise<void>;
 }
 
@@ -35,6 +49,8 @@ export class Resizer {
   readonly #options: ResizerOptions;
   /** Containers that took what this allocation gives them. */
   readonly #updated = new WeakMap<Allocation, Set<string>>();
+  /** Versions of pods that ask for no more and no less than this allocation: most turns have nothing to decide. */
+  readonly #kept = new WeakMap<Allocation, Pod>();
 
   constructor(options: ResizerOptions) {
     this.#options = options;
@@ -42,31 +58,45 @@ export class Resizer {
 
   /** Decides what the pod has from now on. True when that changed: it must be saved before it is acted on. */
   decide(record: PodRecord): boolean {
-    const { maxPods, node, activeBeside } = this.#options;
-    const { desired, uid } = record;
+    const { desired } = record;
     if (record.phase !== "sync" || record.verdict !== undefined || record.isApiGone) return false;
     if (record.allocation === undefined) {
       record.allocation = initialAllocation(desired, record.observed);
       record.pod = applyAllocation(desired, record.allocation);
     }
-    const decision = computeAllocation({
-      pod: desired,
-      allocation: record.allocation,
-      active: () => activeBeside(uid),
-      allocatable: { ...node().allocatable, pods: maxPods },
-    });
+    if (this.#kept.get(record.allocation) === desired) return false;
+    const decision = this.#decideOn(record, record.allocation);
     const before = record.resizePending;
     record.resizePending = decision.kind === "pending" ? decision.pending : undefined;
     if (decision.kind === "pending" && decision.pending.message !== before?.message) {
       const { reason, message } = decision.pending;
       this.#tell(desired, desired.metadata.generation, reason, message);
     }
+    if (decision.kind === "kept") this.#kept.set(record.allocation, desired);
     if (decision.kind !== "granted") return false;
     record.allocation = decision.allocation;
     record.pod = applyAllocation(desired, record.allocation);
     record.resizeFailure = undefined;
     this.#tell(desired, record.allocation.generation, "Started");
     return true;
+  }
+
+  #decideOn(record: PodRecord, allocation: Allocation): AllocationDecision {
+    const { maxPods, node, activeBeside, deferred } = this.#options;
+    const { desired: pod, uid } = record;
+    const allocatable = { ...node().allocatable, pods: maxPods };
+    const active = (): readonly Pod[] => activeBeside(uid);
+    const decision = computeAllocation({ pod, allocation, active, allocatable });
+    if (decision.kind !== "granted") return decision;
+    const waiting = deferred().flatMap((other): readonly Waiting[] => {
+      if (other === record || other.allocation === undefined) return [];
+      const besideOther = (): readonly Pod[] => activeBeside(other.uid);
+      return [{ ...resizeOf(other), allocation: other.allocation, active: besideOther }];
+    });
+    const ahead = findAhead(resizeOf(record), waiting, allocatable);
+    if (ahead === undefined) return decision;
+    const message = `Node has not enough for this and for the resize of ${describePod(ahead)}, which comes first`;
+    return { kind: "pending", pending: { reason: "Deferred", message } };
   }
 
   resizeContainer(record: PodRecord, action: ResizeAction, signal: AbortSignal): Promise<void> {
@@ -138,4 +168,10 @@ export class Resizer {
     const type = error === undefined ? "Normal" : "Warning";
     this.#options.events.record(involvedPod(pod), type, `Resize${what}`, message);
   }
+}
+
+function resizeOf({ desired, pod: allocated, status }: PodRecord): Resize {
+  const pending = status.conditions?.find(({ type }) => type === "PodResizePending");
+  const since = pending?.lastTransitionTime;
+  return { desired, allocated, since: since === undefined ? undefined : Date.parse(since) };
 }

@@ -97,7 +97,7 @@ const CONTAINER: Shape = {
       recursiveReadOnly: "text",
     },
   },
-  volumeDevices: { list: "object" },
+  volumeDevices: { list: { name: "text", devicePath: "text" } },
   resources: { limits: QUANTITIES, requests: QUANTITIES, claims: { list: "object" } },
   livenessProbe: PROBE,
   readinessProbe: PROBE,

@@ -7,6 +7,7 @@ import type { Container as ContainerSpec, Probe } from "../../api/types.ts";
 import type { Clock } from "../../core/clock.ts";
 import { LongshoreError } from "../../core/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
+import { secondsOf } from "../probes.ts";
 import type { ProbeOutcome } from "../verdict.ts";
 import { probeExec } from "./exec.ts";
 import { probeGrpc } from "./grpc.ts";
@@ -29,7 +30,7 @@ export async function runProbe(
   signal: AbortSignal,
 ): Promise<ProbeOutcome> {
   const { runtime, clock, podIp, spec, containerId } = context;
-  const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000;
+  const timeoutMs = secondsOf(probe.timeoutSeconds, 1) * 1000;
   if (probe.exec !== undefined) {
     const command = probe.exec.command ?? [];
     return probeExec({ runtime, containerId, command, timeoutMs }, signal);

@@ -11,10 +11,10 @@ import { type Accounts, needsAccounts, readAccounts, resolveGroups } from "./acc
 import type { Engine } from "./engine.ts";
 import { engineWords, statusOf } from "./errors.ts";
 import { inspectImage } from "./images.ts";
+import { computeDevice, computeMount } from "./mounts.ts";
 import { translateInspect } from "./translate.ts";
 
-/** So that logs can always be read, whatever the Engine's default driver. */
-const LOG_CONFIG = { Type: "json-file", Config: { "max-size": "10m", "max-file": "5" } };
+const DEFAULT_LOGS = { maxBytes: 10 * 1024 ** 2, maxFiles: 5 };
 
 export interface ContainerOptions {
   /** What images say of users, by image ID. */
@@ -23,6 +23,8 @@ export interface ContainerOptions {
   readonly seccompDir: string;
   /** Without CAP_SYS_RESOURCE runc cannot lower an OOM score, and fails (D11). */
   readonly hasSysResource: boolean;
+  /** When a log is begun anew, and how many are kept; default 10 MiB, 5. */
+  readonly logs?: { readonly maxBytes: number; readonly maxFiles: number } | undefined;
 }
 
 /**
@@ -31,7 +33,7 @@ export interface ContainerOptions {
  */
 export function computeCreateOptions(
   config: ContainerConfig,
-  options: Pick<ContainerOptions, "hasSysResource">,
+  options: Pick<ContainerOptions, "hasSysResource" | "logs">,
   seccomp?: string,
 ): Docker.ContainerCreateOptions {
   const { name, namespace, uid } = config.pod;
@@ -49,7 +51,7 @@ export function computeCreateOptions(
     Labels: encodeContainer(config),
     // Probes are ours; the image's own health check would only cost.
     Healthcheck: { Test: ["NONE"] },
-    HostConfig: computeHostConfig(config, options.hasSysResource, seccomp),
+    HostConfig: computeHostConfig(config, options, seccomp),
   };
 }
 
@@ -67,7 +69,7 @@ function computePidMode(config: ContainerConfig, sandbox: string): string {
 
 function computeHostConfig(
   config: ContainerConfig,
-  hasSysResource: boolean,
+  { hasSysResource, logs = DEFAULT_LOGS }: Pick<ContainerOptions, "hasSysResource" | "logs">,
   seccomp: string | undefined,
 ): Docker.HostConfig {
   const sandbox = `container:${config.sandboxId}`;
@@ -77,16 +79,8 @@ function computeHostConfig(
     NetworkMode: sandbox,
     IpcMode: sandbox,
     PidMode: computePidMode(config, sandbox),
-    Mounts: config.mounts.map((mount) => ({
-      Type: "bind",
-      Source: mount.hostPath,
-      Target: mount.containerPath,
-      ReadOnly: mount.readOnly,
-      // Unsaid it is private, but slave where the Engine insists: for / and what is below its own directory.
-      ...(mount.propagation === "private"
-        ? {}
-        : { BindOptions: { Propagation: mount.propagation } }),
-    })),
+    Mounts: config.mounts.map(computeMount),
+    Devices: config.devices.map(computeDevice),
     Privileged: config.privileged,
     ReadonlyRootfs: config.readOnlyRootfs,
     SecurityOpt: computeSecurityOpt(config, seccomp),
@@ -105,7 +99,11 @@ function computeHostConfig(
     MemorySwap: resources.memoryBytes ?? 0,
     OomScoreAdj: hasSysResource ? oomScoreAdj : Math.max(0, oomScoreAdj),
     RestartPolicy: { Name: "no" },
-    LogConfig: LOG_CONFIG,
+    // So that logs can always be read, whatever the Engine's default driver.
+    LogConfig: {
+      Type: "json-file",
+      Config: { "max-size": String(logs.maxBytes), "max-file": String(logs.maxFiles) },
+    },
   };
 }
 

@@ -17,6 +17,7 @@ import { createContainer, removeContainer, startContainer, stopContainer } from 
 import { Engine } from "./engine.ts";
 import { watchEvents } from "./events.ts";
 import { runExec, startExec } from "./exec.ts";
+import { type EngineInfo, readHandlers } from "./handlers.ts";
 import { holdImage, releaseImages } from "./image-files.ts";
 import { inspectImage, listImages, pullImage } from "./images.ts";
 import { readLogs } from "./logs.ts";
@@ -38,6 +39,8 @@ export interface DockerRuntimeOptions {
   readonly hasSysResource: boolean;
   /** How long a pull may make no progress, in milliseconds; default a minute. */
   readonly imagePullProgressDeadlineMs?: number;
+  /** When a container's log is begun anew, and how many are kept. */
+  readonly logs?: { readonly maxBytes: number; readonly maxFiles: number };
 }
 
 const PULL_PROGRESS_DEADLINE_MS = 60_000;
@@ -91,6 +94,9 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
     signal,
     async (docker) => {
       const [version, info] = await Promise.all([docker.version(), docker.info()]);
+      const security: readonly string[] = info.SecurityOptions ?? [];
+      const hasOption = (name: string): boolean =>
+        security.some((option) => option.split(",").includes(`name=${name}`));
       return {
         name: "docker",
         version: version.Version,
@@ -99,9 +105,10 @@ async function readInfo(engine: Engine, signal: AbortSignal): Promise<RuntimeInf
         cgroupVersion: info.CgroupVersion === "2" ? 2 : 1,
         storageDriver: info.Driver,
         rootDir: info.DockerRootDir,
-        hasAppArmor: ((info.SecurityOptions ?? []) as string[]).some((option) =>
-          option.includes("name=apparmor"),
-        ),
+        hasAppArmor: hasOption("apparmor"),
+        hasSeLinux: hasOption("selinux"),
+        mapsUsers: hasOption("userns"),
+        handlers: readHandlers(info as EngineInfo, version.ApiVersion),
       };
     },
     15_000,

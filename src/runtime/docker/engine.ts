@@ -99,7 +99,7 @@ export class Engine {
   }
 }
 
-function isOlder(a: string, b: string): boolean {
+export function isOlder(a: string, b: string): boolean {
   const [majorA = 0, minorA = 0] = a.split(".").map(Number);
   const [majorB = 0, minorB = 0] = b.split(".").map(Number);
   return majorA !== majorB ? majorA < majorB : minorA < minorB;

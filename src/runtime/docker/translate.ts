@@ -23,9 +23,12 @@ export function translateInspect(raw: ContainerInspectInfo): Translated {
   const common = { id: raw.Id, pod, attempt, annotations, createdAt: parseEngineTime(raw.Created) };
   const pid = state === "running" ? raw.State.Pid : 0;
   if (decoded.role === "sandbox") {
-    const { hostNetwork, ips } = decoded;
+    const { hostNetwork, ips, hostPorts } = decoded;
     const sandboxState = state === "running" ? "ready" : state;
-    return { role: "sandbox", sandbox: { ...common, state: sandboxState, hostNetwork, ips, pid } };
+    return {
+      role: "sandbox",
+      sandbox: { ...common, state: sandboxState, hostNetwork, ips, hostPorts, pid },
+    };
   }
   const startedAt = parseEngineTime(raw.State.StartedAt);
   return {

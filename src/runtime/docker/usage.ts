@@ -8,8 +8,6 @@ import type { ContainerUsage } from "../runtime.ts";
 import type { Engine } from "./engine.ts";
 
 const WALK_MS = 60_000;
-/** The newest and those that were rotated away: containers.ts has the Engine keep five. */
-const LOG_SUFFIXES = ["", ".1", ".2", ".3", ".4"];
 
 export async function readUsage(
   engine: Engine,
@@ -23,17 +21,24 @@ export async function readUsage(
     WALK_MS,
   );
   const { SizeRw = 0, LogPath } = raw as typeof raw & { readonly SizeRw?: number };
-  let logBytes = 0;
-  if (LogPath !== "")
-    for (const suffix of LOG_SUFFIXES) logBytes += await sizeOf(`${LogPath}${suffix}`);
-  return { writableBytes: SizeRw, logBytes };
+  return { writableBytes: SizeRw, logBytes: LogPath === "" ? 0 : await sizeOfLogs(LogPath) };
 }
 
-async function sizeOf(path: string): Promise<number> {
+/** The newest and those that were rotated away, `.1` and on. */
+async function sizeOfLogs(path: string): Promise<number> {
+  let sum = (await sizeOf(path)) ?? 0;
+  for (let number = 1; ; number++) {
+    const size = await sizeOf(`${path}.${number}`);
+    if (size === undefined) return sum;
+    sum += size;
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return 0;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -1,97 +1,14 @@
 /** GET /metrics/cadvisor: the series of cAdvisor that dashboards use, with its labels. Pure. */
 
-import type { ContainerStats, NodeStats, PodStats } from "./collector.ts";
+import type { BlockIo } from "./block-io.ts";
+import { SERIES } from "./cadvisor-series.ts";
+import type { ContainerStats, Measured, NodeStats, PodStats } from "./collector.ts";
 import type { Metric, Sample } from "./exposition.ts";
 import { counter, gauge } from "./resource-metrics.ts";
-import type { InterfaceUsage, Usage } from "./usage.ts";
-
-interface Series {
-  readonly name: string;
-  readonly help: string;
-  readonly type: "counter" | "gauge";
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly value: (usage: Usage) => number | undefined;
-}
-
-const seconds = (nanos: number | undefined): number | undefined =>
-  nanos === undefined ? undefined : nanos / 1e9;
-
-const SERIES: readonly Series[] = [
-  {
-    name: "container_cpu_usage_seconds_total",
-    help: "Cumulative cpu time consumed in seconds.",
-    type: "counter",
-    labels: { cpu: "total" },
-    value: (usage) => seconds(usage.cpuNanos),
-  },
-  {
-    name: "container_cpu_user_seconds_total",
-    help: "Cumulative user cpu time consumed in seconds.",
-    type: "counter",
-    value: (usage) => seconds(usage.userNanos),
-  },
-  {
-    name: "container_cpu_system_seconds_total",
-    help: "Cumulative system cpu time consumed in seconds.",
-    type: "counter",
-    value: (usage) => seconds(usage.systemNanos),
-  },
-  {
-    name: "container_cpu_cfs_periods_total",
-    help: "Number of elapsed enforcement period intervals.",
-    type: "counter",
-    value: (usage) => usage.periods,
-  },
-  {
-    name: "container_cpu_cfs_throttled_periods_total",
-    help: "Number of throttled period intervals.",
-    type: "counter",
-    value: (usage) => usage.throttledPeriods,
-  },
-  {
-    name: "container_cpu_cfs_throttled_seconds_total",
-    help: "Total time duration the container has been throttled.",
-    type: "counter",
-    value: (usage) => seconds(usage.throttledNanos),
-  },
-  memory("working_set_bytes", "Current working set in bytes.", (usage) => usage.workingSetBytes),
-  memory("usage_bytes", "Current memory usage in bytes.", (usage) => usage.memoryBytes),
-  memory("rss", "Size of RSS in bytes.", (usage) => usage.rssBytes),
-  memory("cache", "Number of bytes of page cache memory.", (usage) => usage.cacheBytes),
-  memory("mapped_file", "Size of memory mapped files in bytes.", (usage) => usage.mappedBytes),
-  memory("swap", "Container swap usage in bytes.", (usage) => usage.swapBytes),
-  {
-    name: "container_memory_failcnt",
-    help: "Number of memory usage hits limits",
-    type: "counter",
-    value: (usage) => usage.memoryFailures,
-  },
-  {
-    name: "container_memory_failures_total",
-    help: "Cumulative count of memory allocation failures.",
-    type: "counter",
-    labels: { failure_type: "pgfault", scope: "container" },
-    value: (usage) => usage.pageFaults,
-  },
-  {
-    name: "container_processes",
-    help: "Number of processes running inside the container.",
-    type: "gauge",
-    value: (usage) => usage.processes,
-  },
-  {
-    name: "container_spec_memory_limit_bytes",
-    help: "Memory limit for the container.",
-    type: "gauge",
-    value: (usage) => usage.memoryLimitBytes ?? 0,
-  },
-];
-
-function memory(name: string, help: string, value: Series["value"]): Series {
-  return { name: `container_memory_${name}`, help, type: "gauge", value };
-}
+import type { InterfaceUsage } from "./usage.ts";
 
 export function computeCadvisorMetrics(stats: NodeStats, version: string): readonly Metric[] {
+  const { machine } = stats;
   const all = stats.pods.flatMap((pod) => [
     ...(pod.total === undefined ? [] : [{ labels: podLabels(pod), measured: pod.total }]),
     ...pod.containers.map((one) => ({ labels: containerLabels(pod, one), measured: one })),
@@ -113,14 +30,35 @@ export function computeCadvisorMetrics(stats: NodeStats, version: string): reado
     })),
   );
   return [
-    ...series,
+    ...joinSamples(series),
     gauge(
       "container_start_time_seconds",
       "Start time of the container since unix epoch in seconds.",
       starts,
     ),
     ...networkMetrics(stats.pods),
-    gauge("machine_cpu_cores", "Number of logical CPU cores.", [{ value: stats.cores }]),
+    gauge(
+      "container_last_seen",
+      "Last time a container was seen by the exporter",
+      all.map(({ labels, measured }) => ({
+        labels,
+        value: Math.floor(measured.at / 1000),
+        at: measured.at,
+      })),
+    ),
+    ...diskMetrics(stats),
+    ...blockMetrics(all),
+    gauge("machine_cpu_cores", "Number of logical CPU cores.", [{ value: machine.cores }]),
+    gauge("machine_cpu_physical_cores", "Number of physical CPU cores.", [
+      { value: machine.physicalCores },
+    ]),
+    gauge("machine_cpu_sockets", "Number of CPU sockets.", [{ value: machine.sockets }]),
+    gauge("machine_swap_bytes", "Amount of swap memory available on the machine.", [
+      { value: machine.swapBytes },
+    ]),
+    gauge("machine_scrape_error", "1 if there was an error while getting machine metrics.", [
+      { value: stats.node === undefined ? 1 : 0 },
+    ]),
     gauge("machine_memory_bytes", "Amount of memory installed on the machine.", [
       { value: stats.node?.usage.memoryLimitBytes ?? 0 },
     ]),
@@ -128,6 +66,64 @@ export function computeCadvisorMetrics(stats: NodeStats, version: string): reado
       { labels: { cadvisorVersion: version }, value: 1 },
     ]),
   ];
+}
+
+/** One metric for each name. */
+function joinSamples(metrics: readonly Metric[]): readonly Metric[] {
+  const byName = Map.groupBy(metrics, ({ name }) => name);
+  return [...byName.values()].flatMap(([first, ...more]) => {
+    if (first === undefined) return [];
+    return [{ ...first, samples: [first, ...more].flatMap(({ samples }) => samples) }];
+  });
+}
+
+/** Of the layers of containers, which lie on the file system of the Engine. */
+function diskMetrics({ pods, engineFs, fs }: NodeStats): readonly Metric[] {
+  const disks = pods.flatMap((pod) =>
+    pod.containers.flatMap((one) =>
+      one.disk === undefined
+        ? []
+        : [{ labels: { ...containerLabels(pod, one), device: "" }, disk: one.disk }],
+    ),
+  );
+  const limit = (engineFs ?? fs)?.capacityBytes;
+  return [
+    gauge(
+      "container_fs_usage_bytes",
+      "Number of bytes that are consumed by the container on this filesystem.",
+      disks.map(({ labels, disk }) => ({ labels, value: disk.writableBytes, at: disk.at })),
+    ),
+    gauge(
+      "container_fs_limit_bytes",
+      "Number of bytes that can be consumed by the container on this filesystem.",
+      limit === undefined
+        ? []
+        : disks.map(({ labels, disk }) => ({ labels, value: limit, at: disk.at })),
+    ),
+  ];
+}
+
+const BLOCK: readonly (readonly [string, string, Exclude<keyof BlockIo, "device">])[] = [
+  ["reads_bytes_total", "Cumulative count of bytes read", "readBytes"],
+  ["writes_bytes_total", "Cumulative count of bytes written", "writeBytes"],
+  ["reads_total", "Cumulative count of reads completed", "reads"],
+  ["writes_total", "Cumulative count of writes completed", "writes"],
+];
+
+function blockMetrics(
+  all: readonly { readonly labels: Labels; readonly measured: Measured }[],
+): readonly Metric[] {
+  return BLOCK.map(([name, help, field]) =>
+    counter(
+      `container_fs_${name}`,
+      help,
+      all.flatMap(({ labels, measured: { usage, at } }) =>
+        (usage.io ?? []).map((io) => ({
+          ...{ labels: { ...labels, device: io.device }, value: io[field], at },
+        })),
+      ),
+    ),
+  );
 }
 
 const NETWORK: readonly (readonly [string, string, keyof InterfaceUsage])[] = [

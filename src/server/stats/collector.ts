@@ -4,16 +4,17 @@
  * process that is not in its container's cgroup any more is somebody else's and left out. Used by kubelet-server.ts.
  */
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import type { Clock } from "../../core/clock.ts";
 import type { PodDirectory, PodView } from "../../pods/directory.ts";
-import type { Container } from "../../runtime/runtime.ts";
+import type { Container, ContainerUsage } from "../../runtime/runtime.ts";
+import { type Machine, readEngineUsage, readMachine, readPodsUsage } from "./machine.ts";
+import type { ReadText } from "./read-text.ts";
 import {
   type InterfaceUsage,
   parseCgroupPaths,
   parseInterfaces,
-  type ReadText,
   readNodeUsage,
   readUsage,
   type Usage,
@@ -27,8 +28,16 @@ export interface Measured {
   readonly nanoCores?: number;
 }
 
+/** Of a container: its writable layer and its logs. */
+export interface ContainerDisk extends ContainerUsage {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
 export interface ContainerStats extends Measured {
   readonly container: Container;
+  /** Where it was asked for, and is known. */
+  readonly disk?: ContainerDisk;
   readonly cgroup: string;
 }
 
@@ -65,10 +74,15 @@ export interface NodeStats {
   readonly node: Measured | undefined;
   /** Of the agent. */
   readonly kubelet: Measured | undefined;
+  /** Of all pods, and of the Engine, where they have cgroups. */
+  readonly podsTotal: Measured | undefined;
+  readonly engine: Measured | undefined;
   readonly bootedAt: number;
-  readonly cores: number;
+  readonly machine: Machine;
   readonly interfaces: readonly InterfaceUsage[];
   readonly fs: FsStats | undefined;
+  /** Where the Engine keeps images, layers and logs. */
+  readonly engineFs: FsStats | undefined;
   readonly pods: readonly PodStats[];
 }
 
@@ -79,8 +93,11 @@ export class StatsCollector {
   readonly #clock: Clock;
   readonly #rootDir: string;
   readonly #volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
+  readonly #engineDir: () => Promise<string | undefined>;
   readonly #read: ReadText;
-  #last: { readonly asked: number; readonly stats: Promise<NodeStats> } | undefined;
+  #last:
+    | { readonly asked: number; readonly isBrief: boolean; readonly stats: Promise<NodeStats> }
+    | undefined;
   /** Processor time by what was measured. */
   #before = new Map<string, { readonly at: number; readonly cpuNanos: number }>();
   #now = new Map<string, { readonly at: number; readonly cpuNanos: number }>();
@@ -90,53 +107,75 @@ export class StatsCollector {
     readonly clock: Clock;
     readonly rootDir: string;
     readonly volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
+    /** Undefined while the Engine cannot be asked. */
+    readonly engineDir: () => Promise<string | undefined>;
     readonly read?: ReadText;
   }) {
     this.#pods = options.pods;
     this.#clock = options.clock;
     this.#rootDir = options.rootDir;
     this.#volumeUsage = options.volumeUsage;
+    this.#engineDir = options.engineDir;
     this.#read = options.read ?? readText;
   }
 
-  collect(): Promise<NodeStats> {
+  /** @param isBrief processor and memory of the containers are enough, which costs less. */
+  collect(isBrief = false): Promise<NodeStats> {
     const asked = this.#clock.monotonic();
-    if (this.#last === undefined || asked - this.#last.asked >= FRESH_MS)
-      this.#last = { asked, stats: this.#collect() };
-    return this.#last.stats;
+    const last = this.#last;
+    const isFresh = last !== undefined && asked - last.asked < FRESH_MS;
+    if (isFresh && (isBrief || !last.isBrief)) return last.stats;
+    const stats = this.#collect(isBrief);
+    this.#last = { asked, isBrief, stats };
+    return stats;
   }
 
   /** The agent's own process, for process_* metrics. */
-  readProcess(): { readonly processStat: string | undefined; readonly bootedAt: number } {
+  readProcess(): {
+    readonly processStat: string | undefined;
+    readonly bootedAt: number;
+    readonly openFiles: number | undefined;
+    readonly maxFiles: number | undefined;
+  } {
+    const limit = /^Max open files +(\d+)/m.exec(this.#read("/proc/self/limits") ?? "")?.[1];
     const booted = /^btime (\d+)$/m.exec(this.#read("/proc/stat") ?? "")?.[1];
-    return { processStat: this.#read("/proc/self/stat"), bootedAt: Number(booted ?? 0) * 1000 };
+    return {
+      processStat: this.#read("/proc/self/stat"),
+      bootedAt: Number(booted ?? 0) * 1000,
+      openFiles: countOpenFiles(),
+      maxFiles: limit === undefined ? undefined : Number(limit),
+    };
   }
 
-  async #collect(): Promise<NodeStats> {
+  async #collect(isBrief: boolean): Promise<NodeStats> {
     this.#before = this.#now;
     this.#now = new Map();
     const views = this.#pods.list();
     const volumes = await Promise.all(views.map(({ pod }) => this.#volumeUsage(pod.metadata.uid)));
-    const pods = views.map((view, index) => this.#collectPod(view, volumes[index] ?? []));
+    const pods = views.map((view, index) => this.#collectPod(view, volumes[index] ?? [], isBrief));
     const stat = this.#read("/proc/stat") ?? "";
+    const engineDir = await this.#engineDir();
     return {
       at: this.#clock.now(),
       node: this.#measure("node", readNodeUsage(this.#read)),
       kubelet: this.#measure("kubelet", this.#usageOf("self")?.usage),
       bootedAt: Number(/^btime (\d+)$/m.exec(stat)?.[1] ?? 0) * 1000,
-      cores: stat.match(/^cpu\d/gm)?.length ?? 0,
+      podsTotal: this.#measure("pods", readPodsUsage(this.#read)),
+      engine: this.#measure("runtime", readEngineUsage(this.#read)),
+      machine: readMachine(this.#read),
       interfaces: parseInterfaces(this.#read("/proc/self/net/dev") ?? ""),
       fs: await readFs(this.#rootDir),
+      engineFs: engineDir === undefined ? undefined : await readFs(engineDir),
       pods,
     };
   }
 
-  #collectPod(view: PodView, volumes: readonly VolumeStats[]): PodStats {
+  #collectPod(view: PodView, volumes: readonly VolumeStats[], isBrief: boolean): PodStats {
     const containers: ContainerStats[] = [];
     let parent: ReadonlyMap<string, string> | undefined;
     const running = view.containers.filter(({ state, pid }) => state === "running" && pid > 0);
     for (const container of running) {
-      const found = this.#usageOf(container.pid);
+      const found = this.#usageOf(container.pid, isBrief);
       if (found === undefined || !found.cgroup.includes(container.id)) continue;
       const measured = this.#measure(container.id, found.usage);
       if (measured === undefined) continue;
@@ -145,7 +184,7 @@ export class StatsCollector {
     }
     const first = running.find(({ id }) => containers.some((one) => one.container.id === id));
     const { uid } = view.pod.metadata;
-    const own = parent === undefined ? undefined : readUsage(parent, this.#read);
+    const own = parent === undefined ? undefined : readUsage(parent, this.#read, isBrief);
     return {
       ...{ view, containers, volumes },
       cgroup: parent?.get("memory") ?? parent?.get("") ?? "",
@@ -157,9 +196,9 @@ export class StatsCollector {
     };
   }
 
-  #usageOf(pid: number | "self") {
+  #usageOf(pid: number | "self", isBrief = false) {
     const paths = parseCgroupPaths(this.#read(`/proc/${pid}/cgroup`) ?? "");
-    const usage = readUsage(paths, this.#read);
+    const usage = readUsage(paths, this.#read, isBrief);
     const cgroup = paths.get("memory") ?? paths.get("") ?? "";
     return usage === undefined ? undefined : { usage, cgroup, paths };
   }
@@ -187,13 +226,25 @@ function parentOf(
   return isPods ? new Map(parents) : undefined;
 }
 
+/** What several containers do not have together. */
+const NO_SUM = /^(cpuShares|cpuPeriodMicros|cpuQuotaMicros|maxMemoryBytes)$/;
+
 function sum(usages: readonly Usage[]): Usage | undefined {
   const [first, ...rest] = usages;
   if (first === undefined) return undefined;
-  const total: Record<string, number> = { ...first };
-  for (const usage of rest)
-    for (const [name, value] of Object.entries(usage)) total[name] = (total[name] ?? 0) + value;
+  const total: Record<string, number> = {};
+  for (const usage of [first, ...rest])
+    for (const [name, value] of Object.entries(usage))
+      if (typeof value === "number" && !NO_SUM.test(name)) total[name] = (total[name] ?? 0) + value;
   return total as unknown as Usage;
+}
+
+function countOpenFiles(): number | undefined {
+  try {
+    return readdirSync("/proc/self/fd").length;
+  } catch {
+    return undefined;
+  }
 }
 
 function readText(path: string): string | undefined {

@@ -3,8 +3,9 @@
  * reader it is given. A file that is not there leaves its field out. Called by collector.ts.
  */
 
-/** Text of a file; undefined when it cannot be read. */
-export type ReadText = (path: string) => string | undefined;
+import { type BlockIo, parseBlkio, parseIoStat } from "./block-io.ts";
+import { type Pressures, readPressures } from "./pressure.ts";
+import type { ReadText } from "./read-text.ts";
 
 export interface Usage {
   readonly cpuNanos: number;
@@ -25,7 +26,18 @@ export interface Usage {
   /** Absent = none. */
   readonly memoryLimitBytes?: number;
   readonly memoryFailures?: number;
+  readonly maxMemoryBytes?: number;
+  /** How often the kernel ended a process for want of memory. */
+  readonly oomKills?: number;
+  readonly swapAvailableBytes?: number;
   readonly processes?: number;
+  readonly threads?: number;
+  readonly cpuShares?: number;
+  readonly cpuPeriodMicros?: number;
+  /** Absent = none. */
+  readonly cpuQuotaMicros?: number;
+  readonly io?: readonly BlockIo[];
+  readonly pressures?: Pressures;
 }
 
 /** Where a process is, by controller; the name of version 2 is empty. */
@@ -46,12 +58,12 @@ export function parseCgroupPaths(text: string): CgroupPaths {
   return paths;
 }
 
-/** undefined when the cgroup is gone. */
-export function readUsage(paths: CgroupPaths, read: ReadText): Usage | undefined {
-  return paths.has("memory") ? readVersion1(paths, read) : readVersion2(paths, read);
+/** undefined when the cgroup is gone. @param isBrief only what costs few files: processor and memory. */
+export function readUsage(paths: CgroupPaths, read: ReadText, isBrief = false): Usage | undefined {
+  return (paths.has("memory") ? readVersion1 : readVersion2)(paths, read, isBrief);
 }
 
-function readVersion1(paths: CgroupPaths, read: ReadText): Usage | undefined {
+function readVersion1(paths: CgroupPaths, read: ReadText, isBrief: boolean): Usage | undefined {
   const file = (controller: string, name: string): string | undefined =>
     read(`${ROOT}/${controller}${paths.get(controller) ?? "/"}/${name}`);
   const cpuNanos = toNumber(file("cpuacct", "cpuacct.usage"));
@@ -75,12 +87,11 @@ function readVersion1(paths: CgroupPaths, read: ReadText): Usage | undefined {
     pageFaults: memory.get("total_pgfault") ?? 0,
     majorPageFaults: memory.get("total_pgmajfault") ?? 0,
     memoryLimitBytes: toLimit(file("memory", "memory.limit_in_bytes")),
-    memoryFailures: toNumber(file("memory", "memory.failcnt")),
-    processes: toNumber(file("pids", "pids.current")),
+    ...(isBrief ? {} : readDetails1(file, read)),
   });
 }
 
-function readVersion2(paths: CgroupPaths, read: ReadText): Usage | undefined {
+function readVersion2(paths: CgroupPaths, read: ReadText, isBrief: boolean): Usage | undefined {
   const file = (name: string): string | undefined => read(`${ROOT}${paths.get("") ?? "/"}/${name}`);
   const cpu = parseKeyed(file("cpu.stat"));
   const memory = parseKeyed(file("memory.stat"));
@@ -103,9 +114,57 @@ function readVersion2(paths: CgroupPaths, read: ReadText): Usage | undefined {
     pageFaults: memory.get("pgfault") ?? 0,
     majorPageFaults: memory.get("pgmajfault") ?? 0,
     memoryLimitBytes: toLimit(file("memory.max")),
-    memoryFailures: parseKeyed(file("memory.events")).get("max"),
-    processes: toNumber(file("pids.current")),
+    ...(isBrief ? {} : readDetails2(file, read)),
   });
+}
+
+type Details = Optional<
+  Pick<
+    Usage,
+    | ("memoryFailures" | "maxMemoryBytes" | "oomKills" | "processes" | "threads" | "io")
+    | ("cpuShares" | "cpuPeriodMicros" | "cpuQuotaMicros" | "pressures")
+  >
+>;
+
+function readDetails1(
+  file: (controller: string, name: string) => string | undefined,
+  read: ReadText,
+): Partial<Details> {
+  return {
+    memoryFailures: toNumber(file("memory", "memory.failcnt")),
+    maxMemoryBytes: toNumber(file("memory", "memory.max_usage_in_bytes")),
+    oomKills: parseKeyed(file("memory", "memory.oom_control")).get("oom_kill"),
+    processes: countLines(file("memory", "cgroup.procs")),
+    threads: toNumber(file("pids", "pids.current")),
+    cpuShares: toNumber(file("cpu", "cpu.shares")),
+    cpuPeriodMicros: toNumber(file("cpu", "cpu.cfs_period_us")),
+    cpuQuotaMicros: toNumber(file("cpu", "cpu.cfs_quota_us")),
+    io: parseBlkio(
+      file("blkio", "blkio.throttle.io_service_bytes"),
+      file("blkio", "blkio.throttle.io_serviced"),
+      read,
+    ),
+  };
+}
+
+function readDetails2(
+  file: (name: string) => string | undefined,
+  read: ReadText,
+): Partial<Details> {
+  const events = parseKeyed(file("memory.events"));
+  const max = file("cpu.max") ?? "";
+  return {
+    memoryFailures: events.get("max"),
+    maxMemoryBytes: toNumber(file("memory.peak")),
+    oomKills: events.get("oom_kill"),
+    processes: countLines(file("cgroup.procs")),
+    threads: toNumber(file("pids.current")),
+    cpuShares: sharesOf(toNumber(file("cpu.weight"))),
+    cpuPeriodMicros: toNumber(/ (\d+)/.exec(max)?.[1]),
+    cpuQuotaMicros: toNumber(/^\d+/.exec(max)?.[0]),
+    io: parseIoStat(file("io.stat"), read),
+    pressures: readPressures((resource) => file(`${resource}.pressure`)),
+  };
 }
 
 type Optional<T> = { readonly [K in keyof T]: T[K] | undefined };
@@ -128,6 +187,7 @@ export function readNodeUsage(read: ReadText): Usage | undefined {
   const of = (name: string): number => memory.get(name) ?? 0;
   const memoryBytes = of("MemTotal") - of("MemFree");
   const faults = parseKeyed(read("/proc/vmstat"));
+  const pressures = readPressures((resource) => read(`/proc/pressure/${resource}`));
   return {
     cpuNanos: (user + nice + system + irq + softirq + steal) * 1e7,
     memoryBytes,
@@ -136,9 +196,11 @@ export function readNodeUsage(read: ReadText): Usage | undefined {
     cacheBytes: of("Cached"),
     mappedBytes: of("Mapped"),
     swapBytes: of("SwapTotal") - of("SwapFree"),
+    swapAvailableBytes: of("SwapFree"),
     pageFaults: faults.get("pgfault") ?? 0,
     majorPageFaults: faults.get("pgmajfault") ?? 0,
     memoryLimitBytes: of("MemTotal"),
+    ...(pressures === undefined ? {} : { pressures }),
   };
 }
 
@@ -181,6 +243,15 @@ export function parseInterfaces(text: string): readonly InterfaceUsage[] {
 function parseKeyed(text: string | undefined): ReadonlyMap<string, number> {
   const lines = [...(text ?? "").matchAll(/^(\S+) (\d+)$/gm)];
   return new Map(lines.map(([, name = "", value]) => [name, Number(value)]));
+}
+
+function countLines(text: string | undefined): number | undefined {
+  return text?.match(/\n/g)?.length ?? (text === undefined ? undefined : 0);
+}
+
+/** The weight that runc makes of shares, back. */
+function sharesOf(weight: number | undefined): number | undefined {
+  return weight === undefined ? undefined : Math.round(2 + ((weight - 1) * 262_142) / 9_999);
 }
 
 function toNumber(text: string | undefined): number | undefined {

@@ -9,6 +9,7 @@ import { removeCgroups } from "../../../src/cgroups/cleanup.ts";
 import { PodCgroups, type PodCgroupsOptions } from "../../../src/cgroups/pod-cgroups.ts";
 import type { Command } from "../../../src/core/exec.ts";
 import { createLogger } from "../../../src/core/logger.ts";
+import { FakeClock } from "../../fakes/clock.ts";
 import { makePod } from "../pods/support.ts";
 
 const never = new AbortController().signal;
@@ -38,6 +39,8 @@ function create(version: 1 | 2, change: Partial<PodCgroupsOptions> = {}): PodCgr
     ...{ root, driver: "cgroupfs", version, exec, log, podPidsLimit: 40 },
     node: () => ({ cpuMillis: 1500, memoryBytes: 1024 }),
     pods: () => pods,
+    clock: new FakeClock(),
+    onOperation: () => undefined,
     ...change,
   });
 }
@@ -47,6 +50,32 @@ function podOf(uid: string, resources: object): Pod {
 }
 
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
+
+test.each([
+  ["cgroupfs", "kubepods/burstable/podu-1", "abc"],
+  [
+    "systemd",
+    "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podu_1.slice",
+    "docker-abc.scope",
+  ],
+] as const)(
+  "counts the OOM kills of ended containers on version 2, %s",
+  async (driver, own, id) => {
+    const kills = (directory: string, count: number): void => {
+      mkdirSync(join(root, directory), { recursive: true });
+      const events = `low 0\nhigh 0\nmax 9\noom 9\noom_kill ${count}\noom_group_kill 7\n`;
+      writeFileSync(join(root, directory, "memory.events"), events);
+    };
+    const pod = podOf("u-1", { requests: { cpu: "1" } });
+    const cgroups = create(2, { driver });
+    kills(own, 5);
+    expect(await cgroups.countOomKills(pod, [])).toBe(5);
+    kills(`${own}/${id}`, 2);
+    expect(await cgroups.countOomKills(pod, ["abc"])).toBe(3);
+    expect(await cgroups.countOomKills(pod, ["gone"]), "it ends just now").toBeUndefined();
+    expect(await create(1, { driver }).countOomKills(pod, [])).toBeUndefined();
+  },
+);
 
 describe("version 2", () => {
   const CONTROLLERS = "cpuset cpu io memory hugetlb pids rdma";

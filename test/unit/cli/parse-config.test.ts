@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { readKubeletFlags } from "../../../src/cli/kubelet-config.ts";
 import { computeAgentConfig, parseConfigFile } from "../../../src/cli/parse-config.ts";
 import type { AgentConfig } from "../../../src/config.ts";
 
@@ -6,7 +7,7 @@ const HEAD = "apiVersion: longshore.dev/v1alpha1\nkind: AgentConfiguration\n";
 
 function compute(flags: object, yaml = ""): Omit<AgentConfig, "proxy"> {
   return computeAgentConfig({
-    flags: { kubeconfig: "/k", ...flags },
+    flags: readKubeletFlags({ kubeconfig: "/k", ...flags }).values,
     file: yaml === "" ? {} : parseConfigFile(HEAD + yaml, "/etc/c.yaml"),
     hostname: "Host-1",
   });
@@ -62,6 +63,12 @@ describe("computeAgentConfig", () => {
     expect(compute({ clusterCidr: both }).clusterCidr).toBe("10.244.0.0/16");
     expect(compute({}, "clusterCidr: 10.244.0.0/16").clusterCidr).toBe("10.244.0.0/16");
     expect(compute({ clusterCidr: "fd00:10::/56" }).clusterCidr).toBeUndefined();
+  });
+
+  test("takes labels of Kubernetes that a node may give itself", () => {
+    const nodeLabels =
+      "node.kubernetes.io/x=1,topology.kubernetes.io/zone=a,kubernetes.io/arch=amd64,a.io/b=c";
+    expect(Object.keys(compute({ nodeLabels }).nodeLabels)).toHaveLength(4);
   });
 
   test("takes static pods from the kubelet's flags and from its file's fields", () => {
@@ -166,6 +173,11 @@ podPidsLimit: 99`;
       says: "clusterCidr[1]",
     },
     { sentence: "a CIDR beyond 32", flags: { clusterCidr: "10.0.0.0/33" }, says: "clusterCidr" },
+    {
+      sentence: "a label that a node may not give itself",
+      flags: { nodeLabels: "node-role.kubernetes.io/worker=" },
+      says: "may give itself",
+    },
     { sentence: "a label key of spaces", flags: { nodeLabels: " =1" }, says: "nodeLabels" },
     {
       sentence: "a taint without effect",
@@ -177,7 +189,7 @@ podPidsLimit: 99`;
     { sentence: "a negative", flags: { systemReserved: "cpu=-1" }, says: "systemReserved.cpu" },
     {
       sentence: "a signal nobody acts on",
-      flags: { evictionHard: "pid.available<1" },
+      flags: { evictionHard: "cpu.available<1" },
       says: "memory.available",
     },
     { sentence: "more than all", flags: { evictionHard: "nodefs.available<101%" }, says: "100%" },

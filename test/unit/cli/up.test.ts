@@ -64,7 +64,9 @@ const startControlPlane: StartControlPlane = async ({
   store = new Store({ path: ":memory:", clock, randomUid, log });
   store.open();
   const kubeletClient = { ca: "CA", cert: "", key: "" };
-  extend?.({ store, clock, random, randomUid, log, kubeletClient });
+  const authority = { cert: "", key: "" };
+  const context = { store, clock, random, randomUid, log, kubeletClient, authority };
+  extend?.({ pkiDir: stateDir, ...context });
   return {
     url: "https://127.0.0.1:6443",
     caFile: `${stateDir}/ca.crt`,

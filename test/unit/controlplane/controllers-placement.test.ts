@@ -117,3 +117,36 @@ describe("placing a pod", () => {
     expect(isWaiting(pod({ schedulingGates: [{ name: "hold" }] }))).toBe(false);
   });
 });
+
+describe("a host port", () => {
+  const listening = (hostPort: number, port: object = {}, more: object = {}): object => ({
+    containers: [{ name: "c", ports: [{ containerPort: 80, hostPort, ...port }] }],
+    ...more,
+  });
+  const refused =
+    "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
+
+  it.each<[string, object, object, string]>([
+    ["that is free", listening(80), listening(81), "n"],
+    ["that another pod has", listening(80), listening(80), refused],
+    ["of another protocol", listening(80), listening(80, { protocol: "UDP" }), "n"],
+    [
+      "of another address",
+      listening(80, { hostIP: "1.1.1.1" }),
+      listening(80, { hostIP: "::1" }),
+      "n",
+    ],
+    [
+      "of every address",
+      listening(80, { hostIP: "1.1.1.1" }),
+      listening(80, { hostIP: "0.0.0.0" }),
+      refused,
+    ],
+  ])("%s", (_what, spec, taken, expected) => {
+    const other = pod({ ...taken, nodeName: "n" }, "other");
+    const placement = computePlacement(pod(spec), [node("n")], [other]);
+    expect(placement.kind === "bound" ? placement.nodeName : placement.message).toBe(expected);
+    const ended = { ...other, status: { phase: "Failed" as const } };
+    expect(computePlacement(pod(spec), [node("n")], [ended])).toMatchObject({ nodeName: "n" });
+  });
+});

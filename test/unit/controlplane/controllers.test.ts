@@ -312,7 +312,8 @@ describe("admission", () => {
   const admit = (type: typeof PODS, object: KubeObject): KubeObject => {
     const { name, namespace } = object.metadata;
     let current = object;
-    for (const hook of createAdmission({ store, serviceCidr: "10.96.0.0/16" })) {
+    const context = { store, clock, random: () => 0, serviceCidr: "10.96.0.0/16" };
+    for (const hook of createAdmission(context)) {
       current =
         hook({
           operation: "CREATE",

@@ -29,6 +29,7 @@ describe("discovery", () => {
           { name: "coordination.k8s.io" },
           { name: "discovery.k8s.io" },
           { name: "node.k8s.io" },
+          { name: "certificates.k8s.io" },
           { name: "authentication.k8s.io" },
           { name: "authorization.k8s.io" },
         ],
@@ -89,7 +90,7 @@ describe("discovery", () => {
       body: {
         kind: "APIGroupDiscoveryList",
         apiVersion: `apidiscovery.k8s.io/${version}`,
-        items: [{ metadata: { name: "coordination.k8s.io" } }, {}, {}, {}, {}],
+        items: [{ metadata: { name: "coordination.k8s.io" } }, {}, {}, {}, {}, {}],
       },
     });
   });
@@ -131,6 +132,8 @@ describe("OpenAPI", () => {
       "apis/coordination.k8s.io/v1",
       "apis/discovery.k8s.io/v1",
       "apis/node.k8s.io/v1",
+      "apis/certificates.k8s.io/v1",
+      "apis/certificates.k8s.io/v1beta1",
       "apis/authentication.k8s.io/v1",
       "apis/authorization.k8s.io/v1",
     ]);

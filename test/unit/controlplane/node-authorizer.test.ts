@@ -7,6 +7,7 @@ import * as registry from "../../../src/controlplane/registry.ts";
 
 const NODE: User = { name: "system:node:n", groups: ["system:nodes", "system:authenticated"] };
 const PROXY: User = { name: "system:kube-proxy", groups: ["system:authenticated"] };
+const TOKEN: User = { name: "system:bootstrap:a", groups: ["system:bootstrappers"] };
 const NOBODY: User = { name: "eve", groups: ["system:authenticated"] };
 
 const pod = {
@@ -127,12 +128,25 @@ describe("a node", () => {
     ["get", "persistentvolumes/status", { name: "data" }, "deny cannot read subresource"],
     ["create", "serviceaccounts/token", inD("default"), "allow"],
     ["create", "serviceaccounts/token", inD("admin"), UNRELATED],
+    ["get", "serviceaccounts", inD("default"), "allow"],
+    ["get", "serviceaccounts", inD("admin"), UNRELATED],
     [
-      "get",
+      "list",
       "serviceaccounts",
-      inD("default"),
+      { namespace: "d" },
       "deny can only create tokens for individual service accounts",
     ],
+    ["watch", "clustertrustbundles", {}, "allow"],
+    ["create", "podcertificaterequests", { namespace: "d" }, "allow"],
+    ["watch", "podcertificaterequests", select("spec.nodeName=n"), "allow"],
+    [
+      "list",
+      "podcertificaterequests",
+      select("spec.nodeName=m"),
+      "deny can only list/watch podcertificaterequests with spec.nodeName field selector",
+    ],
+    ["delete", "podcertificaterequests", inD("req-1"), "deny"],
+    ["patch", "podcertificaterequests/status", inD("req-1"), "deny"],
     ["update", "leases", { namespace: "kube-node-lease", name: "n" }, "allow"],
     [
       "update",
@@ -168,6 +182,13 @@ describe("the proxy and others", () => {
     [PROXY, "get", "secrets", inD("env"), "deny"],
     [PROXY, "patch", "nodes/status", { name: "n" }, "deny"],
     [NOBODY, "get", "pods", inD("web"), "deny"],
+    [TOKEN, "create", "certificatesigningrequests", {}, "allow"],
+    [TOKEN, "get", "certificatesigningrequests", { name: "r" }, "allow"],
+    [TOKEN, "update", "certificatesigningrequests/approval", { name: "r" }, "deny"],
+    [TOKEN, "delete", "certificatesigningrequests", { name: "r" }, "deny"],
+    [TOKEN, "get", "nodes", { name: "n" }, "deny"],
+    [NODE, "create", "certificatesigningrequests", {}, "allow"],
+    [NODE, "update", "certificatesigningrequests/approval", { name: "r" }, "deny"],
     [
       { name: "eve", groups: ["system:nodes"] },
       "get",
@@ -207,7 +228,37 @@ describe("node restriction", () => {
     name: "default",
     object: { spec: { boundObjectRef: { apiVersion: "v1", kind: "Pod", name: "web", uid } } },
   });
+  const certificate = (change: object = {}): Partial<NodeRequest> => ({
+    group: "certificates.k8s.io",
+    resource: "podcertificaterequests",
+    operation: "create",
+    namespace: "d",
+    name: "req-1",
+    object: {
+      spec: {
+        ...{ nodeName: "n", nodeUID: "node-uid", podName: "web", podUID: "pod-uid" },
+        ...{ serviceAccountName: "default", serviceAccountUID: "account-uid" },
+        ...change,
+      },
+    },
+  });
   it.each<[string, Partial<NodeRequest>, string | undefined]>([
+    ["gives certificates to pods of the node", certificate(), undefined],
+    [
+      "gives none in the name of another node",
+      certificate({ nodeUID: "other" }),
+      'node "n" can only create PodCertificateRequests for itself',
+    ],
+    [
+      "gives none to a pod that was replaced",
+      certificate({ podUID: "old" }),
+      'node "n" can only create PodCertificateRequests for pods that run on it',
+    ],
+    [
+      "gives none to another account",
+      certificate({ serviceAccountName: "admin" }),
+      "the service account is not the pod's",
+    ],
     ["lets a node label itself", changeLabel("topology.kubernetes.io/zone"), undefined],
     ["lets a node set labels of its own", changeLabel("example.com/rack"), undefined],
     [
@@ -313,6 +364,8 @@ describe("node restriction", () => {
   ])("%s", (_sentence, change, expected) => {
     const metadata = { name: "n", uid: "node-uid", resourceVersion: "1" };
     const getNode = (): Node => ({ apiVersion: "v1", kind: "Node", metadata });
-    expect(nodeRestriction({ ...base, ...change }, { getPod: () => pod, getNode })).toBe(expected);
+    const account = { metadata: { name: "default", uid: "account-uid", resourceVersion: "1" } };
+    const view = { getPod: () => pod, getNode, getServiceAccount: () => account };
+    expect(nodeRestriction({ ...base, ...change }, view)).toBe(expected);
   });
 });

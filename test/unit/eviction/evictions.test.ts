@@ -77,7 +77,7 @@ describe("a pod", () => {
       "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
     ],
   ])("%s", (_, pod, used, message) => {
-    expect(computeEviction(pod, used)).toBe(message);
+    expect(computeEviction(pod, used)?.message).toBe(message);
   });
 
   test.each([

@@ -41,7 +41,7 @@ function start(pods: readonly Seen[], answers: { exec?: Exec; usage?: ContainerU
         return answers.usage;
       },
     },
-    pods: { list: () => pods, evict: (uid, message) => calls.push(`evict ${uid}: ${message}`) },
+    pods: { list: () => pods, evict: (uid, { message }) => calls.push(`evict ${uid}: ${message}`) },
   });
   evictions.start();
   const turn = async (): Promise<readonly string[]> => {

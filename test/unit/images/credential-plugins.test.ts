@@ -6,10 +6,7 @@ import type { ObjectMeta, Pod } from "../../../src/api/types.ts";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import type { Command, CommandResult } from "../../../src/core/exec.ts";
 import { createLogger } from "../../../src/core/logger.ts";
-import {
-  parseCredentialProviders,
-  parseGoDuration,
-} from "../../../src/images/credential-plugin-config.ts";
+import { parseCredentialProviders } from "../../../src/images/credential-plugin-config.ts";
 import {
   type CredentialPlugin,
   loadCredentialPlugins,
@@ -335,18 +332,4 @@ describe("the configuration", () => {
     await expect(load(binDir)).rejects.toThrow("twice");
     await expect(load("/nowhere")).rejects.toMatchObject({ code: "ConfigInvalid" });
   });
-});
-
-test.each([
-  ["10s", 10_000],
-  ["1h30m0s", 5_400_000],
-  ["1.5s", 1_500],
-  ["250ms", 250],
-  ["0", 0],
-  ["", undefined],
-  ["10", undefined],
-  ["-5s", undefined],
-  [60, undefined],
-])("the duration %j is %s ms", (text, expected) => {
-  expect(parseGoDuration(text)).toBe(expected);
 });

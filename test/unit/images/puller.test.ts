@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import { createLogger } from "../../../src/core/logger.ts";
+import { TokenBucket } from "../../../src/core/token-bucket.ts";
 import type { Credential } from "../../../src/images/keyring.ts";
 import { Puller } from "../../../src/images/puller.ts";
 import type { Image, ImageCredentials } from "../../../src/runtime/runtime.ts";
@@ -22,7 +23,7 @@ class Bench {
   isDiskFull = false;
   readonly puller: Puller;
 
-  constructor(limit: <T>(work: () => Promise<T>) => Promise<T> = (work) => work()) {
+  constructor(limit: <T>(work: () => Promise<T>) => Promise<T> = (work) => work(), perSecond = 0) {
     const note = async (what: string): Promise<void> => {
       this.journal.push(what);
       if (this.isDiskFull && what.startsWith("pulled")) throw new Error("ENOSPC");
@@ -54,6 +55,7 @@ class Bench {
         write: (line) => this.warnings.push(line),
       }),
       limit,
+      pace: new TokenBucket(perSecond, 1),
     });
   }
 
@@ -173,4 +175,14 @@ test("stop ends what is under way", async () => {
   await settle();
   await bench.puller.stop();
   await expect(pulled).rejects.toMatchObject({ code: "Aborted" });
+});
+
+test("registries are not asked faster than registryPullQPS allows", async () => {
+  const bench = new Bench((work) => work(), 2);
+  bench.pull("a", []);
+  bench.pull("b", []);
+  await settle();
+  expect(bench.journal.filter((line) => line.includes("asks"))).toEqual(["nobody asks for a"]);
+  await bench.clock.advance(500);
+  expect(bench.journal.filter((line) => line.includes("asks"))).toHaveLength(2);
 });

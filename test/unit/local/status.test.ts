@@ -14,6 +14,7 @@ const WELL = {
   ...{ nodeName: "n1", version: "0.1.0", now: NOW, problems: [] },
   watches: [{ name: "pods", isConnected: true }],
   engine: { isConnected: true, name: "docker", version: "26.1.5" },
+  certificates: { clientEndsAt: NOW, servingEndsAt: NOW + 1000, problems: [] },
 };
 const named = (name: string, record: Change["record"], more: Change = {}) => {
   const pod = makePod({}, { name, uid: name });
@@ -23,10 +24,11 @@ const text = (changes: Partial<Parameters<typeof computeAgentStatus>[0]>): strin
   formatStatus(computeAgentStatus({ ...WELL, pods: [], ...changes }));
 
 describe("the status of the agent", () => {
-  test("is six lines when all is well", () => {
+  test("is seven lines when all is well", () => {
     expect(text({ pods: [makeFacts()] })).toBe(`Node         n1: Ready (0.1.0)
 API server   connected
 Engine       docker 26.1.5
+Certificates client until 2026-01-01T00:10:00Z; serving until 2026-01-01T00:10:01Z
 Pods         1: 1 Running
 Containers   1: 1 running, 1 ready
 Status       written
@@ -36,11 +38,13 @@ Status       written
   test("names what is away and why the node is not ready", () => {
     const engine = { isConnected: false, message: "no such\nsocket" };
     const watches = [...WELL.watches, { name: "services", isConnected: false }];
-    const lines = text({ problems: ["no podCIDR", "no Engine"], engine, watches }).split("\n");
-    expect(lines.slice(0, 4)).toEqual([
+    const certificates = { problems: ["client: it waits"] };
+    const seen = { problems: ["no podCIDR", "no Engine"], engine, watches, certificates };
+    expect(text(seen).split("\n").slice(0, 5)).toEqual([
       "Node         n1: no podCIDR; no Engine (0.1.0)",
       "API server   away: services",
       "Engine       away: no such socket",
+      "Certificates no client certificate; client: it waits",
       "Pods         0",
     ]);
   });
@@ -56,7 +60,7 @@ Status       written
       named("ending", { phase: "terminating", status: waiting("x") }),
     ];
     const lines = text({ pods }).split("\n");
-    expect(lines.slice(3)).toEqual([
+    expect(lines.slice(4)).toEqual([
       "Pods         6: 2 Running, 1 Succeeded, 2 Pending, 1 Failed",
       "Containers   5: 2 running, 2 ready",
       "Status       1 pods not yet written to the API server",
@@ -84,6 +88,7 @@ describe("the routes of the local socket", () => {
     pods: () => [makeFacts()],
     problems: () => [],
     watches: () => WELL.watches,
+    certificates: () => WELL.certificates,
     engine: async () => ({ name: "docker", version: "26" }) as RuntimeInfo,
     ...changes,
   });

@@ -20,6 +20,7 @@ function sandbox(changes: Partial<Sandbox> = {}): Sandbox {
     state: "ready",
     hostNetwork: false,
     ips: ["10.0.1.2"],
+    hostPorts: [],
     pid: 42,
     createdAt: 0,
     annotations: {},
@@ -113,9 +114,9 @@ describe("addresses", () => {
 
   test("are free after the sandbox was detached, unless another pod has them by now", async () => {
     const { network } = await full("a", "b", "c", "d", "e");
-    await network.detach(taken("b", "10.0.1.3"));
+    await network.detach(taken("b", "10.0.1.3"), signal);
     expect(await network.allocate("f", none)).toEqual(["10.0.1.3"]);
-    await network.detach(taken("b", "10.0.1.3"));
+    await network.detach(taken("b", "10.0.1.3"), signal);
     await expect(network.allocate("g", none)).rejects.toMatchObject({ code: "NetworkExhausted" });
   });
 

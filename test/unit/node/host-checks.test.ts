@@ -1,5 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { computeHostChecks, type HostFacts } from "../../../src/node/host-checks.ts";
+import {
+  computeHostChecks,
+  ensureUnmapped,
+  type HostFacts,
+} from "../../../src/node/host-checks.ts";
 
 const base: HostFacts = {
   isRoot: true,
@@ -18,7 +22,7 @@ const base: HostFacts = {
     "net/netfilter/nf_conntrack_max": "262144",
   },
   hasIpv6: true,
-  engine: { version: "26.1.5+dfsg1" },
+  engine: { version: "26.1.5+dfsg1", mapsUsers: false },
   swapBytes: 0,
 };
 
@@ -37,7 +41,13 @@ describe("computeHostChecks", () => {
     },
     {
       sentence: "Engine 19.03",
-      change: { engine: { version: "19.03.1" } },
+      change: { engine: { version: "19.03.1", mapsUsers: false } },
+      name: "Docker Engine",
+      state: "failed",
+    },
+    {
+      sentence: "an Engine that maps users",
+      change: { engine: { version: "26.1.5", mapsUsers: true } },
       name: "Docker Engine",
       state: "failed",
     },
@@ -79,4 +89,9 @@ describe("computeHostChecks", () => {
     expect(wrong[0]?.consequence).not.toBe("");
     expect(wrong[0]?.remedy).not.toBe("");
   });
+});
+
+test("an agent refuses an Engine that maps users, and says what to do", () => {
+  expect(() => ensureUnmapped({ mapsUsers: true })).toThrow(/userns-remap.*daemon\.json/);
+  expect(() => ensureUnmapped({ mapsUsers: false })).not.toThrow();
 });

@@ -28,7 +28,7 @@ const host: HostReader = {
   interfaces: () => ({}),
 };
 
-const info = { name: "docker", version: "26.1.0" } as RuntimeInfo;
+const info = { name: "docker", version: "26.1.0", handlers: [] as const } as unknown as RuntimeInfo;
 
 describe("NodeLoop", () => {
   let clock: FakeClock;
@@ -60,6 +60,7 @@ describe("NodeLoop", () => {
         port: 10250,
         maxPods: 110,
         nodeStatusUpdateFrequencyMs: 10_000,
+        ...{ nodeStatusReportFrequencyMs: 300_000, nodeStatusMaxImages: 50, providerID: "" },
         nodeLeaseDurationSeconds: 40,
         ...{ systemReserved: {}, kubeReserved: {} },
         evictionHard: {

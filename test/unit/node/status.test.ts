@@ -2,14 +2,10 @@
 
 import { describe, expect, test } from "vitest";
 import type { Node, NodeStatus } from "../../../src/api/types.ts";
+import { kubeletVersion } from "../../../src/core/version.ts";
 import { parseCpuCount, parseHugePageSize, parseMemTotal } from "../../../src/node/capacity.ts";
 import type { HostReader } from "../../../src/node/host.ts";
-import {
-  findUplinkMtu,
-  kubeletVersion,
-  parseDefaultInterface,
-  parseOsImage,
-} from "../../../src/node/node-info.ts";
+import { findUplinkMtu, parseDefaultInterface, parseOsImage } from "../../../src/node/node-info.ts";
 import {
   computeAllocatable,
   computePodsShare,
@@ -42,6 +38,8 @@ const input: NodeStatusInput = {
     NodeStatus["nodeInfo"]
   >,
   images: [],
+  handlers: [{ name: "", recursiveReadOnlyMounts: true }],
+  maxImages: 50,
   kubeletPort: 10250,
   problems: [],
   declaredFeatures: [],
@@ -63,6 +61,9 @@ describe("computeNodeStatus", () => {
       ],
       daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
       features: { supplementalGroupsPolicy: true },
+      runtimeHandlers: [
+        { name: "", features: { recursiveReadOnlyMounts: true, userNamespaces: false } },
+      ],
     });
   });
 
@@ -100,6 +101,9 @@ describe("computeNodeStatus", () => {
     }));
     const status = computeNodeStatus({ ...input, images });
     expect(status.images?.length).toBe(50);
+    const countOf = (maxImages: number): number | undefined =>
+      computeNodeStatus({ ...input, images, maxImages }).images?.length;
+    expect([countOf(3), countOf(0), countOf(-1)]).toEqual([3, 0, 60]);
     expect(status.images?.[0]).toEqual({
       names: ["r@59", "a:59", "b:59", "c:59", "d:59"],
       sizeBytes: 59,
@@ -224,6 +228,7 @@ describe("the Node object", () => {
       architecture: "amd64",
       labels: { zone: "a", "kubernetes.io/os": "windows" },
       taints: [],
+      providerID: "cloud://1",
     });
     expect(node).toMatchObject({
       metadata: {
@@ -235,7 +240,7 @@ describe("the Node object", () => {
           "kubernetes.io/hostname": "n1",
         },
       },
-      spec: {},
+      spec: { providerID: "cloud://1" },
     });
   });
 

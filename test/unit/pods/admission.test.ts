@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Pod } from "../../../src/api/types.ts";
+import type { Container, Pod } from "../../../src/api/types.ts";
 import { type AdmissionInput, computeAdmission } from "../../../src/pods/admission/admission.ts";
 import { findUnsupportedFields } from "../../../src/pods/admission/unsupported.ts";
 import type { Verdict } from "../../../src/pods/snapshot.ts";
@@ -13,9 +13,17 @@ const web = (fields: Partial<Spec["containers"][number]>): Partial<Spec> => ({
 const CASES: readonly (readonly [string, Partial<Spec>])[] = [
   ["spec.resourceClaims", { resourceClaims: [{ name: "c" }] }],
   ["spec.hostUsers=false", { hostUsers: false }],
-  ["spec.containers[web].volumeDevices", web({ volumeDevices: [{ name: "v", devicePath: "/d" }] })],
-  ["spec.containers[web].ports.hostPort", web({ ports: [{ containerPort: 1, hostPort: 1 }] })],
-  ["spec.volumes[v].nfs", { volumes: [{ name: "v", nfs: { server: "s", path: "/" } }] }],
+  ...[
+    { containerPort: 1, hostPort: 1, hostIP: "fd00::1" },
+    { containerPort: 1, hostPort: 1, hostIP: "1.2.3.4 -j ACCEPT" },
+    { containerPort: 1, hostPort: 70_000 },
+    { containerPort: 0, hostPort: 1 },
+    { containerPort: 1, hostPort: 1, protocol: "ICMP" },
+  ].map((port): readonly [string, Partial<Spec>] => [
+    "spec.containers[web].ports.hostPort with this hostIP or protocol",
+    web({ ports: [port as NonNullable<Container["ports"]>[number]] }),
+  ]),
+  ["spec.volumes[v].rbd", { volumes: [{ name: "v", rbd: { image: "i", monitors: [] } }] }],
 ];
 
 const NODE: AdmissionInput["node"] = {
@@ -56,8 +64,13 @@ describe("admission", () => {
     expect(findUnsupportedFields(makePod(spec).spec)).toEqual([field]);
   });
 
-  test("takes host ports of a pod that is in the host's network", () => {
-    const spec = { hostNetwork: true, ...web({ ports: [{ containerPort: 1, hostPort: 1 }] }) };
+  test("takes host ports", () => {
+    const ports = [
+      { containerPort: 1, hostPort: 1, hostIP: "127.0.0.1", protocol: "SCTP" as const },
+    ];
+    expect(findUnsupportedFields(makePod(web({ ports })).spec)).toEqual([]);
+    const onHost = [{ containerPort: 1, hostPort: 1, hostIP: "fd00::1" }];
+    const spec = { hostNetwork: true, ...web({ ports: onHost }) };
     expect(findUnsupportedFields(makePod(spec).spec)).toEqual([]);
   });
 

@@ -25,6 +25,7 @@ const FACTS = {
   podIps: ["10.0.0.2", "fd00::2"],
   hostIps: ["192.0.2.1"],
   nodeName: "n",
+  nodeLabels: {},
   allocatable: { cpu: 1500, memory: 1024, "ephemeral-storage": 4096, "hugepages-2Mi": 2048 },
 };
 const POD = makePod(

@@ -177,6 +177,11 @@ const table: readonly (readonly [string, Change, readonly string[]])[] = [
     ],
   ],
   [
+    "what the spec asks for in vain",
+    { record: { problem: "spec is no object" }, ignored: ["seLinuxOptions: not here"] },
+    ["No effect    the newest spec: spec is no object", "No effect    seLinuxOptions: not here"],
+  ],
+  [
     "a pod that this node refused",
     { record: { status: { phase: "Failed", reason: "NodeAffinity", message: "does not fit" } } },
     ["Phase        Failed; NodeAffinity: does not fit; worker: sync"],

@@ -36,6 +36,7 @@ export function makeFacts({ record = {}, ...facts }: Change = {}): PodFacts {
     },
     now: NOW,
     imageOf: () => ({ kind: "unknown" }),
+    ignored: [],
     probes: [],
     statusWrite: { state: "written" },
     turn: { isRunning: false, dueInMs: 30_000 },

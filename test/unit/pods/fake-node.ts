@@ -34,6 +34,7 @@ import type {
   Sandbox,
   SandboxConfig,
 } from "../../../src/runtime/runtime.ts";
+import { AgentMetrics } from "../../../src/server/stats/agent-metrics.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { applyPatch } from "../../fakes/patch.ts";
 
@@ -180,8 +181,11 @@ class FakeRuntime {
 
 export class FakeNode {
   readonly clock = new FakeClock();
+  readonly metrics = new AgentMetrics();
   readonly journal: string[] = [];
   readonly events: string[] = [];
+  /** What was warned of in the log. */
+  readonly warnings: string[] = [];
   /** What the agent knows of the Node, and what it has by now. */
   labels: Readonly<Record<string, string>> = {};
   freshLabels: Readonly<Record<string, string>> = {};
@@ -193,8 +197,15 @@ export class FakeNode {
   readonly failures = new Map<string, ProbeResults>();
   readonly directories: string[] = [];
   isApiAway = false;
+  /** In containers that have ended, as the kernel counts; undefined = as on cgroup version 1. */
+  oomKills: number | undefined;
   /** What a hook of a container does. */
   hook: (name: string, signal: AbortSignal) => Promise<void> = async () => undefined;
+  readonly #log: Logger = {
+    ...QUIET,
+    warn: (_fields, message) => void this.warnings.push(message),
+    child: () => this.#log,
+  };
   #version = 10;
   isNetworkReady = true;
   /** Whether the Node is known when the agent starts. */
@@ -274,6 +285,9 @@ export class FakeNode {
       },
       maxPods: 10,
       syncFrequencyMs: 60_000,
+      maxContainerRestartPeriodMs: 300_000,
+      ...{ registryPullQPS: 0, registryBurst: 0 },
+      observer: this.metrics,
       maxParallelImagePulls: 2,
       imageAccess: {
         start: async () => undefined,
@@ -292,6 +306,7 @@ export class FakeNode {
         getSecret: async () => undefined,
         getServiceAccount: async () => undefined,
         requestToken: never,
+        listClusterTrustBundles: never,
         retainPod: () => undefined,
         releasePod: () => undefined,
       },
@@ -309,6 +324,7 @@ export class FakeNode {
       },
       cgroups: {
         ensurePod: async () => ({ cgroupParent: "/pod" }),
+        countOomKills: async () => this.oomKills,
         resizePod: async (_pod, how) => void this.journal.push(`resize-pod ${how}`),
         sync: async () => undefined,
       },
@@ -340,7 +356,7 @@ export class FakeNode {
       },
       clock: this.clock,
       random: () => 0.5,
-      log: QUIET,
+      log: this.#log,
       refreshNode: async () => {
         this.labels = { ...this.freshLabels };
       },
@@ -348,7 +364,8 @@ export class FakeNode {
         hostIps: ["192.0.2.1"],
         labels: this.labels,
         allocatable: this.allocatable,
-        ...{ taints: [], hasAppArmor: false, allowedUnsafeSysctls: [] },
+        ...{ taints: [], hasAppArmor: false, hasSeLinux: false },
+        ...{ recursiveReadOnlyHandlers: [], allowedUnsafeSysctls: [] },
         memoryCapacity: 1,
         etcHosts: "",
       }),
@@ -402,6 +419,7 @@ function toConfig(input: ContainerConfigInput): ContainerConfig {
     imageId: input.imageId,
     env: [],
     mounts: [],
+    devices: [],
     tty: false,
     stdin: false,
     stdinOnce: false,

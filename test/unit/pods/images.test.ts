@@ -37,6 +37,7 @@ class Bench {
 
   constructor(options: Partial<ImageManagerOptions> = {}) {
     this.images = new ImageManager({
+      ...{ registryPullQPS: 0, registryBurst: 0 },
       runtime: {
         inspectImage: async (ref) => {
           if (ref.includes(" "))

@@ -88,6 +88,34 @@ test("what does not fit waits until another pod goes", async () => {
   });
 });
 
+test.each<readonly [string, number, number]>([
+  ["of higher priority", 10, 0],
+  ["that has waited longest", 0, 2_000],
+])("of two that wait, the pod %s gets what another leaves", async (_who, priority, ms) => {
+  const important = (pod: Pod): Pod => ({ ...pod, spec: { ...pod.spec, priority } });
+  const first = (amount: string, generation?: number) => important(podOf("z", amount, generation));
+  await start(podOf("a", "100m"), first("100m"), podOf("b", "600m"));
+  const order = ms === 0 ? [podOf("a", "600m", 2), first("600m", 2)] : [first("600m", 2)];
+  for (const pod of order) await resize(pod);
+  if (ms > 0) {
+    await node.run(ms);
+    await resize(podOf("a", "600m", 2));
+  }
+  expect(["a", "z"].map((name) => conditionOf(name)?.reason)).toEqual(["Deferred", "Deferred"]);
+  await resize(podOf("b", "50m", 2));
+  expect(conditionOf("z")).toBeUndefined();
+  expect(statusOf("z")?.containerStatuses?.[0]?.allocatedResources).toEqual({ cpu: "600m" });
+  expect(conditionOf("a")).toMatchObject({ reason: "Deferred" });
+});
+
+test("one that waits holds up none that leaves it its room", async () => {
+  await start(podOf("a", "100m"), podOf("z", "100m"), podOf("b", "600m"));
+  await resize(podOf("z", "700m", 2));
+  await resize(podOf("a", "200m", 2));
+  expect(conditionOf("a")).toBeUndefined();
+  expect(conditionOf("z")).toMatchObject({ reason: "Deferred" });
+});
+
 test("what another pod gives back by a resize is taken at once", async () => {
   await start(podOf("a", "100m"), podOf("b", "600m"));
   await resize(podOf("a", "700m", 2));

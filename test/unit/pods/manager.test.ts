@@ -84,8 +84,8 @@ describe("PodManager", () => {
   test("looks at a starting pod once for each action, whatever is written meanwhile", async () => {
     await startPod();
     expect(node.statuses.length).toBeGreaterThan(1);
-    // For orphans, then before the sandbox, before the image, before the container, and after it.
-    expect(node.runtime.listings).toBe(5);
+    // For orphans, then before the sandbox, before the container (its image changes nothing), and after it.
+    expect(node.runtime.listings).toBe(4);
   });
 
   test.each([
@@ -308,14 +308,14 @@ describe("PodManager", () => {
   test("an unsupported pod fails with every field named and nothing made", async () => {
     const pod = makePod({
       hostUsers: false,
-      containers: [
-        { name: "web", image: "web:1", volumeDevices: [{ name: "v", devicePath: "/d" }] },
-      ],
+      containers: [{ name: "web", image: "web:1", resources: { claims: [{ name: "c" }] } }],
     });
     await startPod(pod);
     const status = node.pods.get("ns/p")?.status;
     expect(status).toMatchObject({ phase: "Failed", reason: "UnsupportedPodSpec" });
-    expect(status?.message).toContain("spec.hostUsers=false, spec.containers[web].volumeDevices");
+    expect(status?.message).toContain(
+      "spec.hostUsers=false, spec.containers[web].resources.claims",
+    );
     expect(node.journal.filter((entry) => entry.includes("sandbox"))).toEqual([]);
   });
 
@@ -378,9 +378,10 @@ describe("PodManager", () => {
     node.apply(makePod({ ...POD.spec, terminationGracePeriodSeconds: 600 }));
     node.apply(makePod({ ...POD.spec, priority: 2_000_000_000 }, { name: "c", uid: "u-c" }));
     await node.run();
-    for (const uid of ["u1", "u-c", "unknown", "u1"]) node.manager.evict(uid, "too big. ");
+    for (const uid of ["u1", "u-c", "unknown", "u1"])
+      node.manager.evict(uid, { signal: "s", message: "too big. " });
     await node.run();
-    node.manager.evict("u1", "again");
+    node.manager.evict("u1", { signal: "s", message: "again" });
     await node.run();
     const evicted = { phase: "Failed", reason: "Evicted", message: "too big. " };
     expect(node.pods.get("ns/p")?.status).toMatchObject(evicted);
@@ -432,6 +433,51 @@ describe("PodManager", () => {
     expect(status).toMatchObject({ phase: "Failed", reason: "InvalidPodSpec" });
     expect(status?.message).toMatch(new RegExp(words));
     expect(node.pods.get("ns/p")?.status?.phase).toBe("Running");
+  });
+
+  test("a pod that runs goes on with its last sound spec when a newer one is unsound", async () => {
+    await startPod();
+    const told = () => node.events.filter((event) => event.includes("InvalidPodSpec"));
+    const broken = { ...POD, spec: { containers: "web" } } as unknown as Pod;
+    node.apply({ ...broken, metadata: { ...POD.metadata, generation: 2 } });
+    await node.run(120_000);
+    expect(node.runtime.byName("web")).toMatchObject({ state: "running", attempt: 0 });
+    expect(node.pods.get("ns/p")?.status?.phase).toBe("Running");
+    expect(told()).toEqual([
+      "Warning InvalidPodSpec spec.containers is no list: the pod goes on with the spec it had before",
+    ]);
+    node.runtime.images.set("web:2", "sha256:2");
+    node.apply(makePod({ containers: [{ name: "web", image: "web:2" }] }, { generation: 3 }));
+    await node.run();
+    expect(node.runtime.byName("web")).toMatchObject({ image: "web:2", state: "running" });
+    node.apply({ ...broken, metadata: deleted(POD, 1).metadata });
+    await node.run();
+    expect(node.pods.list()).toEqual([]);
+    expect(told()).toHaveLength(2);
+  });
+
+  test("SELinux options run without effect where there is no SELinux, which is said once", async () => {
+    const securityContext = { seLinuxOptions: { level: "s0" } };
+    await startPod(makePod({ securityContext, containers: [WEB] }));
+    node.apply(makePod({ containers: [{ ...WEB, securityContext }] }, { name: "q", uid: "u2" }));
+    node.apply(makePod({ containers: [WEB] }, { name: "r", uid: "u3" }));
+    await node.run();
+    expect(node.phases()).toEqual(["Pending", "Running", "Pending", "Running"]);
+    const what = "seLinuxOptions: SELinux is not enabled in this node's Engine";
+    expect(node.warnings).toEqual([`without effect on pods: ${what}`]);
+    expect(node.manager.facts().map(({ ignored }) => ignored)).toEqual([[what], [what], []]);
+  });
+
+  test("a pod that is deleted while its containers start gets no more of them", async () => {
+    const containers = ["web", "init", "late"].map((name) => ({ name, image: "web:1" }));
+    const pod = makePod({ containers });
+    node.runtime.disturb = (what) => {
+      if (what === "start init") node.apply(deleted(pod, 5));
+    };
+    await startPod(pod);
+    expect(node.journal).toContain("start init");
+    expect(node.journal).not.toContain("create late 0");
+    expect(node.pods.list()).toEqual([]);
   });
 
   test("a pod past its deadline ends Failed with DeadlineExceeded", async () => {

@@ -22,6 +22,9 @@ function object(name: string, resourceVersion = "5"): StoredObject {
 /** Lists one object per name and hands out watch events by hand; an ended watch closes as a server does. */
 class OneObjectServer {
   readonly asked: string[] = [];
+  readonly created: object[] = [];
+  /** Of the next create. */
+  refusal: LongshoreError | undefined;
   readonly watching = new Map<string, (event: WatchEvent<StoredObject>) => void>();
 
   client(): ApiClient {
@@ -38,6 +41,13 @@ class OneObjectServer {
       },
       watch: (_resource: unknown, options: ListOptions, stop: AbortSignal) =>
         this.#watch(options.fieldSelector?.split("=")[1] ?? "", stop),
+      create: async (_resource: unknown, _namespace: unknown, body: object) => {
+        this.created.push(body);
+        const { refusal } = this;
+        this.refusal = undefined;
+        if (refusal !== undefined) throw refusal;
+        return object("made");
+      },
       createSubresource: async (_resource: unknown, ref: object, body: object) => {
         this.asked.push(JSON.stringify({ ref, body }));
         return { status: { token: "t", expirationTimestamp: "2026-01-01T01:00:00Z" } };
@@ -103,6 +113,19 @@ describe("the object cache", () => {
     expect(server.watching.size).toBe(50);
   });
 
+  test("does not watch what cannot change, and still has it", async () => {
+    cache.retainPod(POD);
+    await settle();
+    expect([...server.watching.keys()].sort()).toEqual(["cm", "s"]);
+    const immutable = { ...object("cm", "6"), immutable: true };
+    server.watching.get("cm")?.({ kind: "applied", object: immutable });
+    await settle();
+    expect([...server.watching.keys()]).toEqual(["s"]);
+    expect(await cache.getConfigMap("ns", "cm", signal)).toEqual(immutable);
+    expect(server.asked).toHaveLength(2);
+    expect(told).toContain("u1");
+  });
+
   test("tells the pods that refer to an object when it changes", async () => {
     cache.retainPod(POD);
     await settle();
@@ -128,6 +151,51 @@ describe("the object cache", () => {
   test("asks directly for what no pod refers to", async () => {
     expect(await cache.getSecret("ns", "none", signal)).toBeUndefined();
     expect(server.asked).toEqual(["get none"]);
+  });
+
+  test("watches all trust bundles once for the pods that show any", async () => {
+    const source = (name: string) => ({ clusterTrustBundle: { name, path: "ca" } });
+    const sources = { sources: [source("a"), source("b")] };
+    cache.retainPod(makePod({ containers: [], volumes: [{ name: "v", projected: sources }] }));
+    await settle();
+    expect(server.asked).toEqual(["list clustertrustbundles undefined undefined"]);
+    expect(await cache.listClusterTrustBundles(signal)).toHaveLength(1);
+    expect(server.asked).toHaveLength(1);
+    server.watching.get("")?.({ kind: "modified", object: object("a", "6") } as never);
+    await settle();
+    expect(told).toEqual(["u1"]);
+  });
+
+  test("requests a certificate for the pod, as the API server's version wants it", async () => {
+    const proof = {
+      pkcs10: Buffer.from("r"),
+      publicKey: Buffer.from("k"),
+      possession: Buffer.from("p"),
+    };
+    const ask = () =>
+      cache.requestPodCertificate(
+        makePod({ nodeName: "n1" }),
+        { signerName: "example.com/s", proof },
+        signal,
+      );
+    expect(await ask()).toBe("made");
+    expect(server.created[0]).toMatchObject({
+      metadata: { generateName: "req-", ownerReferences: [{ kind: "Pod", name: "p", uid: "u1" }] },
+      spec: {
+        ...{ signerName: "example.com/s", podName: "p", podUID: "u1", stubPKCS10Request: "cg==" },
+        ...{ nodeName: "n1", nodeUID: "n1" },
+        ...{ serviceAccountName: "default", serviceAccountUID: "default" },
+      },
+    });
+    server.refusal = new LongshoreError("ApiInvalid", "spec.pkixPublicKey: Required value");
+    expect(await ask()).toBe("made");
+    expect(server.created[2]).toMatchObject({
+      spec: { pkixPublicKey: "aw==", proofOfPossession: "cA==" },
+    });
+    server.refusal = new LongshoreError("ApiNotFound", "no such path");
+    await expect(ask()).rejects.toThrow(
+      "the API server does not serve PodCertificateRequests (certificates.k8s.io/v1beta1)",
+    );
   });
 
   test("requests a token bound to the pod", async () => {

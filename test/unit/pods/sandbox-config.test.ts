@@ -18,8 +18,30 @@ describe("the sandbox of a pod", () => {
     expect(configure({})).toEqual({
       ...{ pod: { namespace: "ns", name: "p", uid: "u1" }, attempt: 3, hostname: "p" },
       ...{ hostNetwork: false, hostPid: false, hostIpc: false, ips: ["10.0.0.2"] },
-      ...{ sysctls: {}, annotations: {} },
+      ...{ hostPorts: [], sysctls: {}, annotations: {} },
     });
+  });
+
+  it("has the host ports of those that last, unless it is in the host's network", () => {
+    const port = (hostPort: number, more: object = {}) => ({
+      hostPort,
+      containerPort: 80,
+      ...more,
+    });
+    const containers = [{ name: "a", ports: [port(1, { hostIP: "0.0.0.0" }), port(0)] }];
+    const initContainers = [
+      { name: "i", ports: [port(2)] },
+      {
+        name: "s",
+        restartPolicy: "Always",
+        ports: [port(3, { hostIP: "127.0.0.1", protocol: "UDP" })],
+      },
+    ];
+    expect(configure({ containers, initContainers }).hostPorts).toEqual([
+      { protocol: "UDP", hostIp: "127.0.0.1", hostPort: 3, containerPort: 80 },
+      { protocol: "TCP", hostIp: "", hostPort: 1, containerPort: 80 },
+    ]);
+    expect(configure({ containers, hostNetwork: true }).hostPorts).toEqual([]);
   });
 
   it("has the pod's kernel parameters, by their dotted names", () => {

@@ -12,15 +12,21 @@ import { makePod } from "./support.ts";
 const MINUTE = 60_000;
 
 describe("restart back-off", () => {
-  test("doubles from ten seconds to five minutes", () => {
+  test.each([
+    [300, [10, 20, 40, 80, 160, 300, 300]],
+    [60, [10, 20, 40, 60, 60, 60, 60]],
+    [1, [1, 1, 1, 1, 1, 1, 1]],
+  ])("doubles from ten seconds to the longest, %s s", (longest, expected) => {
     const delays: number[] = [];
-    let entry = nextBackoff(undefined, 0, 0);
+    const maxMs = longest * 1000;
+    let entry = nextBackoff(undefined, { ended: 0, now: 0, maxMs });
     for (let i = 0; i < 7; i++) {
       delays.push(entry.delayMs / 1000);
       const ended = entry.since + 1000;
-      entry = nextBackoff(entry, ended, ended + remainingBackoff(entry, ended, ended));
+      const now = ended + remainingBackoff(entry, ended, ended);
+      entry = nextBackoff(entry, { ended, now, maxMs });
     }
-    expect(delays).toEqual([10, 20, 40, 80, 160, 300, 300]);
+    expect(delays).toEqual(expected);
   });
 
   test("ends at once when the clock was set back to before the container ended", () => {
@@ -31,7 +37,8 @@ describe("restart back-off", () => {
     const entry = { delayMs: 40_000, since: 0 };
     expect(remainingBackoff(entry, 10 * MINUTE, 10 * MINUTE)).toBe(40_000);
     expect(remainingBackoff(entry, 10 * MINUTE + 1, 10 * MINUTE + 1)).toBe(0);
-    expect(nextBackoff(entry, 10 * MINUTE + 1, 11 * MINUTE).delayMs).toBe(10_000);
+    const times = { ended: 10 * MINUTE + 1, now: 11 * MINUTE, maxMs: 5 * MINUTE };
+    expect(nextBackoff(entry, times).delayMs).toBe(10_000);
   });
 });
 

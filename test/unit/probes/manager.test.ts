@@ -87,6 +87,16 @@ describe("probes of a container", () => {
     expect(changes).toBe(1);
   });
 
+  it.each([0, -5, Number.NaN, "often"])(
+    "with a period of %s run once in ten seconds",
+    async (odd) => {
+      const periodSeconds = odd as number;
+      sync({ readinessProbe: { ...exec("ready"), periodSeconds, initialDelaySeconds: -1 } });
+      await clock.advance(25_000);
+      expect(runs).toEqual(["ready@0", "ready@10", "ready@20"]);
+    },
+  );
+
   it("are reported with their last words, also when those change nothing yet", async () => {
     answers.set("ready", fails("not yet"));
     sync({ readinessProbe: exec("ready") });

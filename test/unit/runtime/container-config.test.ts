@@ -5,6 +5,7 @@ import {
   computeContainerConfig,
   computeSpecHash,
 } from "../../../src/runtime/container-config.ts";
+import { computeVolumeMountStatuses } from "../../../src/runtime/volume-mounts.ts";
 
 type PodSecurity = Pick<NonNullable<Container["securityContext"]>, "seccompProfile">;
 
@@ -25,7 +26,13 @@ function configure(
     ...{ pod, container: whole, kind: "app", attempt: 2, sandboxId: "s", imageId: "i" },
     imageUser: "app:staff",
     ...{ env: new Map([["A", "1=2"]]), command: undefined, args: undefined },
-    ...{ volumes: new Map(), subPaths: new Map(), extraMounts: [], memoryCapacity: 1000 },
+    ...{
+      volumes: new Map(),
+      subPaths: new Map(),
+      extraMounts: [],
+      hasRecursiveReadOnly: false,
+      memoryCapacity: 1000,
+    },
     ...input,
   });
 }
@@ -35,7 +42,7 @@ describe("computeContainerConfig", () => {
     expect(configure({})).toEqual({
       ...{ pod: { namespace: "n", name: "p", uid: "u" }, name: "web", kind: "app", attempt: 2 },
       ...{ specHash: computeSpecHash(CONTAINER), sandboxId: "s", image: "busybox", imageId: "i" },
-      ...{ env: ["A=1=2"], mounts: [], tty: false, stdin: false, stdinOnce: false },
+      ...{ env: ["A=1=2"], mounts: [], devices: [], tty: false, stdin: false, stdinOnce: false },
       ...{ supplementalGroups: [], privileged: false, readOnlyRootfs: false },
       ...{ noNewPrivileges: false, seccomp: "default", addCapabilities: [] },
       ...{ dropCapabilities: [], sharePid: false, hostPid: false, resources: { cpuShares: 2 } },
@@ -166,7 +173,7 @@ describe("computeContainerConfig", () => {
     );
     expect(mounts).toEqual([
       { ...extra, hostPath: "/x/resolv", containerPath: "/etc/resolv.conf" },
-      { hostPath: "/v/a", containerPath: "/etc/hosts/", readOnly: true, propagation: "private" },
+      { hostPath: "/v/a", containerPath: "/etc/hosts", readOnly: true, propagation: "private" },
       { hostPath: "/v/b", containerPath: "/b", readOnly: true, propagation: "rshared" },
       { hostPath: "/v/c", containerPath: "/c", readOnly: false, propagation: "rslave" },
     ]);
@@ -189,25 +196,77 @@ describe("computeContainerConfig", () => {
     ]);
   });
 
+  it.each([
+    ["a relative one", "data/x", "/data/x"],
+    ["one that goes up", "/a/../b/./c//d/", "/b/c/d"],
+    ["one that goes up further than there is", "../../etc/hosts", "/etc/hosts"],
+    ["the root", "/", "/"],
+  ])("takes %s for a mountPath below the container's root", (_what, mountPath, expected) => {
+    const volumes = new Map([["a", { hostPath: "/v/a", readOnly: false }]]);
+    const hosts = { readOnly: false, propagation: "private" } as const;
+    const extraMounts = [{ ...hosts, hostPath: "/x/hosts", containerPath: "/etc/hosts" }];
+    const input = { volumes, extraMounts };
+    const { mounts } = configure({ volumeMounts: [{ name: "a", mountPath }] }, {}, input);
+    expect(mounts.at(-1)?.containerPath).toBe(expected);
+    expect(mounts.filter(({ containerPath }) => containerPath === "/etc/hosts")).toHaveLength(1);
+  });
+
   it("leaves a volume that is sealed as it is, or the engine would let its programs run", () => {
     const volumeMounts = [{ name: "a", mountPath: "/a", readOnly: true }];
     const volumes = new Map([["a", { hostPath: "/v/a", readOnly: true, isSealed: true as const }]]);
     expect(configure({ volumeMounts }, {}, { volumes }).mounts[0]?.readOnly).toBe(false);
   });
 
-  it.each([
-    ["Disabled", "taken"],
-    ["IfPossible", "taken"],
+  it.each<readonly [string, boolean, object, boolean | string]>([
+    ["Disabled", true, {}, false],
+    ["IfPossible", true, {}, true],
+    ["IfPossible", false, {}, false],
+    ["Enabled", true, {}, true],
+    ["Enabled", false, {}, "not supported by the runtime"],
+    ["Enabled", true, { readOnly: false }, "not read-only"],
     [
-      "Enabled",
-      'failed to resolve recursive read-only mode: volume "a" requested recursive read-only mode, but it is not supported by the runtime',
+      ...(["IfPossible", true, { mountPropagation: "HostToContainer" }] as const),
+      'not compatible with propagation "HostToContainer"',
     ],
-  ])("recursiveReadOnly %s is %s", (recursiveReadOnly, outcome) => {
-    const volumeMounts = [{ name: "a", mountPath: "/a", readOnly: true, recursiveReadOnly }];
+  ])("recursiveReadOnly %s where it is possible %s, %j: %s", (mode, hasIt, more, outcome) => {
+    const mount = { name: "a", mountPath: "/a", readOnly: true, recursiveReadOnly: mode, ...more };
     const volumes = new Map([["a", { hostPath: "/v/a", readOnly: false }]]);
-    const make = () => configure({ volumeMounts }, {}, { volumes });
-    if (outcome === "taken") expect(make().mounts).toHaveLength(1);
-    else expect(make).toThrow(outcome);
+    const given = { volumes, hasRecursiveReadOnly: hasIt };
+    const make = () => configure({ volumeMounts: [mount] }, {}, given).mounts[0];
+    if (typeof outcome === "boolean") expect(make()?.isRecursivelyReadOnly ?? false).toBe(outcome);
+    else
+      expect(make).toThrow(
+        `failed to resolve recursive read-only mode: volume "a" requested recursive read-only mode, but it is ${outcome}`,
+      );
+  });
+
+  it("tells of the mounts what became of them", () => {
+    const volumeMounts = [
+      { name: "a", mountPath: "/a" },
+      { name: "a", mountPath: "/b", readOnly: true },
+      { name: "a", mountPath: "/c", readOnly: true, recursiveReadOnly: "IfPossible" },
+      { name: "a", mountPath: "/d", readOnly: true, recursiveReadOnly: "Enabled" },
+    ];
+    const told = (isSupported: boolean) =>
+      computeVolumeMountStatuses({ volumeMounts }, isSupported).map(
+        ({ recursiveReadOnly }) => recursiveReadOnly,
+      );
+    expect(told(true)).toEqual([undefined, "Disabled", "Enabled", "Enabled"]);
+    expect(told(false)).toEqual([undefined, "Disabled", "Disabled", "Disabled"]);
+  });
+
+  it("has block devices where the spec wants them, and nothing else as one", () => {
+    const volumeDevices = [{ name: "a", devicePath: "/dev/a" }];
+    const volume = { hostPath: "/dev/loop7", readOnly: true, isDevice: true } as const;
+    const volumes = new Map([["a", volume]]);
+    expect(configure({ volumeDevices }, {}, { volumes })).toMatchObject({
+      devices: [{ hostPath: "/dev/loop7", containerPath: "/dev/a", readOnly: true }],
+      mounts: [],
+    });
+    const directory = new Map([["a", { hostPath: "/srv", readOnly: false }]]);
+    expect(() => configure({ volumeDevices }, {}, { volumes: directory })).toThrow(
+      "container web has a in volumeDevices, which is no block device",
+    );
   });
 
   it("refuses a volume that the pod does not have", () => {

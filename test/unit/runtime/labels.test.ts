@@ -3,14 +3,18 @@ import { decodeLabels, encodeContainer, encodeSandbox } from "../../../src/runti
 import { containerOf, sandboxOf } from "../../builders/runtime.ts";
 
 const pod = { namespace: "n", name: "p", uid: "u" };
-const sandbox = sandboxOf(pod, { attempt: 3, ips: ["10.1.2.3", "fd00::3"] });
+const hostPorts = [
+  { protocol: "TCP", hostIp: "", hostPort: 80, containerPort: 8080 },
+  { protocol: "UDP", hostIp: "127.0.0.1", hostPort: 53, containerPort: 53 },
+] as const;
+const sandbox = sandboxOf(pod, { attempt: 3, ips: ["10.1.2.3", "fd00::3"], hostPorts });
 const container = containerOf(pod, "s", { kind: "init", attempt: 2 });
 
 describe("labels", () => {
   it("of a sandbox come back as they went", () => {
     expect(decodeLabels(encodeSandbox(sandbox))).toEqual({
       role: "sandbox",
-      ...{ pod, attempt: 3, ips: ["10.1.2.3", "fd00::3"], hostNetwork: false },
+      ...{ pod, attempt: 3, ips: ["10.1.2.3", "fd00::3"], hostNetwork: false, hostPorts },
       annotations: { grace: "30" },
     });
   });
@@ -18,6 +22,16 @@ describe("labels", () => {
   it("of a sandbox without addresses name none", () => {
     const labels = encodeSandbox({ ...sandbox, ips: [], hostNetwork: true });
     expect(decodeLabels(labels)).toMatchObject({ ips: [], hostNetwork: true });
+  });
+
+  it("with host ports of no form name none", () => {
+    const labels = {
+      ...encodeSandbox(sandbox),
+      "longshore.io/host-ports": "TCP:x:1:2,TCP::1,,UDP::3:4",
+    };
+    expect(decodeLabels(labels)).toMatchObject({
+      hostPorts: [{ protocol: "UDP", hostIp: "", hostPort: 3, containerPort: 4 }],
+    });
   });
 
   it("of a container come back as they went", () => {

@@ -5,11 +5,17 @@ import { describe, expect, test } from "vitest";
 import { LongshoreError } from "../../../src/core/errors.ts";
 import { createLogger } from "../../../src/core/logger.ts";
 import type { User } from "../../../src/server/auth.ts";
-import { Authenticator, takeToken, userOf } from "../../../src/server/authentication.ts";
-import { Authorizer } from "../../../src/server/authorization.ts";
+import {
+  type AuthenticationSettings,
+  Authenticator,
+  takeToken,
+  userOf,
+} from "../../../src/server/authentication.ts";
+import { type AuthorizationSettings, Authorizer } from "../../../src/server/authorization.ts";
 import { createReviews, type Reviews } from "../../../src/server/reviews.ts";
 import { parseRoute } from "../../../src/server/routes.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import { SERVER_DEFAULTS } from "../../support/server-defaults.ts";
 
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
 const { signal } = new AbortController();
@@ -73,12 +79,21 @@ describe("a token", () => {
     if (token !== undefined) expect(copy["sec-websocket-protocol"] ?? "").not.toContain("bearer");
   });
 
+  const create = (
+    reviews: Reviews,
+    clock = new FakeClock(),
+    changes: Partial<AuthenticationSettings> = {},
+  ): Authenticator => {
+    const settings = { ...SERVER_DEFAULTS.authentication, ...changes };
+    return new Authenticator({ reviews, clock, log, settings });
+  };
+
   const request = (token: string): IncomingMessage =>
     ({ headers: { authorization: `Bearer ${token}` }, socket: {} }) as unknown as IncomingMessage;
 
   test("is reviewed once in two minutes, whatever came out", async () => {
     const [reviews, clock] = [new ScriptedReviews(), new FakeClock()];
-    const authenticator = new Authenticator({ reviews, clock, log });
+    const authenticator = create(reviews, clock);
     const ask = (token: string) => authenticator.authenticate(request(token), true, signal);
     const user = { name: "sa", groups: ["sas", "system:authenticated"], extra: { a: ["b"] } };
     expect([await ask("good"), await ask("good")]).toEqual([user, user]);
@@ -91,7 +106,7 @@ describe("a token", () => {
 
   test("that could not be reviewed is nobody's for now", async () => {
     const reviews = new ScriptedReviews();
-    const authenticator = new Authenticator({ reviews, clock: new FakeClock(), log });
+    const authenticator = create(reviews);
     reviews.failure = new LongshoreError("ApiUnreachable", "away");
     expect(await authenticator.authenticate(request("good"), true, signal)).toBeUndefined();
     reviews.failure = undefined;
@@ -99,9 +114,36 @@ describe("a token", () => {
   });
 });
 
+describe("who presents nothing", () => {
+  const ask = (anonymous: boolean, headers: object) => {
+    const settings = { anonymous, webhook: false, cacheMs: 0 };
+    const parts = { reviews: new ScriptedReviews(), clock: new FakeClock(), log, settings };
+    const request = { headers, socket: {} } as unknown as IncomingMessage;
+    return new Authenticator(parts).authenticate(request, true, signal);
+  };
+
+  test("is nobody, and anonymous where that is allowed", async () => {
+    expect(await ask(false, {})).toBeUndefined();
+    expect(await ask(true, {})).toEqual({
+      name: "system:anonymous",
+      groups: ["system:unauthenticated"],
+    });
+  });
+
+  test("is not who presents a token that nobody looks at", async () => {
+    expect(await ask(true, { authorization: "Bearer good" })).toBeUndefined();
+  });
+});
+
 describe("authorization", () => {
-  const create = (reviews: Reviews, clock = new FakeClock()): Authorizer =>
-    new Authorizer({ nodeName: "n1", reviews, clock, log });
+  const create = (
+    reviews: Reviews,
+    clock = new FakeClock(),
+    changes: Partial<AuthorizationSettings> = {},
+  ): Authorizer => {
+    const settings = { ...SERVER_DEFAULTS.authorization, ...changes };
+    return new Authorizer({ nodeName: "n1", reviews, clock, log, settings });
+  };
   const statusOf = async (reviews: Reviews, method: string, path: string): Promise<number> =>
     (await create(reviews).refusal(jane, method, parseRoute(method, path), signal))?.status ?? 200;
 
@@ -135,6 +177,20 @@ describe("authorization", () => {
     ["get pods", "GET", "/pods%2f", 403],
   ])("with the right to %s, %s %s is %i", async (right, method, path, code) => {
     expect(await statusOf(new ScriptedReviews(right), method, path)).toBe(code);
+  });
+
+  test("lets everybody in with mode AlwaysAllow, and remembers for as long as it is told", async () => {
+    const reviews = new ScriptedReviews();
+    const clock = new FakeClock();
+    const route = parseRoute("GET", "/stats/summary");
+    const open = create(reviews, clock, { mode: "AlwaysAllow" });
+    expect(await open.refusal(jane, "GET", route, signal)).toBeUndefined();
+    expect(reviews.asked).toEqual([]);
+    const strict = create(reviews, clock, { refusedMs: 1_000 });
+    await strict.refusal(jane, "GET", route, signal);
+    await clock.advance(1_001);
+    await strict.refusal(jane, "GET", route, signal);
+    expect(reviews.asked).toHaveLength(2);
   });
 
   test("names in a refusal what a role would have to allow", async () => {

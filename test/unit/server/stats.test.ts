@@ -110,6 +110,7 @@ describe("a node with one pod", () => {
   const collector = new StatsCollector({
     ...{ pods, clock, rootDir: "/", read: reader(files) },
     volumeUsage: async (podUid) => (podUid === "u1" ? volumes : []),
+    engineDir: async () => "/",
   });
 
   test("is measured; a process in another cgroup is left out; a second look gives rates", async () => {
@@ -195,13 +196,26 @@ describe("a node with one pod", () => {
       computeComponentMetrics({
         ...{ nodeName: 'n"1', version: "1", pods: [view], ...collector.readProcess() },
         requests: new Map([['{"method":"GET","path":"exec"}', 2]]),
-        servingTtlMs: 5000,
+        ...{ now: 1000, servingEndsAt: 6000 },
+        certificates: { clientEndsAt: 9000, clientRenewErrors: 1, servingRenewErrors: 2 },
+        ...{ underway: 1, relistedAt: 7, volumes: [{ namespace: "ns", volumes }] },
       }),
     );
     expect(text).toContain('kubelet_node_name{node="n\\"1"} 1\n');
+    expect(text).toMatch(
+      /^kubernetes_build_info\{git_version="v1\.36\.0\+longshore\.1",major="1",minor="36",/m,
+    );
     expect(text).toContain("kubelet_running_pods 1\n");
+    expect(text).toContain("kubelet_pleg_last_seen_seconds 7\n");
+    expect(text).toMatch(
+      /^kubelet_volume_stats_inodes_used\{namespace="ns",persistentvolumeclaim="[\w-]+"\} 2$/m,
+    );
     expect(text).toContain('kubelet_running_containers{container_state="running"} 2\n');
     expect(text).toContain('{method="GET",path="exec",server_type="readwrite"} 2\n');
+    expect(text).toContain("kubelet_certificate_manager_server_ttl_seconds 5\n");
+    expect(text).toContain("kubelet_certificate_manager_client_ttl_seconds 8\n");
+    expect(text).toContain("kubelet_certificate_manager_client_expiration_renew_errors 1\n");
+    expect(text).toContain("kubelet_server_expiration_renew_errors 2\n");
     expect(text).toContain(`process_resident_memory_bytes ${24 * 4096}\n`);
   });
 });

@@ -56,3 +56,14 @@ test("a pair that somebody else has signed stays", async () => {
   await writeFile(join(rootDir, "pki", "kubelet.key"), key);
   expect(await load({}, NOW + 400 * DAY)).toBe(cert);
 });
+
+test("the certificate that the API server signed comes before all others, once it is there", async () => {
+  const certDir = join(rootDir, "signed");
+  const config = { certDir, serverTLSBootstrap: true };
+  const own = await load(config);
+  expect(new X509Certificate(own).subject).toMatch(/^CN=node-1@/);
+  const { cert, key } = await (await TestCa.create("ca")).issue("CN=system:node:node-1", "server");
+  await writeFile(join(certDir, "kubelet-server-current.pem"), `${cert}\n${key}`);
+  expect(new X509Certificate(await load(config)).subject).toBe("CN=system:node:node-1");
+  expect(await load({ certDir })).toBe(own);
+});

@@ -9,6 +9,7 @@ import { FakeClock } from "../../fakes/clock.ts";
 
 const context = {
   syscalls: { mount: refuse, unmount: refuse, notify: refuse },
+  remote: { mount: refuse, unmount: refuse },
   clock: new FakeClock(),
   signal: new AbortController().signal,
 };

@@ -114,11 +114,21 @@ describe("computeTeardownSteps", () => {
   );
 
   it("unmounts what is inside, deepest first and each layer of a stack, and touches no other pod", () => {
+    const isRemote = false;
     expect(computeTeardownSteps("/pods/u", mounts, true)).toEqual([
-      { kind: "unmount", path: "/pods/u/a/b" },
-      { kind: "unmount", path: "/pods/u/a/b" },
-      { kind: "unmount", path: "/pods/u/a" },
+      { kind: "unmount", path: "/pods/u/a/b", isRemote },
+      { kind: "unmount", path: "/pods/u/a/b", isRemote },
+      { kind: "unmount", path: "/pods/u/a", isRemote },
     ]);
+  });
+
+  it("knows what may wait for a server by its type, a part of it too, and by its place", () => {
+    const remote = ["/pods/u/volumes/kubernetes.io~nfs/v", "/pods/u/volume-subpaths/v/c/0"];
+    const entries = [mountAt(remote[0] ?? ""), { ...mountAt(remote[1] ?? ""), fstype: "nfs4" }];
+    const steps = computeTeardownSteps("/pods/u", entries, true);
+    expect(steps).toEqual(
+      remote.toReversed().map((path) => ({ kind: "unmount", path, isRemote: true })),
+    );
   });
 
   it("removes the tree only when nothing is mounted in it", () => {

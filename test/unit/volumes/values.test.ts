@@ -216,7 +216,7 @@ describe("tokens", () => {
     };
     const cache = new TokenCache({ objects: { requestToken }, clock, log: quiet });
     const get = () => cache.get(pod, request, signal);
-    expect(await get()).toBe("t1");
+    expect(await Promise.all([get(), get()])).toEqual(["t1", "t1"]);
     await clock.advance(799_000);
     expect(await get()).toBe("t1");
     await clock.advance(2_000);
@@ -229,5 +229,19 @@ describe("tokens", () => {
     isDown = false;
     cache.forget("u-1");
     expect(await get()).toBe("t3");
+  });
+
+  it("that live long are asked for again each day", async () => {
+    const clock = new FakeClock();
+    let issued = 0;
+    const week = 7 * 86_400_000;
+    const requestToken = async () => ({ token: `t${++issued}`, expiresAt: clock.now() + week });
+    const cache = new TokenCache({ objects: { requestToken }, clock, log: quiet });
+    const get = () => cache.get(pod, request, signal);
+    await get();
+    await clock.advance(86_399_000);
+    expect(await get()).toBe("t1");
+    await clock.advance(1_000);
+    expect(await get()).toBe("t2");
   });
 });

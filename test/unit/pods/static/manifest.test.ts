@@ -396,7 +396,13 @@ function walk(pod: Pod): void {
     computeContainerConfig({
       ...{ pod, container, kind: "app", attempt: 0, sandboxId: "s", imageId: "i", imageUser: "" },
       ...{ env: new Map(), command: container.command, args: container.args },
-      ...{ volumes: new Map(volumes), subPaths: new Map(), extraMounts: [], memoryCapacity: 1 },
+      ...{
+        volumes: new Map(volumes),
+        subPaths: new Map(),
+        extraMounts: [],
+        hasRecursiveReadOnly: false,
+        memoryCapacity: 1,
+      },
     });
   }
 }

@@ -22,6 +22,17 @@ describe("computeCreateOptions", () => {
     });
   });
 
+  it("keeps logs as large and as many as it is told", () => {
+    const logsOf = (logs?: { readonly maxBytes: number; readonly maxFiles: number }) =>
+      computeCreateOptions(containerOf(pod, "s1"), { hasSysResource: true, logs }).HostConfig
+        ?.LogConfig;
+    const ofType = (Config: object): object => ({ Type: "json-file", Config });
+    expect(logsOf()).toEqual(ofType({ "max-size": "10485760", "max-file": "5" }));
+    expect(logsOf({ maxBytes: 1000, maxFiles: 2 })).toEqual(
+      ofType({ "max-size": "1000", "max-file": "2" }),
+    );
+  });
+
   it.each([
     [undefined, undefined, {}],
     [undefined, ["a"], { Cmd: ["a"] }],
@@ -66,7 +77,23 @@ describe("computeCreateOptions", () => {
         Mounts: [
           {
             ...{ Type: "bind", Source: "/h:1", Target: "/c", ReadOnly: true },
+            BindOptions: { ReadOnlyNonRecursive: true },
           },
+        ],
+      },
+    ],
+    [
+      "block devices",
+      {
+        devices: [
+          { hostPath: "/dev/a", containerPath: "/dev/x", readOnly: true },
+          { hostPath: "/dev/b", containerPath: "/dev/y", readOnly: false },
+        ],
+      },
+      {
+        Devices: [
+          { PathOnHost: "/dev/a", PathInContainer: "/dev/x", CgroupPermissions: "r" },
+          { PathOnHost: "/dev/b", PathInContainer: "/dev/y", CgroupPermissions: "mrw" },
         ],
       },
     ],
@@ -97,6 +124,21 @@ describe("computeCreateOptions", () => {
     expect(Mounts?.map(({ BindOptions }) => BindOptions?.Propagation)).toEqual([
       undefined,
       "rslave",
+    ]);
+  });
+
+  it("tells of a read-only mount whether what is mounted below is too, since Engines differ in what they think", () => {
+    const mount = { hostPath: "/h", containerPath: "/c", propagation: "private" } as const;
+    const mounts = [
+      { ...mount, readOnly: false },
+      { ...mount, readOnly: true },
+      { ...mount, readOnly: true, isRecursivelyReadOnly: true },
+    ] as const;
+    const { Mounts } = compute({ mounts }).HostConfig ?? {};
+    expect(Mounts?.map(({ BindOptions }) => BindOptions)).toEqual([
+      {},
+      { ReadOnlyNonRecursive: true },
+      { ReadOnlyForceRecursive: true, Propagation: "rprivate" },
     ]);
   });
 });
