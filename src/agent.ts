@@ -26,7 +26,7 @@ import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
-import { releaseProgramPages } from "./core/program-pages.ts";
+import { MemoryKeeper, OWN_MEMORY } from "./core/release-memory.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { createLocalRoutes } from "./local/routes.ts";
@@ -54,9 +54,6 @@ export interface AgentOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
 }
-
-/** Pods that ran before are adopted, and the first sync of the rules is over. */
-const SETTLED_MS = 30_000;
 
 export class Agent {
   readonly #options: AgentOptions;
@@ -204,8 +201,7 @@ export class Agent {
         signal: this.#stopping.signal,
       });
     }
-    const settled = clock.after(SETTLED_MS, releaseProgramPages);
-    this.#started.push(async () => settled.cancel());
+    this.#own(new MemoryKeeper({ clock, ...OWN_MEMORY })).start();
   }
 
   /** Registers a part to be stopped with the agent. */
