@@ -173,7 +173,7 @@ export function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]);
 }
 
-export function namesOf(sans: readonly string[]): x509.GeneralName[] {
+function namesOf(sans: readonly string[]): x509.GeneralName[] {
   return sans.map((name) => new x509.GeneralName(isAddress(name) ? "ip" : "dns", name));
 }
 

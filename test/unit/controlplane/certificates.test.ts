@@ -1,9 +1,15 @@
 /** Certificate requests on the embedded API server: what is stored, who approves, what is signed, and whose tokens ask. */
 
-import { X509Certificate } from "node:crypto";
+import { webcrypto, X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import {
+  type JsonAttributeObject,
+  Name,
+  X509Certificate as PeculiarCertificate,
+  Pkcs10CertificateRequestGenerator,
+} from "@peculiar/x509";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Node } from "../../../src/api/types.ts";
 import { createKey, encodeRequest } from "../../../src/certificates/signing-request.ts";
@@ -13,6 +19,7 @@ import {
   API_CLIENT,
   KUBELET_CLIENT,
   KUBELET_SERVING,
+  parseCertificateRequest,
   signerRefusal,
 } from "../../../src/controlplane/certificate-request.ts";
 import { signRequest } from "../../../src/controlplane/certificate-signer.ts";
@@ -275,6 +282,31 @@ test.each([
     lifeMs,
     backMs,
   ]);
+});
+
+async function requestOf(organization: JsonAttributeObject): Promise<string> {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const name = new Name([{ O: [organization] }, { CN: ["x"] }]);
+  const asked = { keys, signingAlgorithm: algorithm, name };
+  const request = await Pkcs10CertificateRequestGenerator.create(asked);
+  return Buffer.from(request.toString("pem")).toString("base64");
+}
+
+test.each([
+  ["hexadecimal", "#0c0e73797374656d3a6d617374657273"],
+  ["quoted", '"system:masters"'],
+])("a %s organization stays what it is when it is signed", async (_how, text) => {
+  const request = await requestOf({ utf8String: text });
+  const spec = await specOf(API_CLIENT, {}, { request });
+  const pem = await signRequest(objectOf(spec), ca, clock.now(), 3_600_000);
+  expect(new PeculiarCertificate(pem).subjectName.getField("O")).toEqual([text]);
+  expect(new X509Certificate(pem).toLegacyObject().subject.O).toBe(text);
+});
+
+test("a subject that is no plain text is refused", async () => {
+  const request = await requestOf({ bmpString: "system:masters" });
+  expect(() => parseCertificateRequest(request)).toThrow("the subject holds what is no UTF8String");
 });
 
 test("what the signers refuse is said", async () => {
