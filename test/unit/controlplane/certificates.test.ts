@@ -36,6 +36,7 @@ import {
 } from "../../../src/controlplane/registry.ts";
 import { Rest, type RestCall } from "../../../src/controlplane/rest.ts";
 import { Store } from "../../../src/controlplane/store.ts";
+import { ISSUER } from "../../../src/controlplane/tokens/claims.ts";
 import { createLogger } from "../../../src/core/logger.ts";
 import { FakeClock, settle } from "../../fakes/clock.ts";
 
@@ -349,6 +350,17 @@ describe("a bootstrap token", () => {
     "token-secret": "0123456789abcdef",
     "usage-bootstrap-authentication": "true",
   };
+  const secretOf = (data: object = {}, change: object = {}) => ({
+    ...{ apiVersion: "v1", kind: "Secret", type: "bootstrap.kubernetes.io/token" },
+    metadata: { name: "bootstrap-token-abcdef", namespace: "kube-system" },
+    data: Object.fromEntries(
+      Object.entries({ ...DATA, ...data }).map(([key, text]) => [
+        key,
+        Buffer.from(String(text)).toString("base64"),
+      ]),
+    ),
+    ...change,
+  });
   test.each<[string, object, object, string, readonly string[] | undefined]>([
     ["is known", {}, {}, "", []],
     ["has groups", { "auth-extra-groups": "system:bootstrappers:x" }, {}, "", [":x"]],
@@ -361,18 +373,7 @@ describe("a bootstrap token", () => {
     ["is of its type", {}, { type: "Opaque" }, "", undefined],
     ["is there", {}, { metadata: { name: "x", namespace: "kube-system" } }, "", undefined],
   ])("%s", (_what, data, change, token, groups) => {
-    const secret = {
-      ...{ apiVersion: "v1", kind: "Secret", type: "bootstrap.kubernetes.io/token" },
-      metadata: { name: "bootstrap-token-abcdef", namespace: "kube-system" },
-      data: Object.fromEntries(
-        Object.entries({ ...DATA, ...data }).map(([key, text]) => [
-          key,
-          Buffer.from(String(text)).toString("base64"),
-        ]),
-      ),
-      ...change,
-    };
-    store.create(SECRETS, secret);
+    store.create(SECRETS, secretOf(data, change));
     const verdict = createBootstrapTokens({ store, clock })(token || "abcdef.0123456789abcdef", []);
     if (groups === undefined) expect(verdict?.kind).toBe("refused");
     else
@@ -382,6 +383,15 @@ describe("a bootstrap token", () => {
           groups: ["", ...groups].map((it) => `system:bootstrappers${it}`),
         },
       });
+  });
+
+  test("is good for the API server alone", () => {
+    store.create(SECRETS, secretOf());
+    const judge = (audiences: readonly string[]) =>
+      createBootstrapTokens({ store, clock })("abcdef.0123456789abcdef", audiences);
+    expect(judge(["vault", ISSUER])).toMatchObject({ kind: "user", audiences: [ISSUER] });
+    expect(judge([])).toMatchObject({ kind: "user", audiences: [ISSUER] });
+    expect(judge(["vault"])).toMatchObject({ kind: "refused" });
   });
 
   test("of another form is for others to know", () => {
