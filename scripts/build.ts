@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 
 const root = resolve(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -53,8 +53,13 @@ await build({
 });
 
 // One character beyond Latin-1, and V8 keeps the whole source with two bytes for each: 3 MB in every process. esbuild
-// escapes those in strings; what is left stands in comments.
-writeFileSync(bundle, readFileSync(bundle, "utf8").replace(/[\u0100-\uffff]/g, "?"));
+// escapes those in strings; what is left may stand in comments only, not in a raw template.
+const BEYOND_LATIN_1 = /[\u0100-\uffff]/g;
+const text = readFileSync(bundle, "utf8");
+const { code } = await transform(text, { minifyWhitespace: true, legalComments: "none" });
+const [lost] = code.match(new RegExp(`.{0,60}${BEYOND_LATIN_1.source}`)) ?? [];
+if (lost !== undefined) throw new Error(`this character would be lost in the binary: ${lost}`);
+writeFileSync(bundle, text.replace(BEYOND_LATIN_1, "?"));
 
 const node = join(dist, "node");
 copyFileSync(process.execPath, node);
