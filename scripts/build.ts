@@ -4,7 +4,7 @@
  * only for CommonJS; does not minify, so that stacks keep their names.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
@@ -70,6 +70,10 @@ try {
   // 35 MB larger without it, but the same program.
   process.stderr.write(`build: not stripped (${(error as Error).message})\n`);
 }
+
+// V8's usual 16 MB and more for young objects stay resident after any burst: 30 to 50 MB more after 50 pods, 75 MB
+// more with 10,000 Services, for the same processor time (docs/performance.md). `gc` is for core/release-memory.ts.
+const V8_FLAGS = ["--max-semi-space-size=2", "--expose-gc"];
 writeFileSync(
   join(dist, "sea.json"),
   JSON.stringify({
@@ -79,14 +83,17 @@ writeFileSync(
     output: join(dist, "longshore.new"),
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
-    // V8's usual 16 MB and more for young objects stay resident after any burst: 30 to 50 MB more after 50 pods, 75 MB
-    // more with 10,000 Services, for the same processor time (docs/performance.md). `gc` is for core/release-memory.ts.
-    execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=2", "--expose-gc"],
+    execArgv: ["--disable-warning=ExperimentalWarning", ...V8_FLAGS],
     execArgvExtension: "none",
   }),
 );
-execFileSync(process.execPath, ["--build-sea", join(dist, "sea.json")], { stdio: "inherit" });
+// With the same flags: V8 rejects a code cache made under others.
+const buildSea = [...V8_FLAGS, "--build-sea", join(dist, "sea.json")];
+execFileSync(process.execPath, buildSea, { stdio: "inherit" });
 rmSync(node);
 // By a rename, because a binary that runs cannot be written to.
 renameSync(join(dist, "longshore.new"), join(dist, "longshore"));
+const { status, stderr } = spawnSync(join(dist, "longshore"), ["version"], { encoding: "utf8" });
+if (status !== 0 || stderr !== "")
+  throw new Error(`longshore version ended with ${status}: ${stderr}`);
 process.stdout.write(`build: ${join(dist, "longshore")} ${version}\n`);
