@@ -53,8 +53,11 @@ await build({
 });
 
 // One character beyond Latin-1, and V8 keeps the whole source with two bytes for each: 3 MB in every process. esbuild
-// escapes those in strings; what is left stands in comments.
-writeFileSync(bundle, readFileSync(bundle, "utf8").replace(/[\u0100-\uffff]/g, "?"));
+// escapes those in strings, but not in regular expressions and comments.
+const escapeCharacter = (character: string): string =>
+  `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+const source = readFileSync(bundle, "utf8");
+writeFileSync(bundle, source.replace(/[\u0100-\uffff]/g, escapeCharacter));
 
 const node = join(dist, "node");
 copyFileSync(process.execPath, node);
@@ -75,8 +78,8 @@ writeFileSync(
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
     // V8's usual 16 MB and more for young objects stay resident after any burst: 30 to 50 MB more after 50 pods, 75 MB
-    // more with 10,000 Services, for the same processor time (docs/performance.md). `gc` is for core/release-memory.ts.
-    execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=2", "--expose-gc"],
+    // more with 10,000 Services, for the same processor time (docs/performance.md).
+    execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=2"],
     execArgvExtension: "none",
   }),
 );
