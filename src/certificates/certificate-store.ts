@@ -28,7 +28,7 @@ export class CertificateStore {
 
   /** Afterwards it is the current one; the one before stays beside it, older ones go. */
   async save(identity: Identity, nowMs: number): Promise<void> {
-    const name = await this.#writeDated(identity.cert + identity.key, nowMs);
+    const name = await this.#writeDated(`${identity.cert.trimEnd()}\n${identity.key}`, nowMs);
     const updated = this.#path("-updated.pem");
     await rm(updated, { force: true });
     await symlink(name, updated);

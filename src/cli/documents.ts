@@ -13,9 +13,7 @@ export interface TakenDocument {
 
 /** Takes the document of this kind out of a file. Throws ConfigInvalid when there are several. */
 export function takeDocument(yaml: string, file: string, kind: string): TakenDocument {
-  const parts = yaml
-    .split(/^---(?:[ \t].*)?$/m)
-    .filter((part) => !/^(?:\s*(?:#.*)?\n?)*$/.test(part));
+  const parts = yaml.split(/^---(?:[ \t].*)?$/m).filter((part) => !isEmpty(part));
   const documents = parts.map((part) => loadIfOf(part, kind));
   const mine = documents.filter((document) => document !== undefined);
   if (mine.length > 1)
@@ -24,6 +22,12 @@ export function takeDocument(yaml: string, file: string, kind: string): TakenDoc
   const [document] = mine;
   const isAll = others.length === 0 && document !== undefined;
   return { document, rest: isAll ? undefined : others.join("\n---\n") };
+}
+
+/** Nothing but comments. */
+function isEmpty(part: string): boolean {
+  const lines = part.split("\n").map((line) => line.trim());
+  return lines.every((line) => line === "" || line.startsWith("#"));
 }
 
 /** One that cannot be read is left to who reads the rest, and complains. */

@@ -36,9 +36,9 @@ function userOf(socket: TLSSocket, nowMs: number): User {
   const { subject, valid_to: end } = socket.getPeerCertificate();
   // It was valid when the connection was made.
   if (Date.parse(end) < nowMs) throw new StatusError(401, "Unauthorized", "Unauthorized");
-  const { CN, O } = subject as { CN?: string; O?: string | string[] };
-  const organizations = O === undefined ? [] : [O].flat();
-  return { name: CN ?? "", groups: [...organizations, AUTHENTICATED] };
+  const { CN = [], O = [] } = subject as { CN?: string | string[]; O?: string | string[] };
+  // Of several common names the last counts, as in Go.
+  return { name: [CN].flat().at(-1) ?? "", groups: [...[O].flat(), AUTHENTICATED] };
 }
 
 /** What the first that knows this kind of token says of it. */

@@ -10,6 +10,7 @@ import type { TokenAuthenticator, User } from "./extension.ts";
 import { type KubeObject, textAt } from "./objects.ts";
 import { SECRETS } from "./registry.ts";
 import type { Store } from "./store.ts";
+import { ISSUER } from "./tokens/claims.ts";
 
 const TOKEN = /^([a-z0-9]{6})\.([a-z0-9]{16})$/;
 const TYPE = "bootstrap.kubernetes.io/token";
@@ -25,8 +26,9 @@ export function createBootstrapTokens(context: {
     if (id === undefined || secret === undefined) return undefined;
     const stored = context.store.get(SECRETS, "kube-system", `bootstrap-token-${id}`);
     const user = stored && userOf(stored, id, secret, context.clock.now());
-    // It is good for whoever trusts this API server, as upstream's.
-    if (user !== undefined) return { kind: "user", user, audiences };
+    // It is good for this API server alone.
+    const good = (audiences.length === 0 ? [ISSUER] : audiences).filter((it) => it === ISSUER);
+    if (user !== undefined && good.length > 0) return { kind: "user", user, audiences: good };
     return { kind: "refused", message: "no such bootstrap token" };
   };
 }

@@ -20,7 +20,7 @@ export interface CertificateRequest {
   readonly ips: readonly string[];
   /** E-mail addresses, URIs and whatever else names may be. */
   readonly otherNames: readonly string[];
-  readonly subject: x509.JsonName;
+  readonly subject: x509.Name;
   /** DER, SubjectPublicKeyInfo. */
   readonly publicKey: ArrayBuffer;
 }
@@ -34,6 +34,7 @@ export function parseCertificateRequest(encoded: string): CertificateRequest {
   const der = Buffer.from(body, "base64");
   const request = new x509.Pkcs10CertificateRequest(der);
   if (!isSignedByItsKey(der, request)) throw new Error("x509: the signature is not of its key");
+  checkSubject(Buffer.from(request.subjectName.toArrayBuffer()));
   const names = request.extensions
     .filter((it) => it instanceof x509.SubjectAlternativeNameExtension)
     .flatMap((it) => it.names.items);
@@ -45,7 +46,7 @@ export function parseCertificateRequest(encoded: string): CertificateRequest {
     dnsNames: valuesOf("dns"),
     ips: valuesOf("ip"),
     otherNames: names.filter(({ type }) => type !== "dns" && type !== "ip").map((it) => it.value),
-    subject: request.subjectName.toJSON(),
+    subject: request.subjectName,
     publicKey: request.publicKey.rawData,
   };
 }
@@ -63,6 +64,25 @@ function isSignedByItsKey(der: Buffer, request: x509.Pkcs10CertificateRequest): 
   });
   const hash = request.signatureAlgorithm.hash as { readonly name?: string } | undefined;
   return verify(hash?.name, firstElement(der), key, Buffer.from(request.signature));
+}
+
+/** The tags of UTF8String, PrintableString and IA5String. */
+const TEXT_TAGS = [0x0c, 0x13, 0x16];
+
+/** Throws for a value of another type: we might read it otherwise than whoever reads the certificate. */
+function checkSubject(der: Buffer): void {
+  const attributes = elementsOf(der).flatMap(elementsOf);
+  const values = attributes.map((attribute) => elementsOf(attribute)[1]);
+  if (values.every((value) => TEXT_TAGS.includes(value?.[0] ?? 0))) return;
+  throw new Error("x509: the subject holds what is no UTF8String, PrintableString or IA5String");
+}
+
+function elementsOf(der: Buffer): readonly Buffer[] {
+  const elements: Buffer[] = [];
+  const { start, end } = extentOf(der, 0);
+  for (let from = start; from < end; from = extentOf(der, from).end)
+    elements.push(der.subarray(from, extentOf(der, from).end));
+  return elements;
 }
 
 /** The first element of a DER sequence, with its head: the part of a request that is signed. */

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { certificateRequestOf } from "./certificate-request.ts";
 import { type KubeObject, listAt } from "./objects.ts";
-import { ALGORITHM, importKey, type KeyPair, namesOf } from "./pki.ts";
+import { ALGORITHM, importKey, type KeyPair } from "./pki.ts";
 import { numberAt } from "./table-view.ts";
 
 /** kube-controller-manager's least validity, and how far a certificate reaches back for clocks that are behind. */
@@ -27,7 +27,11 @@ export async function signRequest(
   const authority = new x509.X509Certificate(ca.cert);
   const key = new x509.PublicKey(publicKey);
   const usages = listAt(object, "spec", "usages").map(String);
-  const names = namesOf([...dnsNames, ...ips]);
+  // What a name is stays what the request said: a DNS name may look like an address.
+  const names = [
+    ...dnsNames.map((name) => new x509.GeneralName("dns", name)),
+    ...ips.map((ip) => new x509.GeneralName("ip", ip)),
+  ];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: randomBytes(16).toString("hex"),
     subject,

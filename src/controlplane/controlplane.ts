@@ -8,7 +8,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
 import { startExpiry } from "./expiry.ts";
 import type { ClientCredentials, Extend } from "./extension.ts";
-import { Pki, writeKubeconfig } from "./pki.ts";
+import { API_SERVER_NAMES, Pki, writeKubeconfig } from "./pki.ts";
 import { ApiServer } from "./server.ts";
 import { Store } from "./store.ts";
 
@@ -35,22 +35,13 @@ export interface ControlPlane {
   stop(): Promise<void>;
 }
 
-const SANS = [
-  "127.0.0.1",
-  "localhost",
-  "kubernetes",
-  "kubernetes.default",
-  "kubernetes.default.svc",
-  "kubernetes.default.svc.cluster.local",
-];
-
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { clock, random, randomUid, log, address } = options;
   const pkiDir = join(options.dir, "pki");
   const pki = new Pki({ dir: pkiDir, clock });
   const authority = await pki.ca();
   const ca = authority.cert;
-  const sans = [...new Set([...SANS, address, ...(options.extraSans ?? [])])];
+  const sans = [...new Set([...API_SERVER_NAMES, address, ...(options.extraSans ?? [])])];
   const serving = await pki.issue({ file: "apiserver", commonName: "kube-apiserver", sans });
   const name = "kube-apiserver-kubelet-client";
   const client = await pki.issue({

@@ -189,7 +189,7 @@ type CertificateSpec = Readonly<Record<string, unknown>>;
 /** About a pod of the node, as it is, and nothing else. */
 function onCertificateRequest(request: NodeRequest, view: RestrictionView): string | undefined {
   const { nodeName, namespace, object } = request;
-  const { spec = {} } = object as { readonly spec?: CertificateSpec };
+  const spec = (object as { readonly spec?: CertificateSpec | null }).spec ?? {};
   const isAbout = (fields: CertificateSpec): boolean =>
     Object.entries(fields).every(([field, value]) => spec[field] === value);
   const node = view.getNode(nodeName);

@@ -11,6 +11,15 @@ import * as x509 from "@peculiar/x509";
 import type { Clock } from "../core/clock.ts";
 
 export const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+/** Of every API server, beside its address and the cluster IP of the Service. */
+export const API_SERVER_NAMES = [
+  "127.0.0.1",
+  "localhost",
+  "kubernetes",
+  "kubernetes.default",
+  "kubernetes.default.svc",
+  "kubernetes.default.svc.cluster.local",
+];
 const DAY_MS = 86_400_000;
 
 export interface KeyPair {
@@ -173,7 +182,7 @@ export function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]);
 }
 
-export function namesOf(sans: readonly string[]): x509.GeneralName[] {
+function namesOf(sans: readonly string[]): x509.GeneralName[] {
   return sans.map((name) => new x509.GeneralName(isAddress(name) ? "ip" : "dns", name));
 }
 

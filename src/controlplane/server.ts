@@ -74,7 +74,8 @@ export class ApiServer {
   start(): Promise<number> {
     const { address, port } = this.#options;
     return new Promise((resolve, reject) => {
-      this.#server.once("error", (cause) => {
+      // Later ones (no more file descriptors) are over with their connection; unheard they would end the process.
+      this.#server.on("error", (cause) => {
         const message = `listening on ${address}:${port}: ${cause.message}`;
         reject(new LongshoreError("AddressInUse", message, { cause }));
       });

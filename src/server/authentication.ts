@@ -63,8 +63,10 @@ export class Authenticator {
   ): Promise<User | undefined> {
     const socket = request.socket as TLSSocket;
     if (hasClientCa && socket.authorized) {
-      const user = userOf(socket.getPeerCertificate().subject);
-      if (user !== undefined) return user;
+      const { subject, valid_to: end } = socket.getPeerCertificate();
+      const user = userOf(subject);
+      // It was valid when the connection was made; API servers keep theirs for days.
+      if (user !== undefined && !(Date.parse(end) < this.#clock.now())) return user;
     }
     const { anonymous, webhook, cacheMs } = this.#settings;
     const token = takeToken(request);

@@ -35,6 +35,8 @@ interface Issued {
   readonly kind: "issued";
   readonly credentials: Credentials;
   readonly refreshAt: number;
+  /** Monotonic: whatever the clock or the signer says, it is not asked again before. */
+  readonly restUntil: number;
   readonly notAfter: number;
   readonly refresh?: Pending;
   /** Reasons of events already told. */
@@ -48,6 +50,8 @@ type State =
 
 const ABANDON_MS = 10 * 60_000;
 const OVERDUE_MS = 10 * 60_000;
+/** The pod's next turn comes with what is issued: with a certificate that is old already they would not end. */
+const REST_MS = 60_000;
 /** Spreads the renewals of many pods. */
 const JITTER_MS = 5 * 60_000;
 
@@ -106,7 +110,8 @@ export class PodCertificates {
   }
 
   async #nextOfIssued(pod: Pod, state: Issued, ask: () => Promise<Pending>): Promise<State> {
-    if (this.#options.clock.now() < state.refreshAt) return state;
+    const { clock } = this.#options;
+    if (clock.now() < state.refreshAt || clock.monotonic() < state.restUntil) return state;
     const { refresh } = state;
     if (refresh !== undefined && !this.#isLost(pod, refresh))
       return this.#outcome(pod, refresh) ?? this.#tellLateness(pod, state);
@@ -169,6 +174,7 @@ export class PodCertificates {
         key: Buffer.from(pending.privateKey),
         chain: writePem("CERTIFICATE", readPem(certificateChain)),
       },
+      restUntil: this.#options.clock.monotonic() + REST_MS,
       refreshAt: Date.parse(times.beginRefreshAt ?? "") + this.#options.random() * JITTER_MS,
       notAfter: Date.parse(times.notAfter ?? ""),
       told: [],

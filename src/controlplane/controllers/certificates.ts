@@ -23,6 +23,8 @@ export interface CertificateControllerOptions {
   readonly ca: KeyPair;
   /** --cluster-signing-duration. */
   readonly signingDurationMs: number;
+  /** What the API server is reached by. */
+  readonly serverNames: readonly string[];
 }
 
 const SIGNERS = [KUBELET_CLIENT, KUBELET_SERVING, API_CLIENT];
@@ -49,7 +51,7 @@ export function createCertificateController(
 
 async function sync(
   { store, clock }: ControllerContext,
-  { ca, signingDurationMs }: CertificateControllerOptions,
+  { ca, signingDurationMs, serverNames }: CertificateControllerOptions,
   name: string,
 ): Promise<number | undefined> {
   const request = store.get(CERTIFICATE_SIGNING_REQUESTS, undefined, name);
@@ -60,10 +62,9 @@ async function sync(
     store.delete(CERTIFICATE_SIGNING_REQUESTS, undefined, name);
     return undefined;
   }
-  const getNode = (node: string): Node | undefined =>
-    store.get(NODES, undefined, node) as unknown as Node | undefined;
   if (!isDecided(request)) {
-    const message = approvalOf(request, getNode);
+    const nodes = store.list(NODES).items as unknown as readonly Node[];
+    const message = approvalOf(request, { nodes, serverNames });
     if (message !== undefined)
       addCondition(
         store,

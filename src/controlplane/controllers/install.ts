@@ -12,6 +12,7 @@ import type { Extend, ExtensionContext } from "../extension.ts";
 import { createKubeletConnects } from "../kubelet-proxy.ts";
 import { authorize } from "../node-authorizer.ts";
 import type { KubeObject } from "../objects.ts";
+import { API_SERVER_NAMES } from "../pki.ts";
 import { NODES, PERSISTENT_VOLUMES, PODS } from "../registry.ts";
 import { kubernetesServiceIp } from "../services.ts";
 import { createAccountAuthenticator } from "../tokens/account-authenticator.ts";
@@ -86,7 +87,9 @@ export function installControllers(options: ControllerOptions): Installation {
     },
     start(api) {
       const given = started(context);
-      controllers = createControllers(given, options);
+      const serverIp = kubernetesServiceIp(options.serviceCidr);
+      const serverNames = [...API_SERVER_NAMES, serverIp, api.address];
+      controllers = createControllers(given, { ...options, serverNames });
       // Namespaces first: the others write into them.
       for (const controller of controllers) controller.start();
       ensureKubernetesService(given.store, { serviceCidr: options.serviceCidr, ...api });
@@ -132,7 +135,7 @@ function untilNodeReady(
 
 function createControllers(
   context: ExtensionContext,
-  options: ControllerOptions,
+  options: ControllerOptions & { readonly serverNames: readonly string[] },
 ): readonly Controller[] {
   return [
     createNamespaceController({ ...context, rootCa: context.kubeletClient.ca }),
@@ -147,6 +150,7 @@ function createControllers(
     createCertificateController(context, {
       ca: context.authority,
       signingDurationMs: options.signingDurationMs ?? YEAR_MS,
+      serverNames: options.serverNames,
     }),
     createPodGc(context, { quarantineMs: QUARANTINE_MS }),
   ];

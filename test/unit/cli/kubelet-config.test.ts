@@ -237,6 +237,15 @@ readOnlyPort: 0
     await expect(read(yaml)).rejects.toThrow(says);
   });
 
+  test("may begin with many lines of comments", async () => {
+    const comments = "# who may use this file, and how\n\n".repeat(500);
+    const { config } = await run(
+      "--kubeconfig=/k",
+      `--config=${await file("licensed.yaml", `${comments}---\n${comments}${HEAD}maxPods: 7\n`)}`,
+    );
+    expect(config.maxPods).toBe(7);
+  });
+
   test("of another version is refused", async () => {
     const path = await file("old.yaml", HEAD.replace("v1beta1", "v1alpha1"));
     await expect(run("--kubeconfig=/k", `--config=${path}`)).rejects.toThrow("v1alpha1");

@@ -1,9 +1,15 @@
 /** Certificate requests on the embedded API server: what is stored, who approves, what is signed, and whose tokens ask. */
 
-import { X509Certificate } from "node:crypto";
+import { webcrypto, X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import {
+  type JsonAttributeObject,
+  Name,
+  X509Certificate as PeculiarCertificate,
+  Pkcs10CertificateRequestGenerator,
+} from "@peculiar/x509";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Node } from "../../../src/api/types.ts";
 import { createKey, encodeRequest } from "../../../src/certificates/signing-request.ts";
@@ -11,8 +17,10 @@ import { createBootstrapTokens } from "../../../src/controlplane/bootstrap-token
 import { approvalOf } from "../../../src/controlplane/certificate-approval.ts";
 import {
   API_CLIENT,
+  certificateRequestOf,
   KUBELET_CLIENT,
   KUBELET_SERVING,
+  parseCertificateRequest,
   signerRefusal,
 } from "../../../src/controlplane/certificate-request.ts";
 import { signRequest } from "../../../src/controlplane/certificate-signer.ts";
@@ -28,6 +36,7 @@ import {
 } from "../../../src/controlplane/registry.ts";
 import { Rest, type RestCall } from "../../../src/controlplane/rest.ts";
 import { Store } from "../../../src/controlplane/store.ts";
+import { ISSUER } from "../../../src/controlplane/tokens/claims.ts";
 import { createLogger } from "../../../src/core/logger.ts";
 import { FakeClock, settle } from "../../fakes/clock.ts";
 
@@ -35,6 +44,7 @@ const log = createLogger({ level: "silent", pretty: false, write: () => undefine
 const ADMIN: User = { name: "admin", groups: ["system:masters"] };
 const NODE: User = { name: "system:node:n", groups: ["system:nodes", "system:authenticated"] };
 const TOKEN: User = { name: "system:bootstrap:abcdef", groups: ["system:bootstrappers"] };
+const OTHER = { type: "InternalIP", address: "10.0.0.2" };
 const CLIENT_USAGES = ["digital signature", "client auth"];
 const SERVING_USAGES = ["digital signature", "server auth"];
 
@@ -180,8 +190,11 @@ describe("by itself the control plane approves", () => {
     { type: "InternalIP", address: "10.0.0.1" },
     { type: "Hostname", address: "n" },
   ];
-  const getNode = (name: string): Node | undefined =>
-    name === "n" ? ({ metadata: { name }, status: { addresses } } as unknown as Node) : undefined;
+  const nodeWith = (name: string, more: readonly string[] = []): Node => {
+    const others = more.map((address) => ({ type: "ExternalDNS", address }));
+    return { metadata: { name }, status: { addresses: [...addresses, ...others] } } as Node;
+  };
+  const view = { nodes: [nodeWith("n")], serverNames: ["10.96.0.1", "kubernetes.default.svc"] };
   const own = { dnsNames: ["n"], ips: ["10.0.0.1"] };
   test.each<[string, User, string, Names, object, boolean]>([
     ["the client certificate of a bootstrap token", TOKEN, KUBELET_CLIENT, {}, {}, true],
@@ -206,13 +219,33 @@ describe("by itself the control plane approves", () => {
     ["none of people's signer", NODE, API_CLIENT, {}, {}, false],
   ])("%s", async (_what, user, signer, names, more, isApproved) => {
     const spec = await specOf(signer, names, { username: user.name, groups: user.groups, ...more });
-    expect(approvalOf(objectOf(spec), getNode) !== undefined).toBe(isApproved);
+    expect(approvalOf(objectOf(spec), view) !== undefined).toBe(isApproved);
+  });
+
+  test.each<[string, Names, boolean]>([
+    ["one of its own", { dnsNames: ["node.example.com"] }, true],
+    ["the API server's name", { dnsNames: ["kubernetes.default.svc"] }, false],
+    ["the same in capitals", { dnsNames: ["KUBERNETES.default.svc"] }, false],
+    ["a wildcard that covers it", { dnsNames: ["*.default.svc"] }, false],
+    ["the API server's address", { ips: ["10.96.0.1"] }, false],
+    ["the same as a DNS name", { dnsNames: ["10.96.0.1"] }, false],
+    ["the same as an IPv6 address", { ips: ["::ffff:a60:1"] }, false],
+    ["another node's name", { dnsNames: ["other"] }, false],
+    ["another node's address", { ips: ["10.0.0.2"] }, false],
+  ])("of the names that a node gives itself: %s", async (_what, names, isApproved) => {
+    const subject = await specOf(KUBELET_SERVING, names);
+    const spec = { ...subject, username: NODE.name, groups: NODE.groups };
+    const { dnsNames, ips } = certificateRequestOf(objectOf(spec));
+    const node = nodeWith("n", [...dnsNames, ...ips]);
+    const other = { metadata: { name: "other" }, status: { addresses: [OTHER] } } as Node;
+    const nodes = [node, other];
+    expect(approvalOf(objectOf(spec), { ...view, nodes }) !== undefined).toBe(isApproved);
   });
 
   test("and signs what is approved, fails what the signer may not take, forgets what is old", async () => {
     const controller = createCertificateController(
       { store, clock, log },
-      { ca, signingDurationMs: 3_600_000 },
+      { ca, signingDurationMs: 3_600_000, serverNames: [] },
     );
     controller.start();
     const turn = async (): Promise<void> => {
@@ -249,7 +282,7 @@ describe("by itself the control plane approves", () => {
   test("a serving certificate when its address has come to the Node", async () => {
     const controller = createCertificateController(
       { store, clock, log },
-      { ca, signingDurationMs: 3_600_000 },
+      { ca, signingDurationMs: 3_600_000, serverNames: [] },
     );
     controller.start();
     store.create(NODES, { apiVersion: "v1", kind: "Node", metadata: { name: "n" } });
@@ -277,6 +310,30 @@ test.each([
   ]);
 });
 
+async function requestOf(organization: JsonAttributeObject): Promise<string> {
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const name = new Name([{ O: [organization] }, { CN: ["x"] }]);
+  const asked = { keys, signingAlgorithm: algorithm, name };
+  const request = await Pkcs10CertificateRequestGenerator.create(asked);
+  return Buffer.from(request.toString("pem")).toString("base64");
+}
+
+test.each([
+  ["hexadecimal", "#0c0e73797374656d3a6d617374657273"],
+  ["quoted", '"system:masters"'],
+])("a %s organization stays what it is when it is signed", async (_how, text) => {
+  const request = await requestOf({ utf8String: text });
+  const spec = await specOf(API_CLIENT, {}, { request });
+  const pem = await signRequest(objectOf(spec), ca, clock.now(), 3_600_000);
+  expect(new PeculiarCertificate(pem).subjectName.getField("O")).toEqual([text]);
+});
+
+test("a subject that is no plain text is refused", async () => {
+  const request = await requestOf({ bmpString: "system:masters" });
+  expect(() => parseCertificateRequest(request)).toThrow("the subject holds what is no UTF8String");
+});
+
 test("what the signers refuse is said", async () => {
   const refusal = async (signer: string, names: Names, more: object = {}) =>
     signerRefusal(objectOf(await specOf(signer, names, more)));
@@ -293,6 +350,17 @@ describe("a bootstrap token", () => {
     "token-secret": "0123456789abcdef",
     "usage-bootstrap-authentication": "true",
   };
+  const secretOf = (data: object = {}, change: object = {}) => ({
+    ...{ apiVersion: "v1", kind: "Secret", type: "bootstrap.kubernetes.io/token" },
+    metadata: { name: "bootstrap-token-abcdef", namespace: "kube-system" },
+    data: Object.fromEntries(
+      Object.entries({ ...DATA, ...data }).map(([key, text]) => [
+        key,
+        Buffer.from(String(text)).toString("base64"),
+      ]),
+    ),
+    ...change,
+  });
   test.each<[string, object, object, string, readonly string[] | undefined]>([
     ["is known", {}, {}, "", []],
     ["has groups", { "auth-extra-groups": "system:bootstrappers:x" }, {}, "", [":x"]],
@@ -305,18 +373,7 @@ describe("a bootstrap token", () => {
     ["is of its type", {}, { type: "Opaque" }, "", undefined],
     ["is there", {}, { metadata: { name: "x", namespace: "kube-system" } }, "", undefined],
   ])("%s", (_what, data, change, token, groups) => {
-    const secret = {
-      ...{ apiVersion: "v1", kind: "Secret", type: "bootstrap.kubernetes.io/token" },
-      metadata: { name: "bootstrap-token-abcdef", namespace: "kube-system" },
-      data: Object.fromEntries(
-        Object.entries({ ...DATA, ...data }).map(([key, text]) => [
-          key,
-          Buffer.from(String(text)).toString("base64"),
-        ]),
-      ),
-      ...change,
-    };
-    store.create(SECRETS, secret);
+    store.create(SECRETS, secretOf(data, change));
     const verdict = createBootstrapTokens({ store, clock })(token || "abcdef.0123456789abcdef", []);
     if (groups === undefined) expect(verdict?.kind).toBe("refused");
     else
@@ -326,6 +383,15 @@ describe("a bootstrap token", () => {
           groups: ["", ...groups].map((it) => `system:bootstrappers${it}`),
         },
       });
+  });
+
+  test("is good for the API server alone", () => {
+    store.create(SECRETS, secretOf());
+    const judge = (audiences: readonly string[]) =>
+      createBootstrapTokens({ store, clock })("abcdef.0123456789abcdef", audiences);
+    expect(judge(["vault", ISSUER])).toMatchObject({ kind: "user", audiences: [ISSUER] });
+    expect(judge([])).toMatchObject({ kind: "user", audiences: [ISSUER] });
+    expect(judge(["vault"])).toMatchObject({ kind: "refused" });
   });
 
   test("of another form is for others to know", () => {

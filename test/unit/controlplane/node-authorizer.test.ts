@@ -245,6 +245,11 @@ describe("node restriction", () => {
   it.each<[string, Partial<NodeRequest>, string | undefined]>([
     ["gives certificates to pods of the node", certificate(), undefined],
     [
+      "gives none to what says nothing",
+      { ...certificate(), object: { spec: null } },
+      'node "n" can only create PodCertificateRequests for itself',
+    ],
+    [
       "gives none in the name of another node",
       certificate({ nodeUID: "other" }),
       'node "n" can only create PodCertificateRequests for itself',

@@ -61,6 +61,18 @@ describe("a certificate", () => {
   });
 });
 
+test("a certificate that ends while its connection is open is nobody's any more", async () => {
+  const clock = new FakeClock();
+  const settings = SERVER_DEFAULTS.authentication;
+  const authenticator = new Authenticator({ reviews: new ScriptedReviews(), clock, log, settings });
+  const certificate = { subject: { CN: "x" }, valid_to: "Jan  1 00:01:00 2026 GMT" };
+  const socket = { authorized: true, getPeerCertificate: () => certificate };
+  const request = { headers: {}, socket } as unknown as IncomingMessage;
+  expect(await authenticator.authenticate(request, true, signal)).toMatchObject({ name: "x" });
+  await clock.advance(60_001);
+  expect(await authenticator.authenticate(request, true, signal)).toBeUndefined();
+});
+
 describe("a token", () => {
   const carrier = `base64url.bearer.authorization.k8s.io.${Buffer.from("good").toString("base64url")}`;
 

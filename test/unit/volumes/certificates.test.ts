@@ -179,6 +179,20 @@ describe("a pod certificate", () => {
     expect(String(second.key)).not.toBe(String(first.key));
   });
 
+  it("that is old when it comes is renewed, but not in every turn", async () => {
+    await minutes(75);
+    await get().catch(() => undefined);
+    issue("req-1", A);
+    for (let turn = 0; turn < 10; turn++) await get();
+    expect(asked).toHaveLength(1);
+    await minutes(1);
+    for (let turn = 0; turn < 10; turn++) {
+      await get();
+      issue(`req-${asked.length}`, B);
+    }
+    expect(asked).toHaveLength(2);
+  });
+
   it("that is not renewed in time stays, and it is told once", async () => {
     await get().catch(() => undefined);
     issue("req-1", A);
