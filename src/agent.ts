@@ -11,7 +11,8 @@ import { type ReflectOptions, startProxy } from "./agent-proxy.ts";
 import type { ApiClient } from "./api/client.ts";
 import type { ClusterCredentials } from "./api/credentials.ts";
 import { EventRecorder } from "./api/event-recorder.ts";
-import { type ApiExchange, createApiClient } from "./api/http-client.ts";
+import type { ApiExchange } from "./api/http-calls.ts";
+import { createApiClient } from "./api/http-client.ts";
 import { loadKubeconfig } from "./api/kubeconfig.ts";
 import { leanService } from "./api/lean.ts";
 import { Reflector } from "./api/reflector.ts";
@@ -25,7 +26,7 @@ import type { Exec } from "./core/exec.ts";
 import { createIptables } from "./core/iptables.ts";
 import type { Logger } from "./core/logger.ts";
 import { createNetlink } from "./core/netlink.ts";
-import { releaseProgramPages } from "./core/program-pages.ts";
+import { MemoryKeeper, OWN_MEMORY } from "./core/release-memory.ts";
 import type { Syscalls } from "./core/syscalls.ts";
 import { loadNodeCredentials } from "./images/node-credentials.ts";
 import { createLocalRoutes } from "./local/routes.ts";
@@ -53,9 +54,6 @@ export interface AgentOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Logger;
 }
-
-/** Pods that ran before are adopted, and the first sync of the rules is over. */
-const SETTLED_MS = 30_000;
 
 export class Agent {
   readonly #options: AgentOptions;
@@ -203,8 +201,7 @@ export class Agent {
         signal: this.#stopping.signal,
       });
     }
-    const settled = clock.after(SETTLED_MS, releaseProgramPages);
-    this.#started.push(async () => settled.cancel());
+    this.#own(new MemoryKeeper({ clock, ...OWN_MEMORY })).start();
   }
 
   /** Registers a part to be stopped with the agent. */

@@ -116,7 +116,7 @@ class Values implements KubeletValues {
       const given = JSON.stringify(value);
       if (usual.some((one) => JSON.stringify(one) === given)) return;
       const names =
-        key.endsWith("ates") && isObject(value) ? ` (${Object.keys(value).join(", ")})` : "";
+        key === "featureGates" && isObject(value) ? ` (${Object.keys(value).join(", ")})` : "";
       this.#warn(`${this.#nameOf(key)}${names} has no effect: ${why}`);
       return;
     }

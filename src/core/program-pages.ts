@@ -1,7 +1,7 @@
 /**
  * Lets go of the pages of the program's own file that its start has touched: the kernel maps sixteen around each that is
  * read, and all of them count as the program's memory although most are never read again. What is needed comes back from
- * the page cache at once. Only through node:ffi; without it nothing happens. Called by agent.ts when the start is over.
+ * the page cache at once. Only through node:ffi; without it nothing happens. Called by release-memory.ts.
  */
 
 import { readFileSync } from "node:fs";

@@ -39,6 +39,8 @@ export class HostPorts {
   /** All sandboxes were listed once: what is not known has no rules. */
   #isKnown = false;
   #isReconciled = false;
+  /** The kernel has not been told of all mappings, or did not take them. */
+  #isStale = false;
   /** The kernel has our chains; undefined = nobody looked. */
   #isInstalled: boolean | undefined;
   /** One run at a time: the last to write must be the last to have looked. */
@@ -49,44 +51,45 @@ export class HostPorts {
   }
 
   async add(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
-    if (!this.#note(sandbox)) return;
-    await this.#sync(signal);
-    await this.#forgetFlows(sandbox.hostPorts, signal);
+    this.#note(sandbox);
+    await this.#tell(sandbox, signal);
   }
 
   async remove(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
     if (sandbox.hostPorts.length > 0) this.#ended.add(sandbox.id);
-    if (!this.#drop(sandbox)) return;
-    await this.#sync(signal);
-    await this.#forgetFlows(sandbox.hostPorts, signal);
+    this.#drop(sandbox);
+    await this.#tell(sandbox, signal);
   }
 
-  /**
-   * Takes up what a listing has; what neither this one nor the one before it had goes. Writes nothing yet.
-   * @returns whether anything changed
-   */
-  learn(listed: readonly Sandbox[]): boolean {
+  /** A sandbox without host ports waits for nobody's rules. */
+  async #tell({ hostPorts }: Sandbox, signal: AbortSignal): Promise<void> {
+    if (hostPorts.length === 0 || !this.#isStale) return;
+    await this.#sync(signal);
+    await this.#forgetFlows(hostPorts, signal);
+  }
+
+  /** Takes up what a listing has; what neither this one nor the one before it had goes. Writes nothing yet. */
+  learn(listed: readonly Sandbox[]): void {
     const ids = new Set(listed.map(({ id }) => id));
     for (const id of this.#ended) if (!ids.has(id)) this.#ended.delete(id);
     const unknown = [...this.#mappings].filter(([, { sandboxId }]) => !ids.has(sandboxId));
     const gone = unknown.filter(([, { sandboxId }]) => this.#suspects.has(sandboxId));
     for (const [podUid] of gone) this.#mappings.delete(podUid);
+    if (gone.length > 0) this.#isStale = true;
     this.#suspects = new Set(unknown.map(([, { sandboxId }]) => sandboxId));
     this.#isKnown = true;
     // A listing may be older than a start, but what has ended stays so.
-    const changed = listed.filter((one) =>
-      one.state === "exited" ? this.#drop(one) : one.state === "ready" && this.#note(one),
-    );
-    return gone.length + changed.length > 0;
+    for (const one of listed) {
+      if (one.state === "exited") this.#drop(one);
+      if (one.state === "ready") this.#note(one);
+    }
   }
 
   /** To be called with every listing: also what an agent before this one left is put right. */
   async reconcile(listed: readonly Sandbox[], signal: AbortSignal): Promise<void> {
-    const isChanged = this.learn(listed);
+    this.learn(listed);
     this.#isInstalled ??= await this.#hasChains(signal);
-    const isFirst = !this.#isReconciled;
-    if (isChanged || (isFirst && (this.#isInstalled || this.#mappings.size > 0)))
-      await this.#sync(signal);
+    if (this.#isStale || (!this.#isReconciled && this.#isInstalled)) await this.#sync(signal);
     this.#isReconciled = true;
   }
 
@@ -95,20 +98,20 @@ export class HostPorts {
     if (this.#isInstalled === true) await this.#sync(signal);
   }
 
-  /** True when it has host ports that were not known. */
-  #note({ id, pod, attempt, ips: [ip], hostPorts: ports, hostNetwork }: Sandbox): boolean {
-    if (ip === undefined || hostNetwork || ports.length === 0) return false;
+  #note({ id, pod, attempt, ips: [ip], hostPorts: ports, hostNetwork }: Sandbox): void {
+    if (ip === undefined || hostNetwork || ports.length === 0) return;
     const known = this.#mappings.get(pod.uid);
-    if (this.#ended.has(id) || known?.sandboxId === id) return false;
-    if (known !== undefined && known.attempt > attempt) return false;
+    if (this.#ended.has(id) || known?.sandboxId === id) return;
+    if (known !== undefined && known.attempt > attempt) return;
     const name = `${pod.namespace}/${pod.name}`;
     this.#mappings.set(pod.uid, { sandboxId: id, attempt, ip, pod: name, ports });
-    return true;
+    this.#isStale = true;
   }
 
-  /** True when its host ports were known. */
-  #drop({ id, pod }: Sandbox): boolean {
-    return this.#mappings.get(pod.uid)?.sandboxId === id && this.#mappings.delete(pod.uid);
+  #drop({ id, pod }: Sandbox): void {
+    if (this.#mappings.get(pod.uid)?.sandboxId !== id) return;
+    this.#mappings.delete(pod.uid);
+    this.#isStale = true;
   }
 
   #sync(signal: AbortSignal): Promise<void> {
@@ -124,8 +127,14 @@ export class HostPorts {
     if (!this.#isKnown) return;
     const { iptables } = this.#options;
     this.#isInstalled = true;
-    await iptables.restore(hostPortRules([...this.#mappings.values()]), signal);
-    for (const jump of HOST_PORT_JUMPS) await iptables.ensureJump(jump, signal);
+    this.#isStale = false;
+    try {
+      await iptables.restore(hostPortRules([...this.#mappings.values()]), signal);
+      for (const jump of HOST_PORT_JUMPS) await iptables.ensureJump(jump, signal);
+    } catch (error) {
+      this.#isStale = true;
+      throw error;
+    }
     await this.#ensureLoopbackRoute(signal);
   }
 

@@ -203,9 +203,7 @@ export class PodManager implements PodDirectory {
       this.#options.objects.retainPod(record.pod);
       this.#tellProblem(record);
     }
-    const held = amountHeld(record);
     const again = await this.#turn(record, signal);
-    if (amountHeld(record) !== held) this.#onFreed(record);
     if (record.phase !== "sync") this.#options.objects.releasePod(key);
     if (record.phase === "terminated") this.#chores.due("cgroups");
     this.#failures.delete(key);
@@ -220,9 +218,12 @@ export class PodManager implements PodDirectory {
     const { clock, observer } = this.#options;
     const startedAt = clock.monotonic();
     const operation = this.#startTimes.turn(record.uid) ? "create" : "sync";
+    const held = amountHeld(record);
     try {
       return await this.#worker.sync(record, signal);
     } finally {
+      // Also when the turn failed after it: the next one starts from here.
+      if (amountHeld(record) !== held) this.#onFreed(record);
       const seconds = (clock.monotonic() - startedAt) / 1000;
       observer.turned(record.phase === "sync" ? operation : "kill", seconds);
       this.#startTimes.look(record.uid, record.status);
@@ -278,7 +279,8 @@ function hasChanged(before: readonly object[] | undefined, { backoff }: PodRecor
   return after.length !== (before?.length ?? 0) || after.some((entry, i) => entry !== before?.[i]);
 }
 
-/** Changes when what the pod holds of the node may have become less. */
-function amountHeld({ phase, status, allocation }: PodRecord): string {
-  return `${phase} ${status.phase} ${allocation?.generation}`;
+/** Changes when what the pod holds of the node may have become less, or what is kept for its resize. */
+function amountHeld(record: PodRecord): string {
+  const { phase, status, allocation } = record;
+  return `${phase} ${status.phase} ${allocation?.generation} ${isResizeDeferred(record)}`;
 }

@@ -5,7 +5,7 @@
  * immutable is read once and not watched any longer, as in the kubelet.
  */
 
-import type { ApiClient } from "../api/client.ts";
+import type { ApiClient, ListOptions } from "../api/client.ts";
 import { Reflector } from "../api/reflector.ts";
 import {
   CLUSTER_TRUST_BUNDLES,
@@ -218,18 +218,13 @@ export class ObjectCache implements ObjectSource, ClaimSource, CertificateSource
     }
   }
 
-  #open(key: string, namespace: string, { kind, name, fieldSelector }: Reference): Entry {
+  #open(key: string, namespace: string, reference: Reference): Entry {
     const { client, clock, random, log } = this.#options;
     const pods = new Set<string>();
     const reflector = new Reflector<StoredObject>({
       client,
-      resource: RESOURCES[kind],
-      options:
-        name === ""
-          ? fieldSelector === undefined
-            ? {}
-            : { fieldSelector }
-          : { namespace, fieldSelector: `metadata.name=${name}` },
+      resource: RESOURCES[reference.kind],
+      options: scopeOf(namespace, reference),
       clock,
       random,
       log,
@@ -238,7 +233,7 @@ export class ObjectCache implements ObjectSource, ClaimSource, CertificateSource
     const entry = { reflector, pods };
     reflector.store.onChange((change) => {
       if (change.kind === "applied" && isImmutable(change.object)) this.#end(entry);
-      const about = podOf(kind, change);
+      const about = podOf(reference.kind, change);
       for (const podUid of pods)
         if (about === undefined || about === podUid) this.#options.onChange(podUid);
     });
@@ -273,6 +268,8 @@ function podOf(kind: Reference["kind"], change: StoreChange<StoredObject>): stri
     : undefined;
 }
 
+type Scope = Pick<ListOptions, "namespace" | "fieldSelector">;
+
 interface TokenResponse {
   readonly status: { readonly token: string; readonly expirationTimestamp: string };
 }
@@ -291,6 +288,11 @@ const RESOURCES: Readonly<Record<Reference["kind"], Resource<StoredObject>>> = {
   ClusterTrustBundle: CLUSTER_TRUST_BUNDLES,
   PodCertificateRequest: POD_CERTIFICATE_REQUESTS,
 };
+
+function scopeOf(namespace: string, { name, fieldSelector }: Reference): Scope {
+  if (name !== "") return { namespace, fieldSelector: `metadata.name=${name}` };
+  return fieldSelector === undefined ? {} : { fieldSelector };
+}
 
 function keyOf(namespace: string, { kind, name }: Reference): string {
   return name === "" ? kind : `${kind} ${namespace}/${name}`;

@@ -66,8 +66,12 @@ export class StartTimes {
   look(podUid: string, { phase, containerStatuses = [] }: PodStatus): void {
     const pending = this.#pending.get(podUid);
     const runs = containerStatuses.every(({ state }) => state?.running ?? state?.terminated);
-    if (pending === undefined || phase === undefined || phase === "Pending" || !runs) return;
+    if (pending === undefined || phase === undefined || phase === "Pending") return;
+    const isOver = phase === "Failed" || phase === "Succeeded";
+    if (!isOver && !runs) return;
     this.#pending.delete(podUid);
+    // It was refused, or ended before anybody saw it run: as upstream, no start.
+    if (isOver) return;
     const { seenAt, createdAt, pullMs } = pending;
     // The object's time has whole seconds, and another clock.
     const sinceMs = Math.max(0, this.#clock.now() - createdAt - pullMs);

@@ -47,6 +47,9 @@ export function noteOomKills(
   status: PodStatus,
 ): OomRecord {
   const ended = containers.filter(({ state }) => state === "exited");
+  // Those of whom nothing is known yet are looked at again: the next one to end must not be blamed for them.
+  const isCounted = before.counted === undefined || kills !== undefined;
+  const looked = isCounted ? ended : ended.filter(({ id }) => before.seen.has(id));
   const fresh = ended.filter(({ id }) => !before.seen.has(id));
   const told = new Set(before.counted === undefined ? toldBefore(status) : before.killed);
   const isMore = before.counted !== undefined && kills !== undefined && kills > before.counted;
@@ -56,7 +59,7 @@ export function noteOomKills(
   const killed = ended.filter((one) => told.has(one.id) || blamed.includes(one));
   return {
     counted: kills ?? before.counted,
-    seen: new Set(ended.map(({ id }) => id)),
+    seen: new Set(looked.map(({ id }) => id)),
     killed: new Set(killed.map(({ id }) => id)),
   };
 }

@@ -1,6 +1,7 @@
 /**
- * The objects a pod refers to that are watched for it: ConfigMaps and Secrets by name in its namespace, and
- * ClusterTrustBundles, all of which it may mean, and the PodCertificateRequests of its node. Pure; used by object-cache.ts.
+ * The objects a pod refers to that are watched for it: ConfigMaps and Secrets by name in its namespace,
+ * ClusterTrustBundles, all of which it may mean, and the PodCertificateRequests of its node. Pure; used by
+ * object-cache.ts.
  */
 
 import type { Container, Pod, Volume } from "../api/types.ts";

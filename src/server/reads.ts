@@ -129,7 +129,7 @@ export class NodeReads {
         return json(computeSummary(summed, { nodeName, onlyCpuAndMemory }));
       }
       case "/metrics/resource":
-        return metrics(computeResourceMetrics(await stats.collect()));
+        return metrics(computeResourceMetrics(await stats.collect(true)));
       case "/metrics/cadvisor":
         return metrics(computeCadvisorMetrics(this.#disks.addTo(await stats.collect()), version));
       case "/metrics/probes":

@@ -1,7 +1,8 @@
 /**
  * From a volume that names a claim (or asks for one of its own) to the PersistentVolume bound to it, as the volume of a
  * kind that this node can show: hostPath, local or nfs. A bound pair never changes, so each is read once for a pod.
- * Called by volume-manager.ts; what is not bound yet is VolumeNotReady.
+ * Who has one that is for one pod only is known since the agent's start. Called by volume-manager.ts; what is not bound
+ * yet is VolumeNotReady.
  */
 
 import { matchesNodeSelector } from "../api/node-selection.ts";
@@ -80,7 +81,7 @@ export class Claims {
     const claim = await this.#source.getClaim(namespace, claimName, signal);
     const name = nameOfVolume(pod, volume, claim, `${namespace}/${claimName}`);
     const bound = await this.#source.getPersistentVolume(name, signal);
-    const { spec } = checkVolume(bound, name, claim?.metadata.uid, node);
+    const spec = specOf(bound, name, claim?.metadata.uid, node);
     const { accessModes = [] } = spec;
     const isForOnePod = accessModes.length === 1 && accessModes[0] === "ReadWriteOncePod";
     if (isForOnePod && this.#isUsedBeside(uid, name))
@@ -89,7 +90,7 @@ export class Claims {
       volume.persistentVolumeClaim?.readOnly === true ||
       spec.nfs?.readOnly === true ||
       (accessModes.length > 0 && accessModes.every((mode) => mode === "ReadOnlyMany"));
-    const resolved = { name, claim: claimName, readOnly, isForOnePod, ...kindOf(bound, name) };
+    const resolved = { name, claim: claimName, readOnly, isForOnePod, ...kindOf(spec, name) };
     this.#resolved.set(uid, (this.#resolved.get(uid) ?? new Map()).set(volume.name, resolved));
     return resolved;
   }
@@ -138,12 +139,13 @@ function nameOfVolume(
 
 type VolumeSpec = NonNullable<PersistentVolume["spec"]>;
 
-function checkVolume(
+/** Of a volume that is this claim's and may be used on this node. */
+function specOf(
   volume: PersistentVolume | undefined,
   name: string,
   claimUid: string | undefined,
   { nodeName, nodeLabels }: NodeOfPod,
-): { readonly spec: VolumeSpec } {
+): VolumeSpec {
   if (volume === undefined) refuse(`persistentvolume ${JSON.stringify(name)} not found`);
   const { spec = {} } = volume;
   if (spec.claimRef?.uid !== claimUid)
@@ -153,13 +155,13 @@ function checkVolume(
     refuse(
       `persistentvolume ${JSON.stringify(name)} is not for this node: no matching NodeSelectorTerms`,
     );
-  return { spec };
+  return spec;
 }
 
 type OfKind<T> = T extends unknown ? Omit<T, "name" | "claim" | "readOnly" | "isForOnePod"> : never;
 
-function kindOf(volume: PersistentVolume | undefined, name: string): OfKind<ClaimedVolume> {
-  const { hostPath, local, nfs, csi, volumeMode, mountOptions = [] } = volume?.spec ?? {};
+function kindOf(spec: VolumeSpec, name: string): OfKind<ClaimedVolume> {
+  const { hostPath, local, nfs, csi, volumeMode, mountOptions = [] } = spec;
   if (volumeMode === "Block") {
     if (local === undefined)
       refuse(`persistentvolume ${JSON.stringify(name)} is of no kind that is a block device here`);

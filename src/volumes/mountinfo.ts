@@ -64,7 +64,7 @@ export function containingMount(
   return best;
 }
 
-const REMOTE_TYPE = /^(nfs4?|cifs|smb3|ceph|9p|glusterfs|fuse\..*)$/;
+const REMOTE_TYPE = /^(nfs4?|cifs|smb3|ceph|glusterfs|fuse\..*)$/;
 
 /** Whether looking at it may wait for another machine. */
 export function isRemote({ fstype, mountPoint }: MountEntry, podDir: string): boolean {

@@ -34,17 +34,22 @@ export interface Measurable {
   readonly claim?: string;
 }
 
-/** undefined for what is the host's, which upstream does not measure either. */
+/**
+ * undefined for what is the host's, which upstream does not measure either.
+ * @param isRemote whether it lies on a mount of a file server's
+ */
 export function measurableOf(
   desired: DesiredVolume,
   claimed: ClaimedVolume | undefined,
+  isRemote: boolean,
 ): Measurable | undefined {
   const { name, path, kind } = desired;
   const ofClaim = claimed === undefined ? {} : { claim: claimed.claim };
   if (kind === "nfs") return { name, path, how: "remote", ...ofClaim };
   if (kind === "host-path") {
     const isLocal = claimed?.kind === "host" && claimed.isOwned;
-    return isLocal ? { name, path, how: "file-system", ...ofClaim } : undefined;
+    const how = isRemote ? "remote" : "file-system";
+    return isLocal ? { name, path, how, ...ofClaim } : undefined;
   }
   const isOwn = kind === "memory" || (kind === "files" && desired.onTmpfs);
   return { name, path, how: isOwn ? "file-system" : "tree" };
@@ -59,7 +64,8 @@ interface Measured {
 }
 
 interface Measurement {
-  readonly startedAt: number;
+  /** Monotonic milliseconds; undefined while it waits or goes on. */
+  readonly endedAt: number | undefined;
   readonly last?: Measured;
 }
 
@@ -134,27 +140,32 @@ export class VolumeUsages {
   #lastOf(path: string, how: "tree" | "remote"): Measured | undefined {
     const known = this.#measurements.get(path);
     const now = this.#clock.monotonic();
-    if (known === undefined || now - known.startedAt >= (this.#periodMs ?? 0)) {
-      this.#measurements.set(path, { ...known, startedAt: now });
-      this.#busy[how] = this.#busy[how].then(() => this.#measure(path, how, now));
+    const { endedAt } = known ?? { endedAt: Number.NEGATIVE_INFINITY };
+    // Where all together take longer than the period, none waits twice.
+    if (endedAt !== undefined && now - endedAt >= (this.#periodMs ?? 0)) {
+      this.#measurements.set(path, { ...known, endedAt: undefined });
+      this.#busy[how] = this.#busy[how].then(() => this.#measure(path, how));
     }
     return known?.last;
   }
 
   /** Never rejects. */
-  async #measure(path: string, how: "tree" | "remote", startedAt: number): Promise<void> {
+  async #measure(path: string, how: "tree" | "remote"): Promise<void> {
     const { signal } = this.#stopping;
     // Of a pod that has gone since.
     if (signal.aborted || !this.#measurements.has(path)) return;
+    let measured: { readonly last?: Measured } = {};
     try {
       const found =
         how === "tree"
           ? { tree: await measureTree(path, this.#clock, signal) }
           : { totals: await this.#remote.totals(path, signal) };
-      if (this.#measurements.has(path))
-        this.#measurements.set(path, { startedAt, last: { ...found, at: this.#clock.now() } });
+      measured = { last: { ...found, at: this.#clock.now() } };
     } catch (error) {
       if (!signal.aborted) this.#log.debug({ path, why: messageOf(error) }, "volume not measured");
     }
+    const known = this.#measurements.get(path);
+    if (known === undefined) return;
+    this.#measurements.set(path, { ...known, ...measured, endedAt: this.#clock.monotonic() });
   }
 }

@@ -220,12 +220,15 @@ export class VolumeManager implements PodVolumes {
 
   async #ensureVolume(pod: Pod, volume: Volume, turn: EnsureTurn): Promise<Ensured> {
     const { podDir, mounts, sources, owner, facts, context } = turn;
+    // As in the kubelet's messages: of a claim the PersistentVolume's, once it is known.
+    let nameToTell = volume.name;
     try {
       const claimName = claimNameOf(pod, volume);
       const claimed =
         claimName === undefined
           ? undefined
           : await this.#claims.resolve(pod, volume, { claimName, node: facts }, context.signal);
+      nameToTell = claimed?.name ?? volume.name;
       const desired =
         claimed === undefined
           ? await computeDesiredVolume(volume, podDir, sources, owner)
@@ -237,11 +240,12 @@ export class VolumeManager implements PodVolumes {
         ...{ name: volume.name, hostPath: desired.path, readOnly },
         ...(isDevice ? { isDevice } : {}),
       };
-      return { mounted, measurable: measurableOf(desired, claimed) };
+      const isRemote = remoteMountOf(desired.path, mounts, podDir) !== undefined;
+      return { mounted, measurable: measurableOf(desired, claimed, isRemote) };
     } catch (error) {
       if (context.signal.aborted) throw error;
       const code = error instanceof LongshoreError ? error.code : "VolumeNotReady";
-      const message = `MountVolume.SetUp failed for volume "${volume.name}" : ${messageOf(error)}`;
+      const message = `MountVolume.SetUp failed for volume "${nameToTell}" : ${messageOf(error)}`;
       throw new LongshoreError(code, message, { cause: error });
     }
   }

@@ -1,11 +1,12 @@
 /**
  * `npm run bench:proxy [-- SERVICESxENDPOINTS ...] [-- --write]`: what a sync costs, and a connection, at growing numbers of Services.
  * Each size runs in a process and a network namespace of its own, beside one bare iptables-restore of the same rules:
- * the ratio is what can be compared between machines. `--write` makes the result the baseline. Needs root.
+ * the ratio is what can be compared between machines. `--agent` measures the memory of the whole agent instead, in a node
+ * container (proxy-agent.ts). `--write` makes the result the baseline. Needs root.
  */
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { systemClock } from "../../src/core/clock.ts";
 import { createExec } from "../../src/core/exec.ts";
@@ -14,8 +15,10 @@ import { renderRuleSet } from "../../src/proxy/render.ts";
 import { computeProxyRules } from "../../src/proxy/rules.ts";
 import { makeSlice, PROXIER_RULES } from "../builders/services.ts";
 import { clusterIpOf, makeProxy, serviceOf, sliceOf } from "../support/many-services.ts";
+import { type AgentResult, measureAgent } from "./proxy-agent.ts";
 
 const SIZES = ["10x1", "1000x1", "5000x1", "10000x1", "1000x10", "5000x10", "10000x10"];
+const AGENT_SIZES = ["10x1", "10000x1"];
 /** Longer than this nobody waits for the bare restore. */
 const BARE_LIMIT_MS = 60_000;
 const CONNECTIONS = 1000;
@@ -139,13 +142,26 @@ function runApart(size: string): Result {
   return { ...result, bareRestoreMs, ratio };
 }
 
+/** One after the other: they would share the processors. */
+async function measureAgents(sizes: readonly string[]): Promise<readonly AgentResult[]> {
+  const results: AgentResult[] = [];
+  for (const size of sizes) results.push(await measureAgent(size));
+  return results;
+}
+
 const [mode, inside = ""] = process.argv.slice(2);
 if (mode === "--inside") {
   process.stdout.write(JSON.stringify(await measure(inside)));
 } else {
   const wanted = process.argv.slice(2).filter((argument) => /^\d+x\d+$/.test(argument));
-  const results = (wanted.length > 0 ? wanted : SIZES).map(runApart);
-  console.table(results);
-  if (process.argv.includes("--write"))
-    writeFileSync(BASELINE, `${JSON.stringify({ results }, undefined, 2)}\n`);
+  const isAgent = process.argv.includes("--agent");
+  const sizes = wanted.length > 0 ? wanted : isAgent ? AGENT_SIZES : SIZES;
+  const measured = isAgent
+    ? { agent: await measureAgents(sizes) }
+    : { results: sizes.map(runApart) };
+  for (const rows of Object.values(measured)) console.table(rows);
+  if (process.argv.includes("--write")) {
+    const baseline = JSON.parse(readFileSync(BASELINE, "utf8")) as object;
+    writeFileSync(BASELINE, `${JSON.stringify({ ...baseline, ...measured }, undefined, 2)}\n`);
+  }
 }

@@ -73,7 +73,7 @@ describe("in the place of the kubelet", () => {
     install -D /src/kubeadm/10-kubeadm.conf /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf
     install -D /src/kubeadm/config.yaml /var/lib/kubelet/config.yaml
     install -D /src/kubeadm/kubeadm-flags.env /var/lib/kubelet/kubeadm-flags.env
-    echo 'KUBELET_EXTRA_ARGS=--pod-cidr=10.244.0.0/24 --v=2' >/etc/default/kubelet
+    echo 'KUBELET_EXTRA_ARGS=--pod-cidr=10.244.0.0/24 --oom-score-adj=100 --v=2' >/etc/default/kubelet
     install -D ${CP}/pki/ca.crt /etc/kubernetes/pki/ca.crt
     k="kubectl --kubeconfig /etc/kubernetes/bootstrap-kubelet.conf config"
     $k set-cluster kubernetes --server=https://127.0.0.1:6443 --certificate-authority=/etc/kubernetes/pki/ca.crt
@@ -101,10 +101,10 @@ describe("in the place of the kubelet", () => {
       return (await node.sh("curl -sf http://127.0.0.1:10248/healthz")) === "ok";
     });
     expect(await node.sh("kubelet --version")).toMatch(/^Kubernetes v1\.36\./);
-    expect(
-      await node.sh("tr '\\0' ' ' </proc/$(systemctl show -p MainPID --value kubelet)/cmdline"),
-    ).toBe(
-      "/usr/local/bin/kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml --hostname-override=node1 --node-labels=example.com/from=kubeadm --pod-cidr=10.244.0.0/24 --v=2 ",
+    const proc = "/proc/$(systemctl show -p MainPID --value kubelet)";
+    expect(await node.sh(`cat ${proc}/oom_score_adj`)).toBe("100\n");
+    expect(await node.sh(`tr '\\0' ' ' <${proc}/cmdline`)).toBe(
+      "/usr/local/bin/kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml --hostname-override=node1 --node-labels=example.com/from=kubeadm --pod-cidr=10.244.0.0/24 --oom-score-adj=100 --v=2 ",
     );
     await cluster.apply(podManifest("joined", { containers: [shell("main", IDLE)] }));
     await cluster.ready("joined", 90_000);

@@ -156,9 +156,9 @@ test("after a power failure every pod runs again in a new sandbox, finished ones
     "static-node1/main",
   ]);
   for (const [name, id] of after) expect(before.get(name), name).not.toBe(id);
-  await eventually("one mount is left, that of the emptyDir in memory", async () => {
+  await eventually("two mounts are left, the emptyDir in memory and the token", async () => {
     const mounts = await podMounts();
-    return mounts.length === 1 && mounts[0]?.includes(uid);
+    return mounts.length === 2 && mounts.every((mount) => mount.includes(uid));
   });
   const reasons = await cluster.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}");
   expect(reasons).toMatch(/Rebooted/);

@@ -1,7 +1,7 @@
 /** Scenarios 16, 17, 19 and 20: emptyDir, hostPath, ConfigMap and Secret as files and as environment. */
 
 import { describe, expect, test } from "vitest";
-import { IDLE, podManifest, shell, useCluster } from "../support/cluster.ts";
+import { IDLE, podManifest, type SeenPod, shell, useCluster } from "../support/cluster.ts";
 import { eventually } from "../support/node-container.ts";
 
 const cluster = useCluster();
@@ -193,6 +193,25 @@ describe.concurrent("volumes", () => {
     expect(events).toContain("hostPath type check failed");
     expect((await cluster.pod("wrong-type")).status.phase).toBe("Pending");
   });
+
+  test.each([
+    ["root", "/", "CreateContainerError", "destination can't be '/'"],
+    ["file", "/etc/passwd", "RunContainerError", "not a directory"],
+  ])(
+    "a directory mounted on what cannot have one waits with the reason: %s",
+    async (name, mountPath, reason, words) => {
+      await cluster.apply(
+        podManifest(name, {
+          containers: [shell("main", IDLE, { volumeMounts: [{ name: "d", mountPath }] })],
+          volumes: [{ name: "d", emptyDir: {} }],
+        }),
+      );
+      const waitingOf = (pod: SeenPod) => pod.status.containerStatuses?.[0]?.state.waiting;
+      const pod = await cluster.until(name, reason, (seen) => waitingOf(seen)?.reason === reason);
+      expect(waitingOf(pod)?.message).toContain(words);
+      await cluster.kubectl("delete", "pod", name);
+    },
+  );
 
   test("scenario 18: an nfs volume waits while the node cannot mount it, and is mounted when it can", async () => {
     await cluster.node.sh("mkdir -p /srv/export && echo from-server >/srv/export/a");

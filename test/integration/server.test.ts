@@ -336,8 +336,11 @@ describe("who gets in", () => {
   test("healthz answers on plain HTTP too, and nothing else does", async () => {
     const { config, ...rest } = options();
     const healthzPort = 20_000 + (server.port % 10_000);
-    const other = new KubeletServer({ ...rest, runtime, config: { ...config, healthzPort } });
+    // The node's own port can be turned off, this one stays.
+    const settings = { ...config, healthzPort, enableServer: false };
+    const other = new KubeletServer({ ...rest, runtime, config: settings });
     await other.start();
+    expect(other.port).toBe(0);
     const statusOf = (path: string): Promise<number> =>
       new Promise((resolve, reject) => {
         httpRequest({ host: "127.0.0.1", port: healthzPort, path, agent: false }, (response) => {

@@ -5,6 +5,7 @@
 
 import { execFileSync, spawn } from "node:child_process";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -36,7 +37,7 @@ esac
 `;
 /** Hangs, as one does whose server is gone, unless it is to be lazy. */
 const SILENT_UMOUNT =
-  '#!/bin/sh\ncase "$*" in *-l*) exec /bin/umount "$@";; esac\nexec sleep 1000\n';
+  '#!/bin/sh\ncase "$*" in *" -l "*) exec /bin/umount "$@";; esac\nexec sleep 1000\n';
 const signal = new AbortController().signal;
 const log = createLogger({ level: "silent", pretty: false, write: () => undefined });
 const facts: PodFacts = {
@@ -169,7 +170,11 @@ describe("an nfs volume", () => {
         ...{ nfs: { server: "good", path: "/data" }, accessModes: ["ReadWriteMany"] },
       },
     });
-    await ensure(podWith({ persistentVolumeClaim: { claimName: "c" } }));
+    const pod = podWith({ persistentVolumeClaim: { claimName: "c" } });
+    chmodSync(join(root, "bin/mount.nfs"), 0o600);
+    await expect(ensure(pod)).rejects.toThrow('MountVolume.SetUp failed for volume "p" : ');
+    chmodSync(join(root, "bin/mount.nfs"), 0o755);
+    await ensure(pod);
     expect(calls()).toEqual([`good:/data ${place()} -o hard,vers=4.1`]);
     expect(await manager.usage("uid-1")).toEqual([]);
     await eventually("measured", async () => (await manager.usage("uid-1")).length > 0);

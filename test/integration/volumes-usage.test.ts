@@ -116,6 +116,37 @@ it("a file server is asked behind, and one that is silent holds up nobody", asyn
   await usages.stop();
 });
 
+it("where servers take longer than the period none is asked twice at once", async () => {
+  const clock = new FakeClock();
+  const asked: string[] = [];
+  let answer = (): void => undefined;
+  const usages = new VolumeUsages({
+    ...{ clock, log, statsPeriodMs: 60_000 },
+    remote: {
+      totals: async (path) => {
+        asked.push(path);
+        await new Promise<void>((resolve) => (answer = resolve));
+        throw new LongshoreError("VolumeNotReady", "no answer");
+      },
+    },
+  });
+  usages.set(
+    "u",
+    ["a", "b"].map((name) => ({ name, path: `/${name}`, how: "remote" as const })),
+  );
+  for (let minute = 0; minute < 5; minute++) {
+    await usages.read("u");
+    await clock.advance(60_000);
+  }
+  answer();
+  await eventually("the next one is asked", async () => asked.length === 2);
+  answer();
+  await new Promise(setImmediate);
+  answer();
+  await usages.stop();
+  expect(asked).toEqual(["/a", "/b"]);
+});
+
 it("a huge tree is given up with the agent", async () => {
   const tree = join(root, "tree");
   for (let directory = 0; directory < 30; directory++) {

@@ -41,7 +41,7 @@ function isKernelNewEnough(release: string): boolean {
   return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
 
-/** A runtime that tells nothing of itself is taken at its word. */
+/** Of a runtime that tells nothing of itself nothing is expected. */
 function mountOptionsOf(features: string | undefined): readonly string[] {
   try {
     const { mountOptions } = JSON.parse(features ?? "{}") as { mountOptions?: readonly string[] };

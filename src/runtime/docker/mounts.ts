@@ -3,7 +3,7 @@
 import type Docker from "dockerode";
 import type { Device, Mount } from "../runtime.ts";
 
-/** What Engines before 25 do not know, they pass over; they make only the mount itself read-only. */
+/** More than dockerode knows of. */
 interface BindOptions {
   readonly Propagation?: "rprivate" | "rslave" | "rshared";
   readonly ReadOnlyNonRecursive?: true;
@@ -11,27 +11,25 @@ interface BindOptions {
 }
 
 export function computeMount(mount: Mount): Docker.MountConfig[number] {
-  const options = computeBindOptions(mount);
   return {
     Type: "bind",
     Source: mount.hostPath,
     Target: mount.containerPath,
     ReadOnly: mount.readOnly,
-    ...(options === undefined
-      ? {}
-      : { BindOptions: options as Docker.MountSettings["BindOptions"] }),
-  } as Docker.MountConfig[number];
+    BindOptions: computeBindOptions(mount) as Docker.MountSettings["BindOptions"],
+  };
 }
 
-function computeBindOptions(mount: Mount): BindOptions | undefined {
+function computeBindOptions(mount: Mount): BindOptions {
   const { readOnly, propagation, isRecursivelyReadOnly } = mount;
   if (readOnly && isRecursivelyReadOnly === true)
     return { ReadOnlyForceRecursive: true, Propagation: "rprivate" };
-  // Unsaid it is recursive where the Engine can.
-  const flat = readOnly ? { ReadOnlyNonRecursive: true as const } : {};
-  // Unsaid it is private, but slave where the Engine insists: for / and what is below its own directory.
-  if (propagation === "private") return readOnly ? flat : undefined;
-  return { ...flat, Propagation: propagation };
+  return {
+    // Unsaid it is private, but slave where the Engine insists: for / and what is below its own directory.
+    ...(propagation === "private" ? {} : { Propagation: propagation }),
+    // Unsaid it is recursive where the Engine can; those before 25 cannot, and pass over what they do not know.
+    ...(readOnly ? { ReadOnlyNonRecursive: true } : {}),
+  };
 }
 
 /** The kubelet's permissions: mknod, read, write. */

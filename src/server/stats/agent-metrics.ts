@@ -5,7 +5,7 @@
  */
 
 import { Counter, Histogram, Registry } from "prom-client";
-import type { ApiExchange } from "../../api/http-client.ts";
+import type { ApiExchange } from "../../api/http-calls.ts";
 import type { QueueObserver } from "../../core/workqueue.ts";
 import type { ContainerType, PodObserver } from "../../pods/observer.ts";
 

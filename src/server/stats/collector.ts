@@ -95,7 +95,9 @@ export class StatsCollector {
   readonly #volumeUsage: (podUid: string) => Promise<readonly VolumeStats[]>;
   readonly #engineDir: () => Promise<string | undefined>;
   readonly #read: ReadText;
-  #last: { readonly asked: number; readonly stats: Promise<NodeStats> } | undefined;
+  #last:
+    | { readonly asked: number; readonly isBrief: boolean; readonly stats: Promise<NodeStats> }
+    | undefined;
   /** Processor time by what was measured. */
   #before = new Map<string, { readonly at: number; readonly cpuNanos: number }>();
   #now = new Map<string, { readonly at: number; readonly cpuNanos: number }>();
@@ -117,11 +119,15 @@ export class StatsCollector {
     this.#read = options.read ?? readText;
   }
 
-  collect(): Promise<NodeStats> {
+  /** @param isBrief processor and memory of the containers are enough, which costs less. */
+  collect(isBrief = false): Promise<NodeStats> {
     const asked = this.#clock.monotonic();
-    if (this.#last === undefined || asked - this.#last.asked >= FRESH_MS)
-      this.#last = { asked, stats: this.#collect() };
-    return this.#last.stats;
+    const last = this.#last;
+    const isFresh = last !== undefined && asked - last.asked < FRESH_MS;
+    if (isFresh && (isBrief || !last.isBrief)) return last.stats;
+    const stats = this.#collect(isBrief);
+    this.#last = { asked, isBrief, stats };
+    return stats;
   }
 
   /** The agent's own process, for process_* metrics. */
@@ -141,12 +147,12 @@ export class StatsCollector {
     };
   }
 
-  async #collect(): Promise<NodeStats> {
+  async #collect(isBrief: boolean): Promise<NodeStats> {
     this.#before = this.#now;
     this.#now = new Map();
     const views = this.#pods.list();
     const volumes = await Promise.all(views.map(({ pod }) => this.#volumeUsage(pod.metadata.uid)));
-    const pods = views.map((view, index) => this.#collectPod(view, volumes[index] ?? []));
+    const pods = views.map((view, index) => this.#collectPod(view, volumes[index] ?? [], isBrief));
     const stat = this.#read("/proc/stat") ?? "";
     const engineDir = await this.#engineDir();
     return {
@@ -164,12 +170,12 @@ export class StatsCollector {
     };
   }
 
-  #collectPod(view: PodView, volumes: readonly VolumeStats[]): PodStats {
+  #collectPod(view: PodView, volumes: readonly VolumeStats[], isBrief: boolean): PodStats {
     const containers: ContainerStats[] = [];
     let parent: ReadonlyMap<string, string> | undefined;
     const running = view.containers.filter(({ state, pid }) => state === "running" && pid > 0);
     for (const container of running) {
-      const found = this.#usageOf(container.pid);
+      const found = this.#usageOf(container.pid, isBrief);
       if (found === undefined || !found.cgroup.includes(container.id)) continue;
       const measured = this.#measure(container.id, found.usage);
       if (measured === undefined) continue;
@@ -178,7 +184,7 @@ export class StatsCollector {
     }
     const first = running.find(({ id }) => containers.some((one) => one.container.id === id));
     const { uid } = view.pod.metadata;
-    const own = parent === undefined ? undefined : readUsage(parent, this.#read);
+    const own = parent === undefined ? undefined : readUsage(parent, this.#read, isBrief);
     return {
       ...{ view, containers, volumes },
       cgroup: parent?.get("memory") ?? parent?.get("") ?? "",
@@ -190,9 +196,9 @@ export class StatsCollector {
     };
   }
 
-  #usageOf(pid: number | "self") {
+  #usageOf(pid: number | "self", isBrief = false) {
     const paths = parseCgroupPaths(this.#read(`/proc/${pid}/cgroup`) ?? "");
-    const usage = readUsage(paths, this.#read);
+    const usage = readUsage(paths, this.#read, isBrief);
     const cgroup = paths.get("memory") ?? paths.get("") ?? "";
     return usage === undefined ? undefined : { usage, cgroup, paths };
   }
@@ -220,14 +226,16 @@ function parentOf(
   return isPods ? new Map(parents) : undefined;
 }
 
+/** What several containers do not have together. */
+const NO_SUM = /^(cpuShares|cpuPeriodMicros|cpuQuotaMicros|maxMemoryBytes)$/;
+
 function sum(usages: readonly Usage[]): Usage | undefined {
   const [first, ...rest] = usages;
   if (first === undefined) return undefined;
-  const { io: _, pressures: _pressures, ...numbers } = first;
-  const total: Record<string, number> = { ...numbers };
-  for (const usage of rest)
+  const total: Record<string, number> = {};
+  for (const usage of [first, ...rest])
     for (const [name, value] of Object.entries(usage))
-      if (typeof value === "number") total[name] = (total[name] ?? 0) + value;
+      if (typeof value === "number" && !NO_SUM.test(name)) total[name] = (total[name] ?? 0) + value;
   return total as unknown as Usage;
 }
 

@@ -1,6 +1,4 @@
-/** Pressure stall information (PSI), where the kernel has it: cgroup version 2 and the machine. Pure but for the reader. */
-
-import type { ReadText } from "./read-text.ts";
+/** Pressure stall information (PSI), where the kernel has it: cgroup version 2 and the machine. Pure. */
 
 /** Nanoseconds in which tasks waited since the beginning, and percents of the last seconds. */
 export interface Stall {
@@ -24,13 +22,12 @@ export interface Pressures {
 
 const NONE: Stall = { total: 0, avg10: 0, avg60: 0, avg300: 0 };
 
-/** @param fileOf gives the path of the file of a resource; undefined = the kernel has none. */
+/** @param read the text of the file of a resource. Undefined = the kernel has none. */
 export function readPressures(
-  read: ReadText,
-  fileOf: (resource: keyof Pressures) => string,
+  read: (resource: keyof Pressures) => string | undefined,
 ): Pressures | undefined {
   const found = (["cpu", "memory", "io"] as const).flatMap((resource) => {
-    const pressure = parsePressure(read(fileOf(resource)));
+    const pressure = parsePressure(read(resource));
     return pressure === undefined ? [] : [[resource, pressure] as const];
   });
   return found.length === 0 ? undefined : Object.fromEntries(found);

@@ -58,12 +58,12 @@ export function parseCgroupPaths(text: string): CgroupPaths {
   return paths;
 }
 
-/** undefined when the cgroup is gone. */
-export function readUsage(paths: CgroupPaths, read: ReadText): Usage | undefined {
-  return paths.has("memory") ? readVersion1(paths, read) : readVersion2(paths, read);
+/** undefined when the cgroup is gone. @param isBrief only what costs few files: processor and memory. */
+export function readUsage(paths: CgroupPaths, read: ReadText, isBrief = false): Usage | undefined {
+  return (paths.has("memory") ? readVersion1 : readVersion2)(paths, read, isBrief);
 }
 
-function readVersion1(paths: CgroupPaths, read: ReadText): Usage | undefined {
+function readVersion1(paths: CgroupPaths, read: ReadText, isBrief: boolean): Usage | undefined {
   const file = (controller: string, name: string): string | undefined =>
     read(`${ROOT}/${controller}${paths.get(controller) ?? "/"}/${name}`);
   const cpuNanos = toNumber(file("cpuacct", "cpuacct.usage"));
@@ -87,30 +87,16 @@ function readVersion1(paths: CgroupPaths, read: ReadText): Usage | undefined {
     pageFaults: memory.get("total_pgfault") ?? 0,
     majorPageFaults: memory.get("total_pgmajfault") ?? 0,
     memoryLimitBytes: toLimit(file("memory", "memory.limit_in_bytes")),
-    memoryFailures: toNumber(file("memory", "memory.failcnt")),
-    maxMemoryBytes: toNumber(file("memory", "memory.max_usage_in_bytes")),
-    oomKills: parseKeyed(file("memory", "memory.oom_control")).get("oom_kill"),
-    processes: countLines(file("memory", "cgroup.procs")),
-    threads: toNumber(file("pids", "pids.current")),
-    cpuShares: toNumber(file("cpu", "cpu.shares")),
-    cpuPeriodMicros: toNumber(file("cpu", "cpu.cfs_period_us")),
-    cpuQuotaMicros: toNumber(file("cpu", "cpu.cfs_quota_us")),
-    io: parseBlkio(
-      file("blkio", "blkio.throttle.io_service_bytes"),
-      file("blkio", "blkio.throttle.io_serviced"),
-      read,
-    ),
+    ...(isBrief ? {} : readDetails1(file, read)),
   });
 }
 
-function readVersion2(paths: CgroupPaths, read: ReadText): Usage | undefined {
+function readVersion2(paths: CgroupPaths, read: ReadText, isBrief: boolean): Usage | undefined {
   const file = (name: string): string | undefined => read(`${ROOT}${paths.get("") ?? "/"}/${name}`);
   const cpu = parseKeyed(file("cpu.stat"));
   const memory = parseKeyed(file("memory.stat"));
   const memoryBytes = toNumber(file("memory.current"));
   const usage = nanosOf(cpu.get("usage_usec"));
-  const events = parseKeyed(file("memory.events"));
-  const max = file("cpu.max") ?? "";
   if (usage === undefined || memoryBytes === undefined) return undefined;
   return withoutAbsent({
     cpuNanos: usage,
@@ -128,6 +114,46 @@ function readVersion2(paths: CgroupPaths, read: ReadText): Usage | undefined {
     pageFaults: memory.get("pgfault") ?? 0,
     majorPageFaults: memory.get("pgmajfault") ?? 0,
     memoryLimitBytes: toLimit(file("memory.max")),
+    ...(isBrief ? {} : readDetails2(file, read)),
+  });
+}
+
+type Details = Optional<
+  Pick<
+    Usage,
+    | ("memoryFailures" | "maxMemoryBytes" | "oomKills" | "processes" | "threads" | "io")
+    | ("cpuShares" | "cpuPeriodMicros" | "cpuQuotaMicros" | "pressures")
+  >
+>;
+
+function readDetails1(
+  file: (controller: string, name: string) => string | undefined,
+  read: ReadText,
+): Partial<Details> {
+  return {
+    memoryFailures: toNumber(file("memory", "memory.failcnt")),
+    maxMemoryBytes: toNumber(file("memory", "memory.max_usage_in_bytes")),
+    oomKills: parseKeyed(file("memory", "memory.oom_control")).get("oom_kill"),
+    processes: countLines(file("memory", "cgroup.procs")),
+    threads: toNumber(file("pids", "pids.current")),
+    cpuShares: toNumber(file("cpu", "cpu.shares")),
+    cpuPeriodMicros: toNumber(file("cpu", "cpu.cfs_period_us")),
+    cpuQuotaMicros: toNumber(file("cpu", "cpu.cfs_quota_us")),
+    io: parseBlkio(
+      file("blkio", "blkio.throttle.io_service_bytes"),
+      file("blkio", "blkio.throttle.io_serviced"),
+      read,
+    ),
+  };
+}
+
+function readDetails2(
+  file: (name: string) => string | undefined,
+  read: ReadText,
+): Partial<Details> {
+  const events = parseKeyed(file("memory.events"));
+  const max = file("cpu.max") ?? "";
+  return {
     memoryFailures: events.get("max"),
     maxMemoryBytes: toNumber(file("memory.peak")),
     oomKills: events.get("oom_kill"),
@@ -137,11 +163,8 @@ function readVersion2(paths: CgroupPaths, read: ReadText): Usage | undefined {
     cpuPeriodMicros: toNumber(/ (\d+)/.exec(max)?.[1]),
     cpuQuotaMicros: toNumber(/^\d+/.exec(max)?.[0]),
     io: parseIoStat(file("io.stat"), read),
-    pressures: readPressures(
-      read,
-      (resource) => `${ROOT}${paths.get("") ?? "/"}/${resource}.pressure`,
-    ),
-  });
+    pressures: readPressures((resource) => file(`${resource}.pressure`)),
+  };
 }
 
 type Optional<T> = { readonly [K in keyof T]: T[K] | undefined };
@@ -164,7 +187,7 @@ export function readNodeUsage(read: ReadText): Usage | undefined {
   const of = (name: string): number => memory.get(name) ?? 0;
   const memoryBytes = of("MemTotal") - of("MemFree");
   const faults = parseKeyed(read("/proc/vmstat"));
-  const pressures = readPressures(read, (resource) => `/proc/pressure/${resource}`);
+  const pressures = readPressures((resource) => read(`/proc/pressure/${resource}`));
   return {
     cpuNanos: (user + nice + system + irq + softirq + steal) * 1e7,
     memoryBytes,

@@ -163,4 +163,21 @@ describe("host ports", () => {
     await ports.remove(first, signal);
     expect(await kernel()).toEqual(["80 10.0.0.3:8080"]);
   });
+
+  test("that the kernel did not take are written when the sandbox is joined again, or ends", async () => {
+    const { ports, iptables, kernel } = make();
+    await ports.reconcile([], signal);
+    const one = sandboxOf("a", "10.0.0.2");
+    const busy = new LongshoreError("CommandFailed", "busy");
+    iptables.failures.push(busy);
+    await expect(ports.add(one, signal)).rejects.toBe(busy);
+    await ports.add(makeSandbox(), signal);
+    expect(await kernel()).toEqual([]);
+    await ports.add(one, signal);
+    expect(await kernel()).toEqual(["80 10.0.0.2:8080"]);
+    iptables.failures.push(busy);
+    await expect(ports.remove(one, signal)).rejects.toBe(busy);
+    await ports.reconcile([{ ...one, state: "exited" }], signal);
+    expect(await kernel()).toEqual([]);
+  });
 });

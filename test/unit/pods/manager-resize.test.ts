@@ -116,6 +116,20 @@ test("one that waits holds up none that leaves it its room", async () => {
   expect(conditionOf("z")).toMatchObject({ reason: "Deferred" });
 });
 
+test("one that has room and is waited for is looked at at once", async () => {
+  const first = (amount: string, generation?: number): Pod => {
+    const pod = podOf("z", amount, generation);
+    return { ...pod, spec: { ...pod.spec, priority: 10 } };
+  };
+  await start(podOf("a", "100m"), first("100m"), podOf("b", "600m"));
+  await resize(first("700m", 2));
+  expect(conditionOf("z")).toMatchObject({ reason: "Deferred" });
+  node.allocatable = { ...node.allocatable, cpu: 1400 };
+  await resize(podOf("a", "500m", 2));
+  expect(conditionOf("z")).toBeUndefined();
+  expect(conditionOf("a")).toMatchObject({ reason: "Deferred" });
+});
+
 test("what another pod gives back by a resize is taken at once", async () => {
   await start(podOf("a", "100m"), podOf("b", "600m"));
   await resize(podOf("a", "700m", 2));

@@ -45,6 +45,13 @@ describe("the kills of ended containers", () => {
     expect(needsCount(noteOomKills(COUNTED, state, 1, {}), state)).toBe(false);
   });
 
+  test("that could not be counted are those of who had ended by then, not of the next", () => {
+    const first = noteOomKills(COUNTED, listed(ended("a", 137)), undefined, {});
+    const both = listed(ended("a", 137), ended("b", 0));
+    expect(needsCount(first, both)).toBe(true);
+    expect([...noteOomKills(first, both, 2, {}).killed]).toEqual(["a-0"]);
+  });
+
   test("that an agent before this one told of stay told, and older ones blame nobody new", () => {
     const state = { terminated: { exitCode: 3, reason: "OOMKilled", containerID: "docker://a-0" } };
     const status = { name: "a", ready: false, restartCount: 1, image: "", imageID: "" };

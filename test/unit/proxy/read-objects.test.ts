@@ -171,7 +171,7 @@ describe("objects in a file", () => {
           expect(error).toBeInstanceOf(LongshoreError);
         }
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 });

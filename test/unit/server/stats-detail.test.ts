@@ -75,11 +75,24 @@ const view = {
 } as unknown as PodView;
 const pods: PodDirectory = { find: () => view, list: () => [view] };
 
-async function collect(files: Readonly<Record<string, string>>): Promise<NodeStats> {
+function collectorOf(files: Readonly<Record<string, string>>): StatsCollector {
   const options = { pods, clock: new FakeClock(), rootDir: "/", read: reader(files) };
   const more = { volumeUsage: async () => [], engineDir: async () => "/" };
-  return new StatsCollector({ ...options, ...more }).collect();
+  return new StatsCollector({ ...options, ...more });
 }
+
+const collect = (files: Readonly<Record<string, string>>): Promise<NodeStats> =>
+  collectorOf(files).collect();
+
+test("a brief look has processor and memory, and does not stand in for a whole one", async () => {
+  const collector = collectorOf(V2);
+  const usageOf = async (isBrief: boolean) =>
+    (await collector.collect(isBrief)).pods[0]?.containers[0]?.usage;
+  expect(await usageOf(true)).toMatchObject({ cpuNanos: 2e9, workingSetBytes: 600 });
+  expect(await usageOf(true)).not.toHaveProperty("threads");
+  expect(await usageOf(false)).toHaveProperty("threads", 5);
+  expect(await usageOf(true)).toHaveProperty("threads", 5);
+});
 
 const disk = { writableBytes: 11, logBytes: 22, at: 5000 };
 const withDisk = (stats: NodeStats): NodeStats => ({

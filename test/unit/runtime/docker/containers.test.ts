@@ -136,7 +136,7 @@ describe("computeCreateOptions", () => {
     ] as const;
     const { Mounts } = compute({ mounts }).HostConfig ?? {};
     expect(Mounts?.map(({ BindOptions }) => BindOptions)).toEqual([
-      undefined,
+      {},
       { ReadOnlyNonRecursive: true },
       { ReadOnlyForceRecursive: true, Propagation: "rprivate" },
     ]);
