@@ -112,12 +112,12 @@ export class AgentPods implements PodDirectory {
     return this.#manager?.list() ?? [];
   }
 
-  /** For /metrics/probes. */
   /** What the volumes of a pod use, as far as it is known. */
   async volumeUsage(podUid: string): Promise<readonly VolumeUsage[]> {
     return (await this.#volumes?.usage(podUid)) ?? [];
   }
 
+  /** For /metrics/probes. */
   probeTotals(): ReturnType<ProbeManager["totals"]> {
     return this.#probes?.totals() ?? [];
   }

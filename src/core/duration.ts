@@ -11,7 +11,8 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
-const PART = String.raw`(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)`;
+const UNITS = Object.keys(UNIT_MS).join("|");
+const PART = String.raw`(\d+\.?\d*|\.\d+)(${UNITS})`;
 
 /** Milliseconds; undefined for what is no duration, negative ones too. */
 export function parseGoDuration(value: unknown): number | undefined {
