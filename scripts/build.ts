@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
-import { build, transform } from "esbuild";
+import { build } from "esbuild";
 
 const root = resolve(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -53,13 +53,11 @@ await build({
 });
 
 // One character beyond Latin-1, and V8 keeps the whole source with two bytes for each: 3 MB in every process. esbuild
-// escapes those in strings; what is left may stand in comments only, not in a raw template.
-const BEYOND_LATIN_1 = /[\u0100-\uffff]/g;
-const text = readFileSync(bundle, "utf8");
-const { code } = await transform(text, { minifyWhitespace: true, legalComments: "none" });
-const [lost] = code.match(new RegExp(`.{0,60}${BEYOND_LATIN_1.source}`)) ?? [];
-if (lost !== undefined) throw new Error(`this character would be lost in the binary: ${lost}`);
-writeFileSync(bundle, text.replace(BEYOND_LATIN_1, "?"));
+// escapes those in strings, but not in regular expressions and comments.
+const escapeCharacter = (character: string): string =>
+  `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+const source = readFileSync(bundle, "utf8");
+writeFileSync(bundle, source.replace(/[\u0100-\uffff]/g, escapeCharacter));
 
 const node = join(dist, "node");
 copyFileSync(process.execPath, node);
@@ -70,10 +68,6 @@ try {
   // 35 MB larger without it, but the same program.
   process.stderr.write(`build: not stripped (${(error as Error).message})\n`);
 }
-
-// V8's usual 16 MB and more for young objects stay resident after any burst: 30 to 50 MB more after 50 pods, 75 MB
-// more with 10,000 Services, for the same processor time (docs/performance.md). `gc` is for core/release-memory.ts.
-const V8_FLAGS = ["--max-semi-space-size=2", "--expose-gc"];
 writeFileSync(
   join(dist, "sea.json"),
   JSON.stringify({
@@ -83,16 +77,17 @@ writeFileSync(
     output: join(dist, "longshore.new"),
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
-    execArgv: ["--disable-warning=ExperimentalWarning", ...V8_FLAGS],
+    // V8's usual 16 MB and more for young objects stay resident after any burst: 30 to 50 MB more after 50 pods, 75 MB
+    // more with 10,000 Services, for the same processor time (docs/performance.md).
+    execArgv: ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=2"],
     execArgvExtension: "none",
   }),
 );
-// With the same flags: V8 rejects a code cache made under others.
-const buildSea = [...V8_FLAGS, "--build-sea", join(dist, "sea.json")];
-execFileSync(process.execPath, buildSea, { stdio: "inherit" });
+execFileSync(process.execPath, ["--build-sea", join(dist, "sea.json")], { stdio: "inherit" });
 rmSync(node);
 // By a rename, because a binary that runs cannot be written to.
 renameSync(join(dist, "longshore.new"), join(dist, "longshore"));
+// A code cache that V8 rejects is told there.
 const { status, stderr } = spawnSync(join(dist, "longshore"), ["version"], { encoding: "utf8" });
 if (status !== 0 || stderr !== "")
   throw new Error(`longshore version ended with ${status}: ${stderr}`);

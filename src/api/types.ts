@@ -82,9 +82,10 @@ export interface ClusterTrustBundle extends StoredObject {
   };
 }
 
-/** certificates.k8s.io/v1beta1; the status as far as it is read here. */
+/** certificates.k8s.io/v1beta1, as far as it is read here. */
 export interface PodCertificateRequest extends StoredObject {
   readonly metadata: NamespacedMeta;
+  readonly spec?: { readonly podUID: string };
   readonly status?: {
     readonly conditions?: readonly {
       /** Issued, Denied or Failed. */

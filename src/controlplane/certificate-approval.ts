@@ -6,7 +6,6 @@
  */
 
 import { BlockList, isIP } from "node:net";
-import type { Node } from "../api/types.ts";
 import {
   type CertificateRequest,
   certificateRequestOf,
@@ -17,7 +16,7 @@ import {
 import { type KubeObject, listAt, textAt } from "./objects.ts";
 
 export interface ApprovalView {
-  readonly nodes: readonly Node[];
+  readonly nodes: readonly KubeObject[];
   /** What the API server is reached by. */
   readonly serverNames: readonly string[];
 }
@@ -52,7 +51,8 @@ function areOfNodeAlone(
   { commonName, dnsNames, ips }: CertificateRequest,
   { nodes, serverNames }: ApprovalView,
 ): boolean {
-  const isAsking = ({ metadata }: Node): boolean => `system:node:${metadata.name}` === commonName;
+  const isAsking = ({ metadata }: KubeObject): boolean =>
+    `system:node:${metadata.name}` === commonName;
   const own = new Set(nodes.filter(isAsking).flatMap(namesOfNode));
   const others = nodes.filter((node) => !isAsking(node)).flatMap(namesOfNode);
   const taken = [...serverNames, ...others];
@@ -66,8 +66,9 @@ function areOfNodeAlone(
 
 const HOST_NAME = /^(?![\d.]*$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/;
 
-function namesOfNode({ metadata, status }: Node): readonly string[] {
-  return [metadata.name, ...(status?.addresses ?? []).map(({ address }) => address)];
+function namesOfNode(node: KubeObject): readonly string[] {
+  const addresses = listAt(node, "status", "addresses").map((it) => textAt(it, "address"));
+  return [node.metadata.name, ...addresses];
 }
 
 function familyOf(ip: string): "ipv4" | "ipv6" {

@@ -5,6 +5,7 @@
  * Services), so it is done ever more seldom. Made by agent.ts.
  */
 
+import { Session } from "node:inspector";
 import type { Clock, Timer } from "./clock.ts";
 import { releaseProgramPages } from "./program-pages.ts";
 
@@ -65,8 +66,11 @@ export const OWN_MEMORY = {
 };
 
 function compactHeap(): void {
-  // There with --expose-gc, which the built binary has (scripts/build.ts).
-  globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+  // The inspector's way needs no flag of V8 for the whole program, as `gc` does.
+  const session = new Session();
+  session.connect();
+  session.post("HeapProfiler.collectGarbage");
+  session.disconnect();
   const ffi = process.getBuiltinModule("node:ffi");
   if (ffi === undefined || process.platform !== "linux") return;
   try {

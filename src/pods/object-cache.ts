@@ -16,6 +16,7 @@ import {
   type Resource,
   SECRETS,
 } from "../api/resources.ts";
+import type { StoreChange } from "../api/store.ts";
 import type {
   ClusterTrustBundle,
   ConfigMap,
@@ -232,7 +233,9 @@ export class ObjectCache implements ObjectSource, ClaimSource, CertificateSource
     const entry = { reflector, pods };
     reflector.store.onChange((change) => {
       if (change.kind === "applied" && isImmutable(change.object)) this.#end(entry);
-      for (const podUid of pods) this.#options.onChange(podUid);
+      const about = podOf(reference.kind, change);
+      for (const podUid of pods)
+        if (about === undefined || about === podUid) this.#options.onChange(podUid);
     });
     reflector.start();
     this.#entries.set(key, entry);
@@ -255,6 +258,14 @@ export class ObjectCache implements ObjectSource, ClaimSource, CertificateSource
 
 function isImmutable(object: StoredObject): boolean {
   return (object as ConfigMap | Secret).immutable === true;
+}
+
+/** The pod that alone is concerned; undefined = all that refer to it. */
+function podOf(kind: Reference["kind"], change: StoreChange<StoredObject>): string | undefined {
+  const object = change.kind === "applied" ? change.object : change.previous;
+  return kind === "PodCertificateRequest"
+    ? (object as PodCertificateRequest).spec?.podUID
+    : undefined;
 }
 
 type Scope = Pick<ListOptions, "namespace" | "fieldSelector">;

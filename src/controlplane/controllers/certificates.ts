@@ -3,7 +3,6 @@
  * three signers of Kubernetes, and forgets old ones. Started by install.ts.
  */
 
-import type { Node } from "../../api/types.ts";
 import { formatTime } from "../../core/clock.ts";
 import { approvalOf } from "../certificate-approval.ts";
 import {
@@ -63,8 +62,7 @@ async function sync(
     return undefined;
   }
   if (!isDecided(request)) {
-    const nodes = store.list(NODES).items as unknown as readonly Node[];
-    const message = approvalOf(request, { nodes, serverNames });
+    const message = approvalOf(request, { nodes: store.list(NODES).items, serverNames });
     if (message !== undefined)
       addCondition(
         store,

@@ -11,7 +11,6 @@ import {
   Pkcs10CertificateRequestGenerator,
 } from "@peculiar/x509";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { Node } from "../../../src/api/types.ts";
 import { createKey, encodeRequest } from "../../../src/certificates/signing-request.ts";
 import { createBootstrapTokens } from "../../../src/controlplane/bootstrap-tokens.ts";
 import { approvalOf } from "../../../src/controlplane/certificate-approval.ts";
@@ -190,9 +189,13 @@ describe("by itself the control plane approves", () => {
     { type: "InternalIP", address: "10.0.0.1" },
     { type: "Hostname", address: "n" },
   ];
-  const nodeWith = (name: string, more: readonly string[] = []): Node => {
+  const nodeOf = (name: string, status: object): KubeObject => ({
+    ...{ apiVersion: "v1", kind: "Node" },
+    ...{ metadata: { name }, status },
+  });
+  const nodeWith = (name: string, more: readonly string[] = []): KubeObject => {
     const others = more.map((address) => ({ type: "ExternalDNS", address }));
-    return { metadata: { name }, status: { addresses: [...addresses, ...others] } } as Node;
+    return nodeOf(name, { addresses: [...addresses, ...others] });
   };
   const view = { nodes: [nodeWith("n")], serverNames: ["10.96.0.1", "kubernetes.default.svc"] };
   const own = { dnsNames: ["n"], ips: ["10.0.0.1"] };
@@ -237,8 +240,8 @@ describe("by itself the control plane approves", () => {
     const spec = { ...subject, username: NODE.name, groups: NODE.groups };
     const { dnsNames, ips } = certificateRequestOf(objectOf(spec));
     const node = nodeWith("n", [...dnsNames, ...ips]);
-    const other = { metadata: { name: "other" }, status: { addresses: [OTHER] } } as Node;
-    const nodes = [node, other];
+    const other = nodeOf("other", { addresses: [OTHER, {}] });
+    const nodes = [node, other, nodeOf("odd", { addresses: "rubbish" })];
     expect(approvalOf(objectOf(spec), { ...view, nodes }) !== undefined).toBe(isApproved);
   });
 

@@ -166,6 +166,20 @@ describe("the object cache", () => {
     expect(told).toEqual(["u1"]);
   });
 
+  test("tells only the pod of a certificate request", async () => {
+    const podCertificate = { signerName: "example.com/s", keyType: "ED25519", keyPath: "k" };
+    const volumes = [{ name: "v", projected: { sources: [{ podCertificate }] } }];
+    const one = makePod({ containers: [], nodeName: "n", volumes });
+    cache.retainPod(one);
+    cache.retainPod({ ...one, metadata: { ...one.metadata, uid: "u2" } });
+    await settle();
+    told.length = 0;
+    const made = { ...object("req-1", "6"), spec: { podUID: "u2" } };
+    server.watching.get("n")?.({ kind: "applied", object: made });
+    await settle();
+    expect(told).toEqual(["u2"]);
+  });
+
   test("requests a certificate for the pod, as the API server's version wants it", async () => {
     const proof = {
       pkcs10: Buffer.from("r"),
