@@ -7,6 +7,7 @@
 import { mkdir, open, readdir, rename, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { readOptional } from "../core/optional-file.ts";
+import { replaceFile } from "../core/replace-file.ts";
 import { type Identity, parseIdentity } from "./identity.ts";
 
 export class CertificateStore {
@@ -46,9 +47,7 @@ export class CertificateStore {
 
   async saveKey(pem: string): Promise<void> {
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
-    const path = this.#path(".key.tmp");
-    await writeNew(`${path}.new`, pem, "w");
-    await rename(`${path}.new`, path);
+    await replaceFile(this.#path(".key.tmp"), pem);
   }
 
   async dropKey(): Promise<void> {
@@ -65,7 +64,7 @@ export class CertificateStore {
     for (let attempt = 0; ; attempt++) {
       const name = `${this.#prefix}-${date}${attempt === 0 ? "" : `-${attempt}`}.pem`;
       try {
-        await writeNew(join(this.#dir, name), pem, "wx");
+        await writeNew(join(this.#dir, name), pem);
         return name;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
@@ -75,8 +74,8 @@ export class CertificateStore {
 }
 
 /** On the disk when it resolves: a node that loses power must not come back with a link to nothing. */
-async function writeNew(path: string, text: string, flags: "w" | "wx"): Promise<void> {
-  const file = await open(path, flags, 0o600);
+async function writeNew(path: string, text: string): Promise<void> {
+  const file = await open(path, "wx", 0o600);
   try {
     await file.chmod(0o600);
     await file.writeFile(text);

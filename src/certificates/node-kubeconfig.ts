@@ -4,9 +4,10 @@
  * agent-certificates.ts.
  */
 
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { dump, load } from "js-yaml";
+import { replaceFile } from "../core/replace-file.ts";
 
 interface Kubeconfig {
   readonly "current-context"?: string;
@@ -62,6 +63,5 @@ export async function writeNodeKubeconfig(
     ],
   };
   await mkdir(dirname(path), { recursive: true });
-  await writeFile(`${path}.new`, dump(content, { lineWidth: -1 }), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await replaceFile(path, dump(content, { lineWidth: -1 }));
 }

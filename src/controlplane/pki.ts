@@ -5,10 +5,11 @@
 
 import "reflect-metadata";
 import { randomBytes, webcrypto } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as x509 from "@peculiar/x509";
 import type { Clock } from "../core/clock.ts";
+import { replaceFileSync } from "../core/replace-file.ts";
 
 export const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 /** Of every API server, beside its address and the cluster IP of the Service. */
@@ -129,8 +130,8 @@ export class Pki {
     const der = await webcrypto.subtle.exportKey("pkcs8", privateKey);
     const key = `${x509.PemConverter.encode(der, "PRIVATE KEY")}\n`;
     const cert = `${certificate.toString("pem")}\n`;
-    writePrivate(join(this.#dir, `${file}.key`), key);
-    writePrivate(join(this.#dir, `${file}.crt`), cert);
+    replaceFileSync(join(this.#dir, `${file}.key`), key);
+    replaceFileSync(join(this.#dir, `${file}.crt`), cert);
     return { cert, key };
   }
 }
@@ -165,12 +166,7 @@ export function writeKubeconfig(path: string, content: KubeconfigContent): void 
     contexts: [{ name: "longshore", context: { cluster: "longshore", user: content.user } }],
     "current-context": "longshore",
   };
-  writePrivate(path, `${JSON.stringify(config, undefined, 2)}\n`);
-}
-
-function writePrivate(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  replaceFileSync(path, `${JSON.stringify(config, undefined, 2)}\n`);
 }
 
 function generateKeys(): Promise<webcrypto.CryptoKeyPair> {

@@ -6,11 +6,12 @@
  */
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { formatTime } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
+import { replaceFile } from "../core/replace-file.ts";
 import type { SecretRef } from "./keyring.ts";
 import type { ServiceAccountRef } from "./service-accounts.ts";
 
@@ -127,10 +128,8 @@ export class PullRecords {
     }
   }
 
-  async #write(path: string, content: object): Promise<void> {
-    const draft = `${path}.tmp`;
-    await writeFile(draft, JSON.stringify(content), { mode: 0o600, flush: true });
-    await rename(draft, path);
+  #write(path: string, content: object): Promise<void> {
+    return replaceFile(path, JSON.stringify(content));
   }
 }
 

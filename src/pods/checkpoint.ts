@@ -4,10 +4,11 @@
  * file costs a warning and its content, nothing else. Used by manager.ts.
  */
 
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toAmounts } from "../api/pod-resources.ts";
 import type { Logger } from "../core/logger.ts";
+import { replaceFile } from "../core/replace-file.ts";
 import type { PodRecord } from "./record.ts";
 import type { Allocation, BackoffEntry } from "./snapshot.ts";
 
@@ -115,9 +116,7 @@ export class Checkpoint {
   async #write(text: string): Promise<void> {
     if (text === this.#written) return;
     await mkdir(this.#rootDir, { recursive: true });
-    const draft = `${this.#path}.tmp`;
-    await writeFile(draft, text, { mode: 0o600, flush: true });
-    await rename(draft, this.#path);
+    await replaceFile(this.#path, text);
     this.#written = text;
   }
 }

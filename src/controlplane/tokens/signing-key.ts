@@ -12,8 +12,9 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { replaceFileSync } from "../../core/replace-file.ts";
 import { isObject } from "../objects.ts";
 
 export const ALGORITHM = "ES256";
@@ -32,8 +33,7 @@ export function loadSigningKey(file: string): SigningKey {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const pem = privateKey.export({ type: "pkcs8", format: "pem" });
-    writeFileSync(`${file}.new`, pem, { mode: 0o600 });
-    renameSync(`${file}.new`, file);
+    replaceFileSync(file, pem);
   }
   const privateKey = createPrivateKey(readFileSync(file));
   const publicKey = createPublicKey(privateKey);
