@@ -4,8 +4,9 @@
  * install.ts hands it to the API server.
  */
 
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import type { Clock } from "../core/clock.ts";
+import { sha256 } from "../core/hash.ts";
 import type { TokenAuthenticator, User } from "./extension.ts";
 import { type KubeObject, textAt } from "./objects.ts";
 import { SECRETS } from "./registry.ts";
@@ -55,6 +56,5 @@ function userOf(stored: KubeObject, id: string, secret: string, now: number): Us
 
 /** Takes as long whatever differs. */
 function isSame(a: string, b: string): boolean {
-  const [one, other] = [a, b].map((text) => createHash("sha256").update(text).digest());
-  return a !== "" && one !== undefined && other !== undefined && timingSafeEqual(one, other);
+  return a !== "" && timingSafeEqual(sha256(a), sha256(b));
 }
