@@ -11,7 +11,7 @@ import type { PodPlan } from "./actions.ts";
 import { NO_OOM_KILLS, type OomRecord } from "./oom-kills.ts";
 import { applyAllocation } from "./resize/allocation.ts";
 import { nextBackoff } from "./restart.ts";
-import { toSoundPod } from "./shape.ts";
+import { type SoundPod, toSoundPod } from "./shape.ts";
 import {
   type Allocation,
   type BackoffEntry,
@@ -115,12 +115,23 @@ export function isAtLeast(version: string, other: string): boolean {
   return version.length === other.length ? version >= other : version.length > other.length;
 }
 
+interface Update {
+  /** Of the received pod, where the caller has it. */
+  readonly sound?: SoundPod;
+  /** The API server's version is older than what it said before, and counts. */
+  readonly wentBack?: boolean;
+}
+
 /**
  * Takes a newer version of the object. What may have been wrong with the old spec is tried again at once, and a new
  * grace period counts from now. What runs is not ended by a spec that nobody can read: the last sound one counts on.
  */
-export function updateRecord(record: PodRecord, received: Pod, wentBack = false): void {
-  const { problem, ...sound } = toSoundPod(received);
+export function updateRecord(
+  record: PodRecord,
+  received: Pod,
+  { sound = toSoundPod(received), wentBack = false }: Update = {},
+): void {
+  const { problem } = sound;
   const before = record.pod.metadata;
   if (!wentBack && !isAtLeast(received.metadata.resourceVersion, before.resourceVersion)) return;
   const pod = problem === undefined ? sound.pod : { ...received, spec: record.desired.spec };

@@ -48,14 +48,15 @@ export class PodRecords extends Map<string, PodRecord> {
 
   /** @returns as `change`. */
   accept(received: Pod, wentBack = false): readonly string[] {
-    const { pod, problem } = toSoundPod(received);
+    const sound = toSoundPod(received);
+    const { pod, problem } = sound;
     const { uid } = pod.metadata;
     const known = this.get(uid);
     if (known !== undefined) {
       const isOurs = known.phase === "sync" && !known.isApiGone;
       const isEchoed = isOurs && isEcho(known.desired, pod, known.status);
       known.isApiGone = false;
-      updateRecord(known, received, wentBack);
+      updateRecord(known, received, { sound, wentBack });
       return isEchoed ? [] : [uid];
     }
     const { backoff, allocated, replaced } = this.#restored;

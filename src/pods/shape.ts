@@ -1,7 +1,7 @@
 /**
  * A pod as it came over the wire, before anything walks through it: a spec whose lists are no lists is replaced by an
  * empty one, and the problem named, so that no other part needs to mistrust a type. A genuine API server never sends
- * such a pod. Pure; used by manager.ts at the door.
+ * such a pod. Pure; used by records.ts at the door.
  */
 
 import { parseQuantity, type WireQuantity } from "../api/quantity.ts";
