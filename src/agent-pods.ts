@@ -294,7 +294,7 @@ export class AgentPods implements PodDirectory {
 
   #nodeFacts(nodeLoop: NodeLoop): NodeFacts {
     const { config, host } = this.#options;
-    const allocatable = nodeLoop.getAllocatable();
+    const reported = this.#node?.status?.allocatable;
     return {
       hostIps: nodeLoop.getNodeIps(),
       // Before the Node is known it is judged by what it will be registered with.
@@ -303,8 +303,11 @@ export class AgentPods implements PodDirectory {
         ...computeDefaultLabels(config.nodeName, host.architecture),
       },
       taints: this.#node?.spec?.taints ?? [],
-      // What others added to the Node, such as a device of theirs, is theirs to say.
-      allocatable: { ...toAmounts(this.#node?.status?.allocatable), ...allocatable },
+      // Read by admission and resizes alone, and these facts are asked for in every turn of a pod. What others added to
+      // the Node, such as a device of theirs, is theirs to say.
+      get allocatable() {
+        return { ...toAmounts(reported), ...nodeLoop.getAllocatable() };
+      },
       hasAppArmor: this.#engine.hasAppArmor,
       hasSeLinux: this.#engine.hasSeLinux,
       recursiveReadOnlyHandlers: this.#engine.handlers

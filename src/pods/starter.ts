@@ -242,9 +242,10 @@ export class Starter {
     action: StartAction,
     signal: AbortSignal,
   ): Promise<ContainerConfig> {
-    const { compute, node, nodeName, objects, services, clock } = this.#options;
+    const { compute, nodeName, objects, services, clock } = this.#options;
     const { pod } = record;
-    const facts = factsOf(record, nodeName, node());
+    const node = this.#options.node();
+    const facts = factsOf(record, nodeName, node);
     const sandbox = readySandbox(record.observed);
     const env: ContainerEnv = await resolveEnv(
       { pod, container: spec, facts, services, objects, volumes: record.mounted, clock },
@@ -270,8 +271,8 @@ export class Starter {
       subPaths: await bindSubPaths(volumes, parts, signal),
       extraMounts: await this.#writeFiles(record, spec, facts, action.attempt),
       ...inheritedOf(sandbox),
-      hasRecursiveReadOnly: hasRecursiveReadOnly(sandbox, node().recursiveReadOnlyHandlers),
-      memoryCapacity: node().memoryCapacity,
+      hasRecursiveReadOnly: hasRecursiveReadOnly(sandbox, node.recursiveReadOnlyHandlers),
+      memoryCapacity: node.memoryCapacity,
     });
   }
 

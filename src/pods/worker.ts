@@ -183,7 +183,8 @@ export class PodWorker {
   }
 
   #snapshot(record: PodRecord): PodSnapshot {
-    const { clock, node, images, statuses, operations } = this.#options;
+    const { clock, images, statuses, operations } = this.#options;
+    const { hostIps, recursiveReadOnlyHandlers } = this.#options.node();
     const { pod, uid } = record;
     const ids = record.observed.containers.map(({ id }) => id);
     operations.retain(uid, new Set(ids));
@@ -198,10 +199,10 @@ export class PodWorker {
       now: clock.now(),
       observed: record.observed,
       previous: record.status,
-      hostIps: node().hostIps,
+      hostIps,
       hasRecursiveReadOnly: hasRecursiveReadOnly(
         readySandbox(record.observed),
-        node().recursiveReadOnlyHandlers,
+        recursiveReadOnlyHandlers,
       ),
       probes: this.#probe(record),
       operations: new Map(ids.map((id) => [id, operations.of(uid, id)])),
